@@ -1,0 +1,53 @@
+"""RealCompo: any text-to-image model and any layout, pose or segmentation model, balanced pixel by pixel.
+
+Everything is imported on first use, so that ``import realcompo`` and ``realcompo --help`` stay fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .composer import Composer as Composer
+    from .conditions import Boxes as Boxes
+    from .errors import RealCompoError as RealCompoError
+    from .hookspecs import hookimpl as hookimpl
+    from .picture import Result as Result
+    from .recipe import Recipe as Recipe
+    from .registry import Registry as Registry
+
+_HOMES = {
+    "Composer": "composer",
+    "Boxes": "conditions",
+    "RealCompoError": "errors",
+    "hookimpl": "hookspecs",
+    "Result": "picture",
+    "Recipe": "recipe",
+    "BranchEntry": "recipe",
+    "Component": "recipe",
+    "PictureEntry": "recipe",
+    "ProbeOptions": "recipe",
+    "Registry": "registry",
+    "installed": "registry",
+    "generate": "easy",
+    "run": "easy",
+    "reproduce": "easy",
+    "plan": "easy",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'realcompo' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

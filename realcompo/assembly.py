@@ -1,0 +1,229 @@
+"""From names to branches that fit together: everything that can be known before a weight is loaded is checked here first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .conditions import Condition
+from .diffusion import REFUSE_SHIFT, scheduler_name
+from .errors import BadCondition, BadOption, Incompatible, UnknownName, nearest
+from .interfaces import Branch, Planner, PlanRequest, Region, Regions
+from .recipe import BranchEntry, PictureEntry
+from .registry import Registry
+from .specs import BranchSpec, Role, Traits
+
+
+@dataclass(frozen=True)
+class Member:
+    """A branch's place in a composition, known before its weights are.
+
+    Attributes:
+        entry: what the recipe says of it.
+        spec: what its plugin declares.
+        traits: latent space, prediction type, schedule … from config files.
+        source: an object in memory, or what the entry or spec names.
+        ready: the branch itself, where the caller brought one.
+    """
+
+    entry: BranchEntry
+    spec: BranchSpec
+    traits: Traits
+    role: Role
+    source: Any = None
+    ready: Branch | None = None
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    @property
+    def guidance_scale(self) -> float:
+        if self.entry.guidance_scale is not None:
+            return self.entry.guidance_scale
+        return 7.5 if self.spec.guidance_scale is None else self.spec.guidance_scale
+
+    def build(self, registry: Registry, device: Any, dtype: Any) -> Branch:
+        """Load the weights (or take the branch that is there)."""
+        if self.ready is not None:
+            return self.ready
+        return registry.branch(
+            self.spec.id,
+            self.entry.options,
+            source=self.source,
+            device=self.entry.device or device,
+            dtype=dtype,
+        )
+
+    def own_prompt(self, prompt: str) -> str:
+        """This branch's prompt; '{prompt}' in it stands for the picture's."""
+        return prompt if self.entry.prompt is None else self.entry.prompt.replace("{prompt}", prompt)
+
+    def condition(self, picture: PictureEntry) -> Condition | None:
+        """What the picture tells this branch: by its name first, then by its kind."""
+        for key in (self.name, self.spec.id, self.spec.id.split("/")[1], self.spec.condition):
+            if key is not None and key in picture.conditions:
+                return picture.conditions[key]
+        return None
+
+
+def member(what: Any, role: Role, registry: Registry) -> Member:
+    """A member from a name, a recipe's entry, a `Branch`, or an object (a diffusers pipeline) that some branch accepts as its source.
+
+    Raises:
+        UnknownName, BadOption, BadCheckpoint, Incompatible.
+    """
+    if isinstance(what, Branch):
+        spec = what.spec
+        entry = BranchEntry(name=spec.id, role=role)
+        return Member(entry, spec, what.traits, _role(spec, entry, role), ready=what)
+    source = None
+    if not isinstance(what, (str, BranchEntry, Mapping)):
+        kind = type(what).__name__
+        takers = [spec for spec in registry.branches.values() if kind in spec.accepts and spec.role in (role, None)]
+        if not takers:
+            raise UnknownName(
+                f"no {role} branch takes a {kind}",
+                mend="give an id, a Branch, or a pipeline that `realcompo list` shows",
+            )
+        source, what = what, takers[0].id
+    if isinstance(what, str):
+        what = BranchEntry(name=what)
+    entry = what if isinstance(what, BranchEntry) else BranchEntry(**what)
+    spec = registry.find(BranchSpec, entry.name)
+    source = source if source is not None else (entry.source or spec.source)
+    traits = registry.inspect(spec.id, entry.options, source)
+    return Member(entry, spec, traits, _role(spec, entry, role), source)
+
+
+def _role(spec: BranchSpec, entry: BranchEntry, asked: Role) -> Role:
+    role = entry.role or spec.role or asked
+    if role != asked:
+        raise BadOption(f"{spec.id!r} is a {role} branch, asked for as {asked}", mend=f"give it as {role}=")
+    return role
+
+
+def check_compatible(members: Sequence[Member], scheduler: str, size: tuple[int, int]) -> None:
+    """Raise Incompatible where the members cannot be blended, name by name."""
+    first = members[0]
+    for other in members[1:]:
+        pair = f"cannot compose {first.name!r} with {other.name!r}"
+        if other.traits.latent != first.traits.latent:
+            raise Incompatible(
+                f"{pair}: latent spaces differ ({first.traits.latent} / {other.traits.latent})",
+                mend="choose branches of one latent space, or set the option latent_space of a checkpoint of unknown origin",
+            )
+        if other.traits.schedule.process != first.traits.schedule.process:
+            raise Incompatible(
+                f"{pair}: noise schedules differ ({first.traits.schedule.process} / {other.traits.schedule.process})",
+                mend="choose branches that were trained on one noise schedule",
+            )
+    name = scheduler_name(scheduler)
+    movers = [m.name for m in members if m.traits.moves_latents]
+    if movers and name in REFUSE_SHIFT:
+        raise Incompatible(
+            f"{movers[0]!r} moves the latents, and {name} takes such a move back",
+            mend="use ddim, euler, euler-ancestral or dpm++-2m",
+        )
+    for m in members:
+        multiple = m.traits.size_multiple
+        if size[0] % multiple or size[1] % multiple:
+            near = tuple(max(multiple, round(side / multiple) * multiple) for side in size)
+            raise Incompatible(
+                f"{m.name!r} cannot take {size[1]}×{size[0]} pixels: both must be multiples of {multiple}",
+                mend=f"nearest: {near[1]}×{near[0]}",
+            )
+
+
+def picture_regions(
+    members: Sequence[Member], picture: PictureEntry, size: tuple[int, int], registry: Registry, where: str
+) -> list[tuple[Region, ...]]:
+    """Regions of one picture, one tuple a member (the fidelity branch brings none).
+
+    Raises:
+        BadCondition: a spatial branch without its condition, or more regions than it takes.
+    """
+    parts: list[tuple[Region, ...]] = []
+    for m in members:
+        condition = m.condition(picture) if m.role == "spatial" else None
+        if m.role == "spatial" and m.spec.condition is not None and condition is None:
+            raise BadCondition(
+                f"{m.name!r} has no {m.spec.condition}",
+                where=where,
+                mend=f"give the picture {m.spec.condition}, or name a planner that makes them",
+            )
+        regions = registry.transfer(condition.kind)(condition, size) if condition is not None else ()
+        limit = m.traits.max_objects
+        if limit is not None and len(regions) > limit:
+            raise BadCondition(
+                f"{len(regions)} objects, but {m.name!r} takes at most {limit}",
+                where=where,
+                mend=f"leave out {len(regions) - limit}",
+            )
+        parts.append(regions)
+    return parts
+
+
+def unite(per_picture: Sequence[Sequence[tuple[Region, ...]]]) -> tuple[Regions, list[list[set[str]]]]:
+    """Pictures × members × regions to their union, and owned[k][b]: ids that member k brought to picture b."""
+    count = len(per_picture[0])
+    columns = [Regions(tuple(parts[k] for parts in per_picture)) for k in range(count)]
+    owned = [[{region.id for region in regions} for regions in column.pictures] for column in columns]
+    return Regions.union(columns), owned
+
+
+def sort_roles(entries: Sequence[BranchEntry], registry: Registry) -> tuple[BranchEntry, list[BranchEntry]]:
+    """A recipe's fidelity branch, and its spatial ones.
+
+    Raises:
+        BadOption: none or several fidelity branches.
+    """
+    roles = [entry.role or registry.find(BranchSpec, entry.name).role or "spatial" for entry in entries]
+    fidelity = [entry for entry, role in zip(entries, roles, strict=True) if role == "fidelity"]
+    if len(fidelity) != 1:
+        raise BadOption(
+            f"a recipe has one fidelity branch, this one has {len(fidelity)}",
+            mend="set role = 'fidelity' on one branch",
+        )
+    return fidelity[0], [entry for entry, role in zip(entries, roles, strict=True) if role == "spatial"]
+
+
+def guided(members: Sequence[Member], guidance: float | Mapping[str, float] | None) -> list[Member]:
+    """The members with the guidance scale of one call: one for all, or a table of branch name → scale.
+
+    Raises:
+        UnknownName: a name that is none of the members'.
+    """
+    if guidance is None:
+        return list(members)
+    names = {key: m.name for m in members for key in (m.name, m.spec.id, m.spec.id.split("/")[1])}
+    if not isinstance(guidance, Mapping):
+        scales = {m.name: float(guidance) for m in members}
+    else:
+        unknown = [key for key in guidance if key not in names]
+        if unknown:
+            raise UnknownName(f"guidance_scale names {unknown[0]!r}", mend=nearest(unknown[0], names))
+        scales = {names[key]: float(value) for key, value in guidance.items()}
+    return [
+        replace(m, entry=m.entry.model_copy(update={"guidance_scale": scales[m.name]})) if m.name in scales else m for m in members
+    ]
+
+
+def plan_missing(planner: Planner, members: Sequence[Member], picture: PictureEntry, size: tuple[int, int]) -> PictureEntry:
+    """The picture with a planned condition for each kind that its spatial branches lack."""
+    wanting = [m for m in members if m.role == "spatial" and m.spec.condition is not None and m.condition(picture) is None]
+    conditions = dict(picture.conditions)
+    for kind in dict.fromkeys(m.spec.condition for m in wanting if m.spec.condition is not None):
+        limits = [m.traits.max_objects for m in members if m.traits.max_objects is not None]
+        vocabularies = [set(m.traits.vocabulary) for m in members if m.traits.vocabulary is not None]
+        request = PlanRequest(
+            prompt=picture.prompt,
+            size=size,
+            kinds=(kind,),
+            max_objects=min(limits, default=None),
+            vocabulary=tuple(sorted(set.intersection(*vocabularies))) if vocabularies else None,
+            seed=picture.seed or 0,
+        )
+        conditions[kind] = planner.plan(request).condition
+    return picture.model_copy(update={"conditions": conditions})

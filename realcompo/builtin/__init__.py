@@ -1,0 +1,76 @@
+"""The core's own components, registered by the same hooks as a stranger's. Data only: no torch here."""
+
+from __future__ import annotations
+
+from ..hookspecs import hookimpl
+from ..specs import BalancerSpec, TransferSpec
+from .options import BalanceOptions, FixedOptions, HandOverOptions, MeanOptions
+
+REALCOMPO_API = 1
+
+_BALANCE = "realcompo.builtin.balance:Balance"
+
+
+@hookimpl
+def register_transfers() -> list[TransferSpec]:
+    return [
+        TransferSpec(
+            id="core/boxes",
+            condition="boxes",
+            target="realcompo.builtin.transfers:BoxTransfer",
+            summary="a box is its own mask",
+        )
+    ]
+
+
+@hookimpl
+def register_balancers() -> list[BalancerSpec]:
+    return [
+        BalancerSpec(
+            id="core/balance",
+            target=_BALANCE,
+            options=BalanceOptions,
+            summary="coefficients updated by the gradient of the attention loss (Eq. 7), on a prior, with a warm-up and a finish",
+        ),
+        BalancerSpec(
+            id="core/paper",
+            target=_BALANCE,
+            options=BalanceOptions,
+            defaults={"warmup": 0.4, "finish": 1.0, "inside": None, "outside": None},
+            summary="the paper's settings: no prior, no finish, 20 of 50 steps spatial alone",
+        ),
+        BalancerSpec(
+            id="core/published",
+            target=_BALANCE,
+            options=BalanceOptions,
+            defaults={
+                "warmup": 0.4,
+                "finish": 1.0,
+                "inside": None,
+                "outside": None,
+                "rule": "published",
+                "rate": 1e6,
+                "smoothing": 0.0,
+                "initial": "independent",
+            },
+            summary="the published code's rate 1e6·√(1 → ½) and independent random starts (combine with probe options detach, unguided)",
+        ),
+        BalancerSpec(
+            id="core/fixed",
+            target="realcompo.builtin.fixed:Fixed",
+            options=FixedOptions,
+            summary="one weight for the spatial branches everywhere, all the time",
+        ),
+        BalancerSpec(
+            id="core/mean",
+            target="realcompo.builtin.fixed:Mean",
+            options=MeanOptions,
+            summary="equal weights after a warm-up: the paper's ablation",
+        ),
+        BalancerSpec(
+            id="core/hand-over",
+            target="realcompo.builtin.fixed:HandOver",
+            options=HandOverOptions,
+            summary="spatial branches first, the fidelity branch alone afterwards: the cheapest",
+        ),
+    ]

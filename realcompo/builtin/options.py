@@ -1,0 +1,72 @@
+"""Options of the core's own balancers. No torch."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ..specs import Options
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Run = tuple[Share, Share]
+"""A weight at the first and at the last balanced step, linear between them."""
+
+
+class BalanceOptions(Options):
+    """See ALGORITHM: ξ = softmax(Coe + log π), Coe ← Coe − ρ ∂L/∂Coe."""
+
+    warmup: Share = Field(0.3, description="share of the steps at the start in which the spatial branches act alone")
+    finish: Share = Field(1.0, description="share of the steps after which the fidelity branch acts alone; 1 = never")
+    inside: Run | None = Field(
+        None,
+        description="prior weight of the spatial branches inside the regions, (first, last) balanced step; none = equal weights",
+    )
+    outside: Run | None = Field(
+        None,
+        description="prior weight of the spatial branches outside the regions, (first, last) balanced step; none = as inside",
+    )
+    rule: Literal["scale-free", "running", "published"] = Field(
+        "scale-free",
+        description="how a gradient becomes an update: scale-free divides by its root mean square over branches and pixels of one "
+        "picture; running by the largest such value so far; published takes rate·√(1 → ½) times the raw gradient",
+    )
+    rate: float = Field(0.1, description="update rate ρ; negative only as a control")
+    floor: float = Field(
+        1e-9,
+        gt=0,
+        description="least root mean square that is divided by, so that a zero gradient stays zero",
+    )
+    smoothing: float = Field(
+        1.0,
+        ge=0,
+        description="standard deviation of a Gaussian blur of the gradient, in latent pixels; 0 = none",
+    )
+    initial: Literal["zero", "independent"] = Field(
+        "zero",
+        description="Coe before the first step: zero (the same as the paper's equal draws), or independent draws from N(0, 1)",
+    )
+
+    @model_validator(mode="after")
+    def _phases(self) -> BalanceOptions:
+        if self.warmup > self.finish:
+            raise ValueError(f"finish {self.finish} comes before warmup {self.warmup} ends")
+        return self
+
+
+class FixedOptions(Options):
+    """One weight."""
+
+    spatial: Share = Field(0.5, description="weight of the spatial branches together; 0 or 1 leaves the others out of the run")
+
+
+class MeanOptions(Options):
+    """Equal weights."""
+
+    warmup: Share = Field(0.0, description="share of the steps at the start in which the spatial branches act alone")
+
+
+class HandOverOptions(Options):
+    """When."""
+
+    share: Share = Field(0.5, description="share of the steps that the spatial branches take before they hand over")

@@ -1,0 +1,123 @@
+"""Conditions C: what a spatial branch is told, as validated data. Boxes now; every kind is a `Condition` with a `kind`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from .errors import BadCondition
+
+Box = tuple[float, float, float, float]
+"""(x0, y0, x1, y1) as shares of the picture's width and height, origin at the top left."""
+
+
+class Condition(BaseModel):
+    """Base of all conditions of one picture. Serialises to plain data for recipes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    kind: ClassVar[str]
+
+
+class BoxItem(BaseModel):
+    """One box and its words.
+
+    Attributes:
+        phrase: words of the prompt that this box holds.
+        box: (x0, y0, x1, y1) in [0, 1].
+        id: names the region; made from the phrase where it is empty.
+        span: (start, end) characters of the prompt, where the phrase alone is not enough.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    phrase: str
+    box: Box
+    id: str = ""
+    span: tuple[int, int] | None = None
+
+
+class Boxes(Condition):
+    """Boxes with phrases: ``Boxes({"a cat": (0.1, 0.3, 0.5, 0.9)})`` or ``Boxes([("apples", box), ("apples", box)])``.
+
+    A dict is sugar for distinct phrases; a list holds the same phrase several times ("two apples": two regions, one word).
+
+    Raises:
+        BadCondition: a number that is not finite, a box outside [0, 1] or without area, an empty phrase, an id used twice.
+    """
+
+    kind: ClassVar[str] = "boxes"
+    items: tuple[BoxItem, ...] = ()
+
+    def __init__(
+        self,
+        items: Mapping[str, Sequence[float]] | Iterable[Any] = (),
+        /,
+        **data: Any,
+    ) -> None:
+        if "items" not in data:
+            pairs = items.items() if isinstance(items, Mapping) else items
+            data["items"] = tuple(_item(pair) for pair in pairs)
+        super().__init__(**data)
+
+    @model_validator(mode="after")
+    def _check(self) -> Boxes:
+        seen: dict[str, int] = {}
+        named = []
+        for index, item in enumerate(self.items):
+            _check_box(item, index)
+            id = item.id or item.phrase
+            seen[id] = seen.get(id, 0) + 1
+            if seen[id] > 1:
+                if item.id:
+                    raise BadCondition(
+                        f"the id {item.id!r} is used twice",
+                        where=f"box {index}",
+                        mend="give each box its own id",
+                    )
+                id = f"{id}#{seen[id]}"
+            named.append(item.model_copy(update={"id": id}))
+        object.__setattr__(self, "items", tuple(named))
+        return self
+
+
+def _item(pair: Any) -> BoxItem:
+    if isinstance(pair, BoxItem):
+        return pair
+    if isinstance(pair, Mapping):
+        return BoxItem(**pair)
+    phrase, box = pair
+    return BoxItem(phrase=phrase, box=_four(phrase, box))
+
+
+def _four(phrase: str, box: Sequence[float]) -> Box:
+    numbers = tuple(float(value) for value in box)
+    if len(numbers) != 4:
+        raise BadCondition(
+            f"a box has 4 numbers, not {len(numbers)}",
+            where=f"box of {phrase!r}",
+            mend="write (x0, y0, x1, y1)",
+        )
+    return numbers
+
+
+def _check_box(item: BoxItem, index: int) -> None:
+    where = f"box {index} ({item.phrase!r})"
+    x0, y0, x1, y1 = item.box
+    if not item.phrase.strip():
+        raise BadCondition("a box without a phrase", where=where, mend="name the prompt's words that it holds")
+    if not all(math.isfinite(value) for value in item.box):
+        raise BadCondition(f"{item.box} holds a number that is not finite", where=where, mend="write four shares in [0, 1]")
+    if min(item.box) < 0 or max(item.box) > 1:
+        raise BadCondition(
+            f"{item.box} lies outside the picture",
+            where=where,
+            mend="boxes are shares of the picture, 0 to 1: divide pixels by its width and height",
+        )
+    if x1 <= x0 or y1 <= y0:
+        raise BadCondition(f"{item.box} has no area", where=where, mend="write (x0, y0, x1, y1) with x0 < x1 and y0 < y1")
+
+
+KINDS: dict[str, type[Condition]] = {Boxes.kind: Boxes}
+"""The kinds that a recipe file can hold, by name."""

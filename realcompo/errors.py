@@ -1,0 +1,90 @@
+"""Every error that a user can meet. Each says what is wrong, where, and the mend.
+
+Nothing here imports more than the standard library: errors are raised by every other module, also by those that must start fast.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RealCompoError(Exception):
+    """Base of all errors that are the user's to mend.
+
+    Args:
+        what: what is wrong, a sentence without a full stop.
+        where: the file, option, branch or picture it was found in, if there is one.
+        mend: what to do about it, in the imperative.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, where: str | None = None, mend: str | None = None) -> None:
+        self.what, self.where, self.mend = what, where, mend
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        mend = f"\n  mend: {self.mend}" if self.mend else ""
+        return f"{place}{self.what}{mend}"
+
+
+class UnknownName(RealCompoError):
+    """An id, option, scheduler or colour that nothing answers to; names the nearest that does."""
+
+
+class AmbiguousName(RealCompoError):
+    """A short name that several components share."""
+
+
+class BadOption(RealCompoError):
+    """An option with a value that its component cannot take."""
+
+
+class BadCondition(RealCompoError):
+    """A box, keypoint or segment that cannot be drawn (outside the picture, without area, too many)."""
+
+
+class PhraseNotFound(RealCompoError):
+    """A region's phrase that is not in the prompt, or that lies past the text encoder's last token."""
+
+
+class Incompatible(RealCompoError):
+    """Branches, schedulers or sizes that cannot work together."""
+
+
+class BadRecipe(RealCompoError):
+    """A recipe file that cannot be read, or that is of a newer version."""
+
+
+class BadPicture(RealCompoError):
+    """A PNG that is truncated or carries no recipe."""
+
+
+class BadCheckpoint(RealCompoError):
+    """Weights that are missing, pickled, damaged or of another architecture."""
+
+
+class DifferentWeights(RealCompoError):
+    """`reproduce` found other weights than the picture was made with."""
+
+
+class DeviceError(RealCompoError):
+    """No such device here, or its memory is full."""
+
+
+class PluginProblem(RealCompoError):
+    """A plugin that does not load, clashes with another, or breaks its contract."""
+
+
+class PlanningError(RealCompoError):
+    """A planner that found no valid layout for a prompt."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A mend for an unknown `name`: the nearest known one first, then all of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}known: {', '.join(known) or 'none'}"

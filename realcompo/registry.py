@@ -1,0 +1,275 @@
+"""Finds plugins through entry points, loads each in isolation, resolves ids, and lists what went wrong.
+
+pluggy's own entry-point loader drops the second of two plugins of one name silently and lets one ImportError end the host; so
+each plugin here is loaded alone, in a plugin manager of its own, and a failure becomes a listed problem.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, TypeVar, cast
+
+import pluggy
+from pydantic import ValidationError
+
+from . import hookspecs
+from .errors import AmbiguousName, BadOption, PluginProblem, UnknownName, nearest
+from .interfaces import Balancer, Branch, ConditionTransfer, Planner
+from .specs import (
+    API_VERSION,
+    BalancerSpec,
+    BranchSpec,
+    NoOptions,
+    Options,
+    PlannerSpec,
+    Spec,
+    Traits,
+    TransferSpec,
+)
+
+GROUP = "realcompo"
+BUILTIN = "core"
+T = TypeVar("T", bound=Spec)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A plugin that is not (wholly) in use, and why."""
+
+    plugin: str
+    distribution: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"plugin {self.plugin!r} of {self.distribution}: {self.reason}"
+
+
+class Registry:
+    """All components of all plugins.
+
+    Args:
+        entry_points: those of group ``realcompo``; the installed ones by default.
+    """
+
+    def __init__(self, entry_points: Iterable[importlib.metadata.EntryPoint] | None = None) -> None:
+        self.problems: list[Problem] = []
+        self.branches: dict[str, BranchSpec] = {}
+        self.transfers: dict[str, TransferSpec] = {}
+        self.balancers: dict[str, BalancerSpec] = {}
+        self.planners: dict[str, PlannerSpec] = {}
+        self._distributions: dict[str, str] = {}
+        self._register(BUILTIN, "realcompo", lambda: importlib.import_module("realcompo.builtin"))
+        found = importlib.metadata.entry_points(group=GROUP) if entry_points is None else entry_points
+        claims: dict[str, dict[str, importlib.metadata.EntryPoint]] = defaultdict(dict)
+        for point in found:
+            claims[point.name][_distribution(point)] = point
+        for plugin, claimants in sorted(claims.items()):
+            if plugin == BUILTIN or len(claimants) > 1:
+                rivals = ", ".join(sorted(claimants)) if plugin != BUILTIN else f"realcompo itself, {', '.join(claimants)}"
+                for distribution in claimants:
+                    self._problem(
+                        plugin,
+                        distribution,
+                        f"the plugin name is claimed by {rivals}: none of them is loaded",
+                    )
+                continue
+            for distribution, point in claimants.items():
+                self._register(plugin, distribution, point.load)
+
+    # -- loading ---------------------------------------------------------------------------------------------------------
+
+    def _problem(self, plugin: str, distribution: str, reason: str) -> None:
+        self.problems.append(Problem(plugin, distribution, reason))
+
+    def _register(self, plugin: str, distribution: str, load: Callable[[], Any]) -> None:
+        try:
+            specs = _declared(plugin, load())
+        except PluginProblem as problem:
+            self._problem(plugin, distribution, problem.what)
+        except Exception as error:  # a stranger's module may raise anything while it is imported
+            self._problem(plugin, distribution, f"{type(error).__name__}: {error}")
+        else:
+            for spec in specs:
+                self._table(type(spec))[spec.id] = spec
+                self._distributions[spec.id] = distribution
+
+    def _table(self, kind: type[T]) -> dict[str, T]:
+        tables: dict[Any, dict[str, Any]] = {
+            BranchSpec: self.branches,
+            TransferSpec: self.transfers,
+            BalancerSpec: self.balancers,
+            PlannerSpec: self.planners,
+        }
+        return tables[kind]
+
+    # -- asking ----------------------------------------------------------------------------------------------------------
+
+    def distribution(self, id: str) -> str:
+        """The distribution that brought a component."""
+        return self._distributions[id]
+
+    def find(self, kind: type[T], name: str) -> T:
+        """The spec of an id, or of a short name while it is unique; a branch's base is resolved into it.
+
+        Raises:
+            UnknownName, AmbiguousName.
+        """
+        table = self._table(kind)
+        noun = kind.__name__.removesuffix("Spec").lower()
+        matches = [name] if name in table else [id for id in table if id.split("/", 1)[1] == name]
+        if not matches:
+            said = "".join(f"\n  note: {problem}" for problem in self.problems if name.split("/")[0] == problem.plugin)
+            raise UnknownName(f"no {noun} is called {name!r}", mend=nearest(name, table) + said)
+        if len(matches) > 1:
+            raise AmbiguousName(f"several {noun}es are called {name!r}", mend=f"write one of {', '.join(sorted(matches))}")
+        spec = table[matches[0]]
+        return cast(T, self._inherit(spec, ())) if isinstance(spec, BranchSpec) else spec
+
+    def _inherit(self, spec: BranchSpec, seen: tuple[str, ...]) -> BranchSpec:
+        if spec.base is None:
+            return spec
+        if spec.id in seen:
+            raise PluginProblem(f"the bases of {spec.id!r} go in a circle: {' → '.join((*seen, spec.id))}")
+        if spec.base not in self.branches:
+            raise UnknownName(
+                f"{spec.id!r} builds on {spec.base!r}, which is not here",
+                mend=f"install the plugin {spec.base.split('/')[0]!r}",
+            )
+        base = self._inherit(self.branches[spec.base], (*seen, spec.id))
+        inherited = (
+            "target",
+            "options",
+            "role",
+            "condition",
+            "traits",
+            "guidance_scale",
+            "requires",
+            "sample",
+            "recommended",
+        )
+        values = {name: getattr(spec, name) or getattr(base, name) for name in inherited}
+        return replace(spec, **values, defaults={**base.defaults, **spec.defaults})
+
+    def options(self, spec: Spec, values: Mapping[str, Any] | None = None) -> Options:
+        """A component's options, validated.
+
+        Raises:
+            BadOption: an unknown name (with the nearest) or a value that it cannot take.
+        """
+        cls = spec.options or NoOptions
+        try:
+            return cls(**{**spec.defaults, **(values or {})})
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            where = f"{spec.id}, option {name!r}"
+            if first["type"] == "extra_forbidden":
+                raise BadOption(f"{spec.id} has no option {name!r}", mend=nearest(name, cls.model_fields)) from None
+            raise BadOption(
+                f"{first['msg']} (got {first['input']!r})",
+                where=where,
+                mend=f"see `realcompo show {spec.id}`",
+            ) from None
+
+    def load(self, spec: Spec) -> type[Any]:
+        """Import a component's class.
+
+        Raises:
+            PluginProblem: the target does not exist or cannot be imported.
+        """
+        if spec.target is None:
+            raise PluginProblem(f"{spec.id!r} states no target and has no base that does")
+        module, _, name = spec.target.partition(":")
+        try:
+            return cast(type[Any], getattr(importlib.import_module(module), name))
+        except (ImportError, AttributeError) as error:
+            raise PluginProblem(
+                f"{spec.id!r} cannot be imported from {spec.target!r}: {error}",
+                mend=f"install what it needs: {', '.join(getattr(spec, 'requires', ())) or 'see its documentation'}",
+            ) from error
+
+    # -- building --------------------------------------------------------------------------------------------------------
+
+    def inspect(self, name: str, options: Mapping[str, Any] | None = None, source: Any = None) -> Traits:
+        """A branch's traits, without its weights."""
+        spec = self.find(BranchSpec, name)
+        cls: type[Branch] = self.load(spec)
+        return cls.inspect(spec, self.options(spec, options), source)
+
+    def branch(self, name: str, options: Mapping[str, Any] | None = None, **where: Any) -> Branch:
+        """Load a branch; `where` is source, device, dtype."""
+        spec = self.find(BranchSpec, name)
+        cls: type[Branch] = self.load(spec)
+        return cls(spec, self.options(spec, options), **where)
+
+    def transfer(self, condition: str, options: Mapping[str, Any] | None = None) -> ConditionTransfer:
+        """The transfer for a kind of condition, or one by its id."""
+        by_kind = [spec for spec in self.transfers.values() if spec.condition == condition]
+        spec = by_kind[0] if by_kind else self.find(TransferSpec, condition)
+        cls: type[ConditionTransfer] = self.load(spec)
+        return cls(self.options(spec, options))
+
+    def balancer(self, name: str, options: Mapping[str, Any] | None = None) -> Balancer:
+        """Build a balancer."""
+        spec = self.find(BalancerSpec, name)
+        cls: type[Balancer] = self.load(spec)
+        return cls(self.options(spec, options))
+
+    def planner(self, name: str, options: Mapping[str, Any] | None = None) -> Planner:
+        """Build a planner."""
+        spec = self.find(PlannerSpec, name)
+        cls: type[Planner] = self.load(spec)
+        return cls(self.options(spec, options))
+
+
+def _distribution(point: importlib.metadata.EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else point.value
+
+
+def _declared(plugin: str, module: Any) -> list[Spec]:
+    """What a plugin module declares, checked.
+
+    Raises:
+        PluginProblem: another API version, a hook that does not exist, a spec that is none or claims another's id.
+    """
+    version = getattr(module, "REALCOMPO_API", None)
+    if version is None:
+        raise PluginProblem(f"it states no plugin API version: add REALCOMPO_API = {API_VERSION}")
+    if version != API_VERSION:
+        raise PluginProblem(f"it was written for plugin API {version}, this host speaks {API_VERSION}: update the older of the two")
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(module, name=plugin)
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise PluginProblem(str(error)) from error
+    kinds: dict[str, type[Spec]] = {
+        "register_branches": BranchSpec,
+        "register_transfers": TransferSpec,
+        "register_balancers": BalancerSpec,
+        "register_planners": PlannerSpec,
+    }
+    specs: dict[str, Spec] = {}
+    for hook, kind in kinds.items():
+        for spec in (one for batch in getattr(manager.hook, hook)() for one in batch):
+            if not isinstance(spec, kind):
+                raise PluginProblem(f"{hook} returned {type(spec).__name__}, not {kind.__name__}")
+            prefix, slash, component = spec.id.partition("/")
+            if prefix != plugin or not slash or not component:
+                raise PluginProblem(f"{hook} returned the id {spec.id!r}: ids of this plugin are written '{plugin}/component'")
+            if spec.id in specs:
+                raise PluginProblem(f"the id {spec.id!r} is declared twice")
+            specs[spec.id] = spec
+    return list(specs.values())
+
+
+@cache
+def installed() -> Registry:
+    """The registry of what is installed, read once a process."""
+    return Registry()

@@ -1,0 +1,125 @@
+"""One call of a composer: what is made once (text, regions, solver), and how branches are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from .assembly import Member
+from .diffusion import Solver, Transition, convert
+from .inputs import PictureInputs
+from .interfaces import Branch, Conditioning, Prediction, Regions, Request, Setting, Step
+from .probe import LossScale, TrialProbe
+from .recipe import ProbeOptions
+from .trace import Trace
+
+
+@dataclass
+class Run:
+    """All that belongs to one call: nothing of it outlives the call.
+
+    Attributes:
+        members, branches, conditionings: K each, fidelity first.
+        solver: the real step.
+        regions: the union over branches, of B pictures.
+        setting: what the balancer is told.
+        offload: the device that a branch is awake on, if it sleeps on the CPU between its calls.
+    """
+
+    members: Sequence[Member]
+    branches: Sequence[Branch]
+    solver: Solver
+    regions: Regions
+    setting: Setting
+    options: ProbeOptions
+    trace: Trace
+    offload: torch.device | None = None
+    conditionings: list[Conditioning] = field(default_factory=list)
+    scales: list[LossScale | None] = field(default_factory=list)
+    chances: int = 0
+
+    def encode(self, inputs: PictureInputs, size: tuple[int, int]) -> None:
+        """Each branch's text, regions and condition, once."""
+        for k, m in enumerate(self.members):
+            request = Request(
+                prompts=tuple(m.own_prompt(picture.prompt) for picture in inputs.pictures),
+                negative_prompts=tuple(
+                    picture.negative_prompt if m.entry.negative_prompt is None else m.entry.negative_prompt
+                    for picture in inputs.pictures
+                ),
+                regions=self.regions,
+                conditions=tuple(m.condition(picture) if m.role == "spatial" else None for picture in inputs.pictures),
+                size=size,
+                guidance_scale=m.guidance_scale,
+            )
+            with self.awake(k) as branch:
+                self.conditionings.append(branch.encode(request))
+            self.scales.append(LossScale() if branch.dtype == torch.float16 else None)
+
+    @contextmanager
+    def awake(self, k: int) -> Iterator[Branch]:
+        """Branch k on its device; with offload it goes back to sleep on the CPU afterwards."""
+        branch = self.branches[k]
+        if self.offload is None:
+            yield branch
+            return
+        branch.to(self.offload)
+        try:
+            yield branch
+        finally:
+            branch.to("cpu")
+
+    def predict(self, k: int, z: Tensor, step: Step) -> Prediction:
+        """Branch k's guided prediction at z, of the kind that the run blends in."""
+        with self.awake(k) as branch:
+            told = branch.predict(z.to(branch.device), step, self.conditionings[k])
+        shift = None if told.shift is None else told.shift.to(z)
+        return Prediction(self._common(k, told.noise, z if shift is None else z + shift, step), shift=shift)
+
+    def attend(self, k: int, z: Tensor, step: Step) -> Tensor:
+        """Branch k's maps at z, on z's device."""
+        with self.awake(k) as branch:
+            return branch.attend(z.to(branch.device), step, self.conditionings[k]).to(z.device)
+
+    def probe_is_due(self) -> bool:
+        """Every k-th time that the balancer wants a probe."""
+        self.chances += 1
+        return (self.chances - 1) % self.options.every == 0
+
+    def trial(self, z: Tensor, step: Step, noises: Sequence[Tensor], shifts: Sequence[Tensor | None]) -> TrialProbe:
+        """The probe of a step at which all branches act; their guided noises are used again."""
+        if not self.options.guided:
+            noises = [self._unguided(k, z, step) for k in range(len(self.branches))]
+        return TrialProbe(
+            readers=[partial(self.attend, k) for k in range(len(self.branches))],
+            z=z,
+            noises=noises,
+            shifts=shifts,
+            transition=Transition.of(step, self.solver.kind),
+            told=step if self.options.timestep == "t" else replace(step, t=max(step.t_prev, 0)),
+            regions=self.regions,
+            detached=[m.role in self.options.detach or m.name in self.options.detach for m in self.members],
+            scales=self.scales,
+        )
+
+    def _unguided(self, k: int, z: Tensor, step: Step) -> Tensor:
+        with self.awake(k) as branch:
+            return self._common(k, branch.predict_unguided(z.to(branch.device), step, self.conditionings[k]), z, step)
+
+    def _common(self, k: int, prediction: Tensor, z: Tensor, step: Step) -> Tensor:
+        return convert(prediction.to(z), self.branches[k].traits.prediction_type, self.solver.kind, z, step.alpha_bar)
+
+
+def owners(owned: Sequence[Sequence[set[str]]], regions: Regions) -> Tensor:
+    """(K, B, R) bool from owned[k][b], the ids that branch k brought to picture b."""
+    found = torch.zeros(len(owned), len(regions), regions.most, dtype=torch.bool)
+    for k, pictures in enumerate(owned):
+        for b, ids in enumerate(pictures):
+            for r, region in enumerate(regions.pictures[b]):
+                found[k, b, r] = region.id in ids
+    return found

@@ -1,0 +1,172 @@
+"""What a plugin declares: data only, with string targets, so that declaring a plugin imports no torch.
+
+A target is written ``"package.module:Class"`` and imported on first use (see registry.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+API_VERSION = 1
+"""The plugin API that this host speaks. A plugin module states the one it was written for as ``REALCOMPO_API``."""
+
+Role = Literal["fidelity", "spatial"]
+PredictionType = Literal["epsilon", "v_prediction"]
+
+
+class Options(BaseModel):
+    """Base of every component's options: unknown names are errors; give each field a ``description``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class NoOptions(Options):
+    """For components that have nothing to choose."""
+
+
+@dataclass(frozen=True)
+class LatentSpace:
+    """The space that a branch denoises in. Two branches compose only where these are equal.
+
+    Attributes:
+        name: of the autoencoder family, e.g. ``"sd"`` or ``"sdxl"``: the same shape is not yet the same space.
+        channels: of a latent.
+        downscale: picture pixels per latent pixel along a side.
+        scaling_factor, shift_factor: latent = (encoded − shift_factor) · scaling_factor.
+    """
+
+    name: str
+    channels: int = 4
+    downscale: int = 8
+    scaling_factor: float = 0.18215
+    shift_factor: float = 0.0
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """β of the forward process, and how a scheduler spaces its timesteps (names and defaults as in diffusers' SD configs)."""
+
+    num_train_timesteps: int = 1000
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    beta_schedule: str = "scaled_linear"
+    rescale_betas_zero_snr: bool = False
+    timestep_spacing: str = "leading"
+    steps_offset: int = 1
+    set_alpha_to_one: bool = False
+
+    @property
+    def process(self) -> tuple[object, ...]:
+        """What two branches must share: the forward process, not the spacing."""
+        return (
+            self.num_train_timesteps,
+            self.beta_start,
+            self.beta_end,
+            self.beta_schedule,
+            self.rescale_betas_zero_snr,
+        )
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What is known of a branch before any weight is loaded: stated by its spec, or read from its config files.
+
+    Attributes:
+        family: architecture by name, e.g. ``"SD 1.x"``; shown to users.
+        prediction_type: what the network predicts; converted in diffusion.py where branches differ.
+        default_size: (height, width) of a picture in pixels.
+        size_multiple: height and width must be multiples of this (pixels).
+        max_objects: the most regions in one picture, or None.
+        vocabulary: the only words it knows (planners are told), or None for open text.
+        moves_latents: its predictions may carry a shift δ of the latents (ALGORITHM: a branch that moves z).
+    """
+
+    latent: LatentSpace
+    family: str
+    schedule: NoiseSchedule = field(default_factory=NoiseSchedule)
+    prediction_type: PredictionType = "epsilon"
+    default_size: tuple[int, int] = (512, 512)
+    size_multiple: int = 8
+    max_objects: int | None = None
+    vocabulary: tuple[str, ...] | None = None
+    moves_latents: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Spec:
+    """Common to all components.
+
+    Attributes:
+        id: ``plugin/component``; the part before the slash is the plugin's entry-point name.
+        target: ``"package.module:Class"``.
+        summary: one line for `realcompo list`.
+        options: the pydantic class of its options.
+        defaults: values of options that differ from the class's own.
+    """
+
+    id: str
+    summary: str
+    target: str | None = None
+    options: type[Options] | None = None
+    defaults: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BranchSpec(_Spec):
+    """A denoiser.
+
+    Attributes:
+        role: ``"fidelity"`` (draws and decodes) or ``"spatial"`` (places).
+        condition: the kind of condition it takes (``"boxes"``), or None.
+        base: id of a branch that this one inherits target, options, role, condition and traits from.
+        source: where its checkpoint is: hub id or ``"package://module/path"``; a recipe or the user file may override it.
+        revision: of the hub repository.
+        traits: what is known without loading; a class may read more from config files (`Branch.inspect`).
+        guidance_scale: its default.
+        licence: of the weights.
+        requires: extras or packages that it needs, for error messages.
+        sample: a prompt and boxes for `realcompo show`.
+        accepts: class names of objects in memory that can be its source (``"StableDiffusionPipeline"``).
+        recommended: values of a recipe that suit this branch (steps, scheduler, balancer …); the fidelity branch's are the layer above
+            the defaults.
+    """
+
+    role: Role | None = None
+    condition: str | None = None
+    base: str | None = None
+    source: str | None = None
+    revision: str | None = None
+    traits: Traits | None = None
+    guidance_scale: float | None = None
+    licence: str | None = None
+    requires: tuple[str, ...] = ()
+    sample: Mapping[str, Any] | None = None
+    accepts: tuple[str, ...] = ()
+    recommended: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferSpec(_Spec):
+    """f(C) → regions (Eq. 8) for one kind of condition."""
+
+    condition: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BalancerSpec(_Spec):
+    """A rule for the weights ξ."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannerSpec(_Spec):
+    """From a prompt to a condition. `kinds` are those it can plan."""
+
+    kinds: tuple[str, ...] = ("boxes",)
+
+
+Spec = BranchSpec | TransferSpec | BalancerSpec | PlannerSpec

@@ -96,6 +96,8 @@ def picture_entries(
 def _spread(name: str, value: Any, count: int, single: bool) -> list[Any]:
     if single:
         return [value] * count
+    if not isinstance(value, Sequence):
+        raise BadOption(f"{name} cannot be a {type(value).__name__}", mend="see help(realcompo.Composer.__call__)")
     values = list(value)
     if len(values) != count:
         raise BadOption(f"{len(values)} values of {name} for {count} prompts", mend="give one for all, or one a prompt")

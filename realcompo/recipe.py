@@ -1,11 +1,13 @@
-"""A recipe: everything that decides a picture, as validated data. Files and layers are read in recipe_files.py."""
+"""A recipe: everything that decides a picture, as validated data. Its files are read in recipe_files.py, its layers laid in layers.py."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from pathlib import PurePath
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .conditions import KINDS, Condition
 from .errors import BadRecipe, UnknownName, nearest
@@ -14,8 +16,46 @@ VERSION = 1
 """Of the recipe format. An older one is migrated, a newer one refused."""
 
 
+MAX_SIDE = 16384
+"""Pixels: a recipe is not trusted, and this is more than any network here draws."""
+
+Migration = Callable[[dict[str, Any]], dict[str, Any]]
+MIGRATIONS: dict[int, Migration] = {}
+"""Version n → what turns the plain data of a recipe of version n into one of version n + 1."""
+
+
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    # A number that is not finite decides no picture, and JSON cannot hold it.
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+    @field_validator("options", mode="before", check_fields=False)
+    @classmethod
+    def _plain_options(cls, value: Any) -> Any:
+        return plain_data(value) if isinstance(value, Mapping) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        """A bare name will do for a branch, a balancer or a planner without more to say."""
+        return {"name": value} if isinstance(value, str) and "options" in cls.model_fields else value
+
+
+def plain_data(value: Any) -> Any:
+    """Plain data as files hold it: tuples become lists, paths become texts. What is no plain data (an object in memory) is left as it is.
+
+    Raises:
+        ValueError: a number that is not finite, or a key that is not a text.
+    """
+    if isinstance(value, Mapping):
+        wrong = [key for key in value if not isinstance(key, str)]
+        if wrong:
+            raise ValueError(f"a name must be a text, not {wrong[0]!r}")
+        return {key: plain_data(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_data(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    return str(value) if isinstance(value, PurePath) else value
 
 
 class BranchEntry(_Part):
@@ -35,8 +75,8 @@ class BranchEntry(_Part):
 class Component(_Part):
     """A balancer or a planner with its options."""
 
-    name: str
-    options: dict[str, Any] = Field(default_factory=dict)
+    name: str = Field(description="id, e.g. 'core/balance'")
+    options: dict[str, Any] = Field(default_factory=dict, description="see `realcompo show NAME`")
 
 
 class ProbeOptions(_Part):
@@ -56,7 +96,9 @@ class PictureEntry(_Part):
 
     prompt: str = Field(description="what to draw")
     negative_prompt: str = Field("", description="what not to draw")
-    seed: int | None = Field(None, description="of this picture's own generator; a random one where it is missing")
+    seed: int | None = Field(
+        None, ge=-(2**63), lt=2**64, description="of this picture's own generator; a random one where it is missing"
+    )
     name: str | None = Field(None, description="file name without suffix; made from the prompt where it is missing")
     conditions: dict[str, Condition] = Field(
         default_factory=dict,
@@ -70,7 +112,7 @@ class PictureEntry(_Part):
 
     def model_dump_plain(self) -> dict[str, Any]:
         """Plain data that `PictureEntry` reads back equal."""
-        data = self.model_dump(mode="json", exclude_none=True, exclude={"conditions"})
+        data = self.model_dump(mode="json", exclude_none=True, exclude={"conditions"}, fallback=repr)
         data["conditions"] = {key: dump_condition(condition) for key, condition in self.conditions.items()}
         return data
 
@@ -88,18 +130,53 @@ class Recipe(_Part):
     planner: Component | None = Field(None, description="plans the conditions that a picture leaves out")
     scheduler: str = Field("ddim", description="of the real step")
     num_inference_steps: int = Field(50, ge=1, description="denoising steps")
-    height: int | None = Field(None, ge=1, description="pixels; the fidelity branch's default where it is missing")
-    width: int | None = Field(None, ge=1, description="pixels")
+    height: int | None = Field(None, ge=1, le=MAX_SIDE, description="pixels; the fidelity branch's default where it is missing")
+    width: int | None = Field(None, ge=1, le=MAX_SIDE, description="pixels")
     device: str | None = Field(None, description="'cuda', 'cuda:1', 'mps', 'cpu'; the best there is where it is missing")
-    dtype: Literal["float32", "float16", "bfloat16"] = Field("float32", description="of the networks")
+    dtype: Literal["float32", "float16", "bfloat16", "float64"] = Field("float32", description="of the networks")
     offload: bool = Field(False, description="keep on the device only the network that is in use")
     pictures: tuple[PictureEntry, ...] = Field((), description="what to draw")
 
     def plain(self) -> dict[str, Any]:
         """Plain data (JSON, TOML, YAML) that `Recipe` reads back equal."""
-        data = self.model_dump(mode="json", exclude_none=True, exclude={"pictures"})
+        data = self.model_dump(mode="json", exclude_none=True, exclude={"pictures"}, fallback=repr)
         data["pictures"] = [picture.model_dump_plain() for picture in self.pictures]
         return data
+
+    def stated(self) -> dict[str, Any]:
+        """Plain data of what was stated when it was made, without the defaults: a layer."""
+        data = self.model_dump(mode="json", exclude_unset=True, exclude={"pictures"}, fallback=repr)
+        if "pictures" in self.model_fields_set:
+            data["pictures"] = [picture.model_dump_plain() for picture in self.pictures]
+        return data
+
+    def alone(self, index: int) -> Recipe:
+        """The recipe of one of its pictures."""
+        return self.model_copy(update={"pictures": (self.pictures[index],)})
+
+
+def migrate(data: Mapping[str, Any], where: str | None = None) -> dict[str, Any]:
+    """Plain data of a recipe of any older version as one of this version; data without a version is of this one.
+
+    Raises:
+        BadRecipe: of a newer version, or of none that ever was.
+    """
+    data = dict(data)
+    version = data.get("version", VERSION)
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise BadRecipe(
+            f"version = {version!r} is no version of a recipe", where=where, mend=f"write version = {VERSION}, or leave it out"
+        )
+    if version > VERSION:
+        raise BadRecipe(
+            f"the recipe is of version {version}, this RealCompo reads versions up to {VERSION}",
+            where=where,
+            mend="update RealCompo (pip install --upgrade realcompo)",
+        )
+    while version < VERSION:
+        data = {**MIGRATIONS[version](data), "version": version + 1}
+        version += 1
+    return data
 
 
 def read_condition(key: str, data: Any) -> Condition:

@@ -72,23 +72,20 @@ class Balance(Balancer):
 
     def prior(self, setting: Setting, step: Step) -> Tensor:
         """π (K, B, 1, h, w): the spatial branches' weight inside the union of the regions and outside it, linear over the balanced
-        steps. With several spatial branches: inside a region to those that own it, outside in equal parts."""
-        inside = self.options.inside
-        if inside is None or len(set(setting.roles)) == 1:
+        steps. With several spatial branches: inside a region to those that own it, outside in equal parts. While the spatial
+        branches act alone, only their shares among themselves count; where one branch acts alone, nothing does."""
+        acting = self._acting(setting, step)
+        if self.options.inside is None or sum(acting) == 1 or "fidelity" not in setting.roles:
             return setting.masks.new_ones(())
-        outside = self.options.outside or inside
-        union = (
-            setting.masks.amax(dim=1, keepdim=True)
-            if setting.masks.shape[1]
-            else torch.zeros_like(setting.masks.sum(1, keepdim=True))
-        )
-        spatial = union * self._at(inside, step) + (1 - union) * self._at(outside, step)
-        return torch.stack(
-            [
-                share * spatial if role == "spatial" else 1 - spatial
-                for role, share in zip(setting.roles, _claims(setting), strict=True)
-            ]
-        )
+        claims = _claims(setting)
+        if not acting[setting.fidelity]:
+            return claims
+        inside, outside = self._at(self.options.inside, step), self._at(self.options.outside or self.options.inside, step)
+        union = _union(setting)
+        spatial = union * inside + (1 - union) * outside
+        prior = claims * spatial
+        prior[setting.fidelity] = 1 - spatial
+        return prior
 
     def _at(self, run: Run, step: Step) -> float:
         first, last = self._span(step)
@@ -132,9 +129,15 @@ def _claims(setting: Setting) -> Tensor:
     equal = spatial[:, None, None, None, None].to(setting.masks) / spatial.sum()
     owned = torch.einsum("kbr,brhw->kbhw", setting.owners.to(setting.masks), setting.masks)[:, :, None]
     total = owned.sum(dim=0, keepdim=True)
-    covered = setting.masks.amax(dim=1, keepdim=True) if setting.masks.shape[1] else torch.zeros_like(total[0])
+    covered = _union(setting)
     among_owners = torch.where(total > 0, owned / total.clamp(min=torch.finfo(total.dtype).tiny), equal)
     return covered * among_owners + (1 - covered) * equal
+
+
+def _union(setting: Setting) -> Tensor:
+    """(B, 1, h, w) coverage by any region; zero for a picture without."""
+    masks = setting.masks
+    return masks.amax(dim=1, keepdim=True) if masks.shape[1] else masks.new_zeros(masks.shape[0], 1, *masks.shape[2:])
 
 
 def blur(maps: Tensor, sigma: float) -> Tensor:

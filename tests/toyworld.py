@@ -1,0 +1,35 @@
+"""What the tests of the algorithm share: toy composers in float64 and a loss of finished latents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+import realcompo as rc
+from realcompo.probe import placement_loss
+from realcompo.testing.toys import toy_registry
+
+TWO = rc.Boxes({"a cat": (0.1, 0.1, 0.5, 0.9), "a dog": (0.5, 0.1, 0.9, 0.9)})
+PROMPT = "a cat and a dog"
+
+
+def toys(fidelity: Any = "toy/fidelity", spatial: Any = "toy/spatial", **settings: Any) -> rc.Composer:
+    settings.setdefault("num_inference_steps", 10)
+    settings.setdefault("dtype", "float64")
+    return rc.Composer(fidelity, spatial, registry=toy_registry(), device="cpu", **settings)
+
+
+def final_loss(composer: rc.Composer, result: rc.Result) -> torch.Tensor:
+    """(B,) placement loss of the finished latents, over all branches and regions."""
+    z, regions = result.latents, result.batch_regions
+    step = result.trace.entries[-1].step
+    total = torch.zeros(z.shape[0], dtype=z.dtype)
+    for branch in composer.branches:
+        from realcompo.interfaces import Request
+
+        b = z.shape[0]
+        conditioning = branch.encode(Request(("x",) * b, ("",) * b, regions, (None,) * b, (z.shape[2] * 8, z.shape[3] * 8), 1.0))
+        maps = branch.attend(z, step, conditioning)
+        total += placement_loss(maps, regions.masks(*maps.shape[-2:]).to(maps), regions.present()).sum(dim=1)
+    return total

@@ -63,16 +63,20 @@ class Run:
 
     @contextmanager
     def awake(self, k: int) -> Iterator[Branch]:
-        """Branch k on its device; with offload it goes back to sleep on the CPU afterwards."""
-        branch = self.branches[k]
-        if self.offload is None:
-            yield branch
-            return
-        branch.to(self.offload)
-        try:
-            yield branch
-        finally:
-            branch.to("cpu")
+        """Branch k on its device; with offload the others sleep on the CPU. It stays up until another is called: a graph on its
+        weights needs them where they were until its backward pass is over, and phases in which one branch acts move nothing."""
+        if self.offload is not None:
+            for other in self.branches:
+                if other is not self.branches[k]:
+                    other.to("cpu")
+            self.branches[k].to(self.offload)
+        yield self.branches[k]
+
+    def sleep(self) -> None:
+        """After the run: with offload, all branches back to the CPU."""
+        if self.offload is not None:
+            for branch in self.branches:
+                branch.to("cpu")
 
     def predict(self, k: int, z: Tensor, step: Step) -> Prediction:
         """Branch k's guided prediction at z, of the kind that the run blends in."""

@@ -1,0 +1,51 @@
+"""Our Stable Diffusion branch alone is diffusers' StableDiffusionPipeline, for every scheduler of ours."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from realcompo.diffusion import SCHEDULERS, Solver
+from realcompo.registry import Registry
+from realcompo.testing.driving import draw_alone, relative, request
+
+PROMPTS = ("a photo of a cat and a dog", "a red balloon on the grass")
+NEGATIVES = ("a blue car", "")
+STEPS = 10
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize(("family", "id"), [("sd1", "sd/v1-5"), ("sd2-v", "sd/v2-1")])
+def test_branch_alone_is_the_pipeline(checkpoint, registry, family: str, id: str, scheduler: str) -> None:
+    folder = checkpoint(family)
+    branch = registry.branch(id, source=str(folder))
+    noise = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(1))
+
+    pipe = StableDiffusionPipeline.from_pretrained(str(folder), safety_checker=None)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.scheduler = Solver(scheduler, branch.traits.schedule, STEPS, branch.traits.prediction_type).scheduler
+    theirs = pipe(
+        list(PROMPTS),
+        negative_prompt=list(NEGATIVES),
+        num_inference_steps=STEPS,
+        latents=noise.clone(),
+        height=128,
+        width=128,
+        generator=[torch.Generator().manual_seed(b) for b in range(2)],
+        output_type="latent",
+    ).images
+
+    def ours(prompts: tuple[str, ...]) -> torch.Tensor:
+        generators = [torch.Generator().manual_seed(b) for b in range(2)]
+        asked = request(prompts, negatives=NEGATIVES)
+        return draw_alone(branch, asked, noise, scheduler=scheduler, steps=STEPS, generators=generators)
+
+    mine = ours(PROMPTS)
+    assert relative(theirs, mine) < 1e-4
+    assert relative(mine, ours(("a photo of two apples", PROMPTS[1]))) > 1e-2, "the prompt must matter, or parity shows nothing"

@@ -1,0 +1,188 @@
+"""Networks of a checkpoint: loaded once, shared among branches, and known by the digest of their weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import weakref
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..devices import default_device, torch_dtype
+from ..errors import BadCheckpoint
+from .options import UNetOptions
+from .sources import Checkpoint, weight_files
+from .text import TextEncoding
+
+CLASSES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "unet": ("diffusers", ("UNet2DConditionModel",)),
+    "vae": ("diffusers", ("AutoencoderKL", "AutoencoderDC")),
+    "text_encoder": ("transformers", ("CLIPTextModel",)),
+    "text_encoder_2": ("transformers", ("CLIPTextModelWithProjection",)),
+    "controlnet": ("diffusers", ("ControlNetModel",)),
+}
+"""Part → the library and the classes that may be loaded for it. Nothing else is: a config cannot name code to run."""
+
+_shared: dict[tuple[Path, str | None], weakref.WeakSet[Any]] = {}
+_shared_lock = threading.Lock()
+
+
+class Loader:
+    """The networks of one checkpoint.
+
+    A network is shared among all branches that ask for the same part of the same folder, dtype and device; a pipeline's are
+    the pipeline's own, and stay on its device and in its dtype.
+
+    Args:
+        checkpoint: see `open_checkpoint`.
+        options: of the branch.
+        device, dtype: of the networks; the CPU and float32 if None.
+        share: give out networks that other branches may hold too. A branch that alters its network sets it False.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, options: UNetOptions, *, device: Any = None, dtype: Any = None, share: bool = True
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.options = options
+        self.device = default_device("cpu" if device is None else device)
+        self.dtype = torch_dtype(dtype)
+        self.share = share
+
+    def module(self, part: str, folder: Path | None = None) -> Any:
+        """The network of a part, in evaluation mode.
+
+        Args:
+            part: a key of `CLASSES`.
+            folder: where it is, if not in the checkpoint's folder of that name.
+
+        Raises:
+            BadCheckpoint: missing, pickled, truncated, incomplete, or of a class that is not for this part.
+        """
+        if self.checkpoint.folder is None:
+            module = getattr(self.checkpoint.pipeline, part, None)
+            if module is None:
+                raise BadCheckpoint(f"it has no {part}", where=self.checkpoint.where, mend=f"give the pipeline its {part}")
+            _check_class(part, type(module).__name__, self.checkpoint.where)
+            return module
+        where = folder or self.checkpoint.folder / part
+        dtype = self._dtype(part)
+        if not self.share:
+            return self._load(part, where, dtype)
+        with _shared_lock:
+            known = _shared.setdefault((where, self.options.variant), weakref.WeakSet())
+            for module in known:
+                if (module.dtype, _indexed(module.device)) == (dtype, _indexed(self.device)):
+                    return module
+            module = self._load(part, where, dtype)
+            known.add(module)
+            return module
+
+    def text(self, encoder: str = "text_encoder", tokenizer: str = "tokenizer") -> TextEncoding:
+        """Text encoder and tokenizer."""
+        if self.checkpoint.folder is None:
+            found = getattr(self.checkpoint.pipeline, tokenizer, None)
+            if found is None:
+                raise BadCheckpoint(
+                    f"it has no {tokenizer}", where=self.checkpoint.where, mend=f"give the pipeline its {tokenizer}"
+                )
+            return TextEncoding(found, self.module(encoder))
+        return TextEncoding(TextEncoding.from_folder(self.checkpoint.folder / tokenizer).tokenizer, self.module(encoder))
+
+    def _dtype(self, part: str) -> torch.dtype:
+        """float16 overflows in many VAEs: those that say so decode in float32."""
+        if part == "vae" and self.dtype == torch.float16 and self.checkpoint.config("vae").get("force_upcast", True):
+            return torch.float32
+        return self.dtype
+
+    def _load(self, part: str, folder: Path, dtype: torch.dtype) -> nn.Module:
+        import importlib
+
+        config = Checkpoint(str(folder), folder=folder.parent).config(folder.name)
+        name = config.get("_class_name") or (config.get("architectures") or ["network of an unnamed class"])[0]
+        library = _check_class(part, name, str(folder))
+        found = weight_files(folder, self.options)
+        cls = getattr(importlib.import_module(library), name)
+        kwargs = {
+            "use_safetensors": not found.pickled,
+            "variant": found.variant,
+            "local_files_only": True,
+            "output_loading_info": True,
+            "torch_dtype" if library == "diffusers" else "dtype": dtype,
+        }
+        try:
+            module, info = cls.from_pretrained(str(folder), **kwargs)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise BadCheckpoint(
+                f"its weights do not fit its config: {error}", where=str(folder), mend="fetch or copy it again"
+            ) from error
+        missing = sorted(info["missing_keys"])
+        if missing:
+            raise BadCheckpoint(
+                f"{len(missing)} of its tensors are missing, among them {missing[0]!r}",
+                where=str(folder),
+                mend=f"its weights are not those of a {name} with this config: fetch or copy it again",
+            )
+        result: nn.Module = module.eval().to(self.device)
+        return result
+
+    # -- digests --------------------------------------------------------------------------------------------------------------
+
+    def fingerprint(self, parts: Iterable[str]) -> dict[str, str]:
+        """Part → sha256: of its weight files, or, in a pipeline, of its tensors and LoRA scales as they are now."""
+        if self.checkpoint.folder is None:
+            return {part: tensor_digest(self.module(part)) for part in parts}
+        folder = self.checkpoint.folder
+        return {part: file_digest(weight_files(folder / part, self.options).files) for part in parts}
+
+
+def _check_class(part: str, name: str, where: str) -> str:
+    library, allowed = CLASSES[part]
+    if name not in allowed:
+        raise BadCheckpoint(
+            f"its {part} is a {name}, not a {' or '.join(allowed)}",
+            where=where,
+            mend="choose a checkpoint of the right architecture",
+        )
+    return library
+
+
+_digests: dict[tuple[str, int, int], str] = {}
+
+
+def file_digest(files: Iterable[Path]) -> str:
+    """sha256 over files in their order; remembered while their size and time of change stay."""
+    total = hashlib.sha256()
+    for path in files:
+        facts = path.stat()
+        key = (str(path), facts.st_size, facts.st_mtime_ns)
+        if key not in _digests:
+            with path.open("rb") as file:
+                _digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        total.update(_digests[key].encode())
+    return total.hexdigest()
+
+
+def tensor_digest(module: nn.Module) -> str:
+    """sha256 over names, dtypes, shapes and bytes of a network's tensors, and over which adapters (LoRA) act at which scale."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    for name, child in module.named_modules():
+        scaling = getattr(child, "scaling", None)
+        if isinstance(scaling, dict):
+            active = getattr(child, "active_adapters", [])
+            facts = [name, sorted(map(str, active)), sorted((str(k), float(v)) for k, v in scaling.items())]
+            digest.update(json.dumps(facts).encode())
+    return digest.hexdigest()
+
+
+def _indexed(device: torch.device) -> torch.device:
+    """'cuda' is 'cuda:0' to a tensor on it."""
+    return torch.device(device.type, device.index or 0) if device.type == "cuda" else device

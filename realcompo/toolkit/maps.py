@@ -1,0 +1,168 @@
+"""Cross-attention maps (Eq. 4), read beside the network's own attention and not through it.
+
+A = softmax(q kᵀ · scale) over ALL text tokens at each pixel. Forward pre-hooks on the chosen cross-attention modules see
+their inputs and compute q·k a second time, in fp32, through the modules' own `to_q` and `to_k` (so a LoRA counts). The
+attention processors, which belong to the user, are neither replaced nor asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import BadOption
+from .guard import bare, exclusive, frozen
+
+
+class _Enough(Exception):
+    """Thrown through the network after the last map is read; never leaves this module."""
+
+
+@dataclass(frozen=True, eq=False)
+class MapPlace:
+    """A cross-attention module that works at the latent's height and width divided by 2^level."""
+
+    name: str
+    module: nn.Module
+    level: int
+
+
+def cross_attention_places(unet: nn.Module) -> list[MapPlace]:
+    """All cross-attention modules of a UNet2DConditionModel, in the order in which they run."""
+    parts: list[tuple[str, int]] = []
+    down, up = len(unet.down_blocks), len(unet.up_blocks)  # type: ignore[arg-type]
+    parts += [(f"down_blocks.{i}", i) for i in range(down)]
+    parts += [("mid_block", down - 1)]
+    parts += [(f"up_blocks.{i}", up - 1 - i) for i in range(up)]
+    places = []
+    for part, level in parts:
+        block = unet.get_submodule(part) if getattr(unet, part.split(".")[0]) is not None else nn.Module()
+        for name, module in block.named_modules():
+            if name.endswith("attn2") and getattr(module, "is_cross_attention", False):
+                places.append(MapPlace(f"{part}.{name}", module, level))
+    return places
+
+
+def chosen_places(unet: nn.Module, parts: Sequence[str], divisor: int) -> list[MapPlace]:
+    """Those in the named parts ('down', 'mid', 'up') at the latent's size divided by `divisor`.
+
+    Raises:
+        BadOption: there are none; says where there are some.
+    """
+    places = cross_attention_places(unet)
+    found = [p for p in places if p.name.split("_")[0] in parts and 2**p.level == divisor]
+    if not found:
+        have = sorted({(p.name.split("_")[0], 2**p.level) for p in places})
+        raise BadOption(
+            f"the network has no cross-attention in {', '.join(parts)} at the latent's size divided by {divisor}",
+            where="options places, map_divisor",
+            mend="it has some in " + (", ".join(f"{part} at {d}" for part, d in have) or "no part"),
+        )
+    return found
+
+
+def attention_probabilities(attn: Any, hidden: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
+    """What a diffusers `Attention` module multiplies its values by: softmax(q kᵀ · scale), computed in fp32 or more.
+
+    Args:
+        attn: the module.
+        hidden: its input (B, N, C) or (B, C, h, w).
+        context: the text (B, L, D).
+        mask: the additive bias that the module was given, if any.
+
+    Returns:
+        (B, heads, N, L), rows summing to 1 over the L tokens.
+    """
+    if hidden.ndim == 4:
+        hidden = hidden.flatten(2).transpose(1, 2)
+    if attn.group_norm is not None:
+        hidden = attn.group_norm(hidden.transpose(1, 2)).transpose(1, 2)
+    if attn.norm_cross is not None:
+        context = attn.norm_encoder_hidden_states(context)
+    query, key = attn.to_q(hidden), attn.to_k(context)
+    query, key = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in (query, key))
+    if attn.norm_q is not None:
+        query = attn.norm_q(query)
+    if attn.norm_k is not None:
+        key = attn.norm_k(key)
+    precision = torch.promote_types(query.dtype, torch.float32)
+    with torch.autocast(query.device.type, enabled=False):
+        scores = query.to(precision) @ key.to(precision).transpose(-1, -2) * attn.scale
+        if mask is not None:
+            bias = attn.prepare_attention_mask(mask, key.shape[-2], key.shape[0])
+            scores = scores + bias.unflatten(0, (key.shape[0], attn.heads)).to(precision)
+        probabilities: Tensor = scores.softmax(dim=-1)
+    return probabilities
+
+
+class MapReader:
+    """Reads the maps of chosen places during one forward pass.
+
+    Args:
+        unet: a UNet2DConditionModel.
+        parts, divisor: see `chosen_places`.
+    """
+
+    def __init__(self, unet: nn.Module, parts: Sequence[str] = ("down", "up"), divisor: int = 4) -> None:
+        self.unet = bare(unet)
+        self.places = chosen_places(self.unet, parts, divisor)
+        self.level = self.places[0].level
+
+    def size(self, h: int, w: int) -> tuple[int, int]:
+        """(h', w') of maps for latents of (h, w): each level halves and rounds up, as a convolution of stride 2 does."""
+        for _ in range(self.level):
+            h, w = (h + 1) // 2, (w + 1) // 2
+        return h, w
+
+    def read(
+        self,
+        run: Callable[[], Any],
+        weights: Tensor,
+        size: tuple[int, int],
+        stop: bool = True,
+        dtype: torch.dtype = torch.float32,
+    ) -> tuple[Tensor, Any]:
+        """Run the network and read.
+
+        Args:
+            run: calls the network, on the conditional half: B rows.
+            weights: (B, R, L) of each region's tokens; rows sum to 1, or to 0 for absent regions.
+            size: (h, w) of the latents.
+            stop: run nothing after the last place; otherwise the rest runs without a graph.
+            dtype: of the maps.
+
+        Returns:
+            Maps (B, R, h', w'): the mean over heads and places, then over a region's tokens. And what `run` returned (None if
+            stopped).
+        """
+        seen: list[Tensor] = []
+
+        def hook(attn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            hidden = args[0] if args else kwargs["hidden_states"]
+            context = args[1] if len(args) > 1 else kwargs["encoder_hidden_states"]
+            if isinstance(context, tuple):  # with an IP-Adapter: (text, pictures)
+                context = context[0]
+            probabilities = attention_probabilities(attn, hidden, context, kwargs.get("attention_mask"))
+            seen.append(torch.einsum("bhnl,brl->brn", probabilities, weights.to(probabilities)) / probabilities.shape[1])
+            if len(seen) == len(self.places):
+                if stop:
+                    raise _Enough
+                torch.set_grad_enabled(False)  # until `run` is over: see below
+
+        result = None
+        with exclusive(self.unet), frozen(self.unet):
+            handles = [place.module.register_forward_pre_hook(hook, with_kwargs=True) for place in self.places]
+            try:
+                with torch.set_grad_enabled(torch.is_grad_enabled()):  # restores what the hook switches off
+                    result = run()
+            except _Enough:
+                pass
+            finally:
+                for handle in handles:
+                    handle.remove()
+        maps = torch.stack(seen).mean(dim=0).to(dtype)
+        return maps.reshape(*maps.shape[:2], *self.size(*size)), result

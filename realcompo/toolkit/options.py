@@ -1,0 +1,47 @@
+"""Options that every UNet branch has. Pydantic only: no torch here."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ..specs import Options
+
+Place = Literal["down", "mid", "up"]
+
+
+class UNetOptions(Options):
+    """Where maps are read, and how the checkpoint is found and loaded. Subclass it for more."""
+
+    places: tuple[Place, ...] = Field(
+        ("down", "up"),
+        min_length=1,
+        description="Parts of the network whose cross-attention is read: down, mid, up.",
+    )
+    map_divisor: int = Field(
+        4,
+        ge=1,
+        description="Maps are read where the network works at the latent's height and width divided by this: "
+        "4 reads 16×16 maps of a 512×512 picture.",
+    )
+    revision: str | None = Field(None, description="Branch, tag or commit of the hub repository, in place of the plugin's own.")
+    variant: str | None = Field(
+        None, description="Variant of the weight files, such as 'fp16'. Left out: the plain files, or the one variant there is."
+    )
+    download: bool = Field(
+        False,
+        description="Fetch the checkpoint from the hub where the local cache lacks it. Without it (and without "
+        "REALCOMPO_DOWNLOAD=1 in the environment) nothing touches the network.",
+    )
+    allow_pickle: bool = Field(
+        False,
+        description="Load pickled weights (.bin) where there are no safetensors. A pickle can run any code: only from "
+        "people you trust.",
+    )
+    latent_space: str | None = Field(
+        None,
+        description="Name of the latent space ('sd', 'sdxl', …), for a checkpoint whose files do not tell: "
+        "you vouch that it is that one.",
+    )
+    vae_tiling: bool = Field(False, description="Decode in tiles: large pictures in less memory, with faint seams at worst.")

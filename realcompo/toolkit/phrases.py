@@ -1,0 +1,169 @@
+"""From a region's phrase to characters of the prompt. Plain Python; English, with `Region.span` for all that it misses.
+
+In turn: the user's own span; the exact words; the words without article or number; another number of the noun ("apple" in
+"two apples"); the head noun ("a small red balloon" in "a balloon"). A phrase that several regions share takes the prompt's
+repetitions in turn, and the last of them again once they run out: "two apples" is two regions, one word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import PhraseNotFound, nearest
+from ..interfaces import Region
+
+Span = tuple[int, int]
+How = Literal["given", "exact", "inner", "number", "head"]
+
+_ARTICLES = (
+    "a",
+    "an",
+    "the",
+    "this",
+    "that",
+    "these",
+    "those",
+    "some",
+    "several",
+    "many",
+    "few",
+    "another",
+    "both",
+    "each",
+    "every",
+)
+_NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_DETERMINERS = frozenset((*_ARTICLES, *_NUMBERS))
+_PLACES = (
+    "on",
+    "in",
+    "at",
+    "under",
+    "over",
+    "above",
+    "below",
+    "behind",
+    "beside",
+    "near",
+    "by",
+    "into",
+    "onto",
+    "between",
+    "among",
+    "inside",
+)
+_PREPOSITIONS = frozenset((*_PLACES, "of", "with", "without", "from", "to", "for", "wearing", "holding"))
+_IRREGULAR = {
+    "man": "men",
+    "woman": "women",
+    "person": "people",
+    "child": "children",
+    "mouse": "mice",
+    "foot": "feet",
+    "tooth": "teeth",
+    "goose": "geese",
+    "leaf": "leaves",
+    "knife": "knives",
+    "wolf": "wolves",
+    "shelf": "shelves",
+    "loaf": "loaves",
+}
+
+
+@dataclass(frozen=True)
+class Match:
+    """Where a region's words are: (start, end) characters of the prompt, and how they were found."""
+
+    span: Span
+    how: How
+
+
+def find_phrases(prompt: str, regions: Sequence[Region]) -> tuple[Match, ...]:
+    """One match a region, in the regions' order.
+
+    Raises:
+        PhraseNotFound: a phrase of which not even the noun is in the prompt, or a span outside it.
+    """
+    taken: set[Span] = set()
+    matches: dict[int, Match] = {}
+    # Spans that are given come first, then long phrases: "cat" must not take the cat of "black cat" if there is another.
+    order = sorted(range(len(regions)), key=lambda r: (regions[r].span is None, -len(regions[r].phrase)))
+    for r in order:
+        match = _find(prompt, regions[r], taken)
+        matches[r] = match
+        taken.add(match.span)
+    return tuple(matches[r] for r in range(len(regions)))
+
+
+def _find(prompt: str, region: Region, taken: set[Span]) -> Match:
+    if region.span is not None:
+        start, end = region.span
+        if not 0 <= start < end <= len(prompt):
+            raise PhraseNotFound(
+                f"its span ({start}, {end}) lies outside the prompt of {len(prompt)} characters",
+                where=f"region {region.id!r}",
+                mend="count characters of the prompt from 0; the end is exclusive",
+            )
+        return Match((start, end), "given")
+    for words, how in _readings(region.phrase):
+        spans = [_inner(prompt, span) for span in _occurrences(prompt, words)]
+        if spans:
+            free = [span for span in spans if not any(a < span[1] and span[0] < b for a, b in taken)]
+            return Match(free[0] if free else spans[-1], how)
+    raise PhraseNotFound(
+        f"the phrase {region.phrase!r} is not in the prompt {prompt!r}",
+        where=f"region {region.id!r}",
+        mend="use words of the prompt, or give the region a span; " + nearest(region.phrase, re.findall(r"\w+", prompt)),
+    )
+
+
+def _readings(phrase: str) -> Iterator[tuple[list[str], How]]:
+    """The words to look for, best first."""
+    words = phrase.split()
+    yield words, "exact"
+    inner = words[_leading(words) :]
+    if inner != words:
+        yield inner, "inner"
+    for noun in _other_numbers(inner[-1]):
+        yield [*inner[:-1], noun], "number"
+    cut = next((i for i, word in enumerate(inner) if i and word.lower() in _PREPOSITIONS), len(inner))
+    head = inner[cut - 1]
+    for noun in (head, *_other_numbers(head)):
+        yield [noun], "head"
+
+
+def _leading(words: Sequence[str]) -> int:
+    """How many words at the start are articles or numbers; never all of them."""
+    count = 0
+    while count < len(words) - 1 and (words[count].lower() in _DETERMINERS or words[count].isdigit()):
+        count += 1
+    return count
+
+
+def _occurrences(prompt: str, words: Sequence[str]) -> list[Span]:
+    pattern = r"\s+".join(re.escape(word) for word in words)
+    return [match.span() for match in re.finditer(rf"(?<!\w){pattern}(?!\w)", prompt, re.IGNORECASE)]
+
+
+def _inner(prompt: str, span: Span) -> Span:
+    """The span without its leading article or number, whose own map says nothing of the object."""
+    words = list(re.finditer(r"\S+", prompt[span[0] : span[1]]))
+    return span[0] + words[_leading([word.group() for word in words])].start(), span[1]
+
+
+def _other_numbers(noun: str) -> list[str]:
+    """Plurals of a singular and singulars of a plural, as spelled by rule; wrong guesses are simply not in the prompt."""
+    word = noun.lower()
+    guesses = [_IRREGULAR[word]] if word in _IRREGULAR else [one for one, many in _IRREGULAR.items() if many == word]
+    if word.endswith("ies"):
+        guesses.append(word[:-3] + "y")
+    if word.endswith("es"):
+        guesses.append(word[:-2])
+    if word.endswith("s"):
+        guesses.append(word[:-1])
+    if word.endswith("y"):
+        guesses.append(word[:-1] + "ies")
+    return [*guesses, word + "s", word + "es"]

@@ -1,0 +1,238 @@
+"""Where a checkpoint is, and what its config files say: no torch, no weights.
+
+A source is a hub id (``"org/name"``), a folder in diffusers' layout, ``"package://module/path"`` (a folder inside an
+installed package), or a diffusers pipeline object. Nothing touches the network unless the user asked for it: option
+`download`, or REALCOMPO_DOWNLOAD=1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadCheckpoint
+from .options import UNetOptions
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_CONFIG_FILES = {"scheduler": "scheduler_config.json", "tokenizer": "tokenizer_config.json", "tokenizer_2": "tokenizer_config.json"}
+_PICKLES = (".bin", ".ckpt", ".pt", ".pth")
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A checkpoint whose config can be read. Either `folder` or `pipeline` is set.
+
+    Attributes:
+        where: its name in messages.
+    """
+
+    where: str
+    folder: Path | None = None
+    pipeline: Any = None
+
+    def has(self, part: str) -> bool:
+        """Whether it holds a part such as 'vae'."""
+        if self.folder is not None:
+            return (self.folder / part).is_dir()
+        return getattr(self.pipeline, part, None) is not None
+
+    def config(self, part: str) -> dict[str, Any]:
+        """A part's config.
+
+        Raises:
+            BadCheckpoint: the part is missing, or its file is damaged.
+        """
+        if not self.has(part):
+            raise BadCheckpoint(
+                f"it has no {part!r}", where=self.where, mend=f"it holds {self.describe()}; choose a checkpoint with a {part}"
+            )
+        if self.folder is None:
+            config = getattr(getattr(self.pipeline, part), "config", {})
+            return dict(config.to_dict() if hasattr(config, "to_dict") else config)
+        return _read_json(self.folder / part / _CONFIG_FILES.get(part, "config.json"))
+
+    def describe(self) -> str:
+        """What kind of checkpoint it is, for messages."""
+        if self.folder is None:
+            return f"a {type(self.pipeline).__name__}"
+        index = self.folder / "model_index.json"
+        if index.is_file():
+            return f"a {_read_json(index).get('_class_name', 'pipeline of an unnamed class')}"
+        parts = sorted(path.name for path in self.folder.iterdir() if path.is_dir())
+        return f"the folders {', '.join(parts)}" if parts else "no folders (a diffusers checkpoint has unet, vae, text_encoder …)"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadCheckpoint(f"{path.name} is missing", where=str(path.parent), mend="fetch or copy the checkpoint again") from None
+    except ValueError as error:
+        raise BadCheckpoint(
+            f"{path.name} is damaged: {error}", where=str(path.parent), mend="fetch or copy the checkpoint again"
+        ) from None
+    if not isinstance(value, dict):
+        raise BadCheckpoint(f"{path.name} holds no table", where=str(path.parent), mend="fetch or copy the checkpoint again")
+    return value
+
+
+def open_checkpoint(
+    source: Any, options: UNetOptions, *, revision: str | None = None, parts: Sequence[str] = (), weights: bool = True
+) -> Checkpoint:
+    """Find a checkpoint.
+
+    Args:
+        source: see above.
+        options: of the branch.
+        revision: of a hub id; the options' own comes first.
+        parts: what to fetch, where fetching is allowed.
+        weights: whether to fetch weights too, not only config files.
+
+    Raises:
+        BadCheckpoint: it is not there, with what to do about it.
+    """
+    if source is None:
+        raise BadCheckpoint("no checkpoint was named", mend="give the branch a source: a hub id, a folder, or a pipeline object")
+    if hasattr(source, "unet") and hasattr(source, "scheduler"):
+        return Checkpoint(f"the {type(source).__name__} that you hold", pipeline=source)
+    if not isinstance(source, str | Path):
+        raise BadCheckpoint(f"a {type(source).__name__} is no checkpoint", mend="give a hub id, a folder, or a pipeline object")
+    text = str(source)
+    if text.startswith("package://"):
+        return Checkpoint(text, folder=_packaged(text))
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return Checkpoint(text, folder=path.resolve())
+    if path.is_file():
+        raise BadCheckpoint(
+            "it is a single file",
+            where=text,
+            mend="convert it to a folder: diffusers' StableDiffusionPipeline.from_single_file(…).save_pretrained(…)",
+        )
+    if isinstance(source, Path) or not _HUB_ID.fullmatch(text):
+        raise BadCheckpoint("there is no such folder", where=text, mend="check the path; a hub id is written organisation/name")
+    return Checkpoint(text, folder=_from_hub(text, options, options.revision or revision, parts, weights))
+
+
+def _packaged(text: str) -> Path:
+    module, _, inside = text.removeprefix("package://").partition("/")
+    try:
+        path = Path(str(resources.files(module).joinpath(inside)))
+    except ModuleNotFoundError:
+        raise BadCheckpoint(
+            f"the package {module!r} is not installed", where=text, mend=f"install {module.replace('_', '-')}"
+        ) from None
+    if not path.is_dir():
+        raise BadCheckpoint(
+            f"the package {module!r} has no folder {inside!r}", where=text, mend="install it again: its weights are package data"
+        )
+    return path
+
+
+def may_download(options: UNetOptions) -> bool:
+    """Whether the user asked for the network."""
+    return options.download or os.environ.get("REALCOMPO_DOWNLOAD", "") not in ("", "0")
+
+
+def _from_hub(id: str, options: UNetOptions, revision: str | None, parts: Sequence[str], weights: bool) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    fetch = may_download(options)
+    patterns = ["*.json"] + [f"{part}/{name}" for part in parts for name in ("*.json", "*.txt")]
+    if weights:
+        patterns += [f"{part}/{name}" for part in parts for name in weight_names(options)]
+    try:
+        return Path(snapshot_download(id, revision=revision, local_files_only=not fetch, allow_patterns=patterns))
+    except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError, OSError) as error:
+        if fetch:
+            raise BadCheckpoint(
+                f"it cannot be fetched: {error}",
+                where=id,
+                mend="check the id, the connection, and whether it wants you to log in (`hf auth login`)",
+            ) from error
+        raise BadCheckpoint(
+            "there is no such folder, and the local cache of the hub does not hold it",
+            where=id,
+            mend=f"allow the download (option download = true, or REALCOMPO_DOWNLOAD=1), or fetch it yourself: hf download {id}",
+        ) from None
+
+
+def weight_names(options: UNetOptions) -> list[str]:
+    """Names of the weight files to fetch."""
+    middle = f".{options.variant}" if options.variant else ""
+    endings = ["safetensors", *(["bin"] if options.allow_pickle else [])]
+    stems = [f"{stem}{middle}{shard}" for stem in ("diffusion_pytorch_model", "model", "pytorch_model") for shard in ("", "-*")]
+    return [f"{stem}.{ending}" for stem in stems for ending in endings]
+
+
+@dataclass(frozen=True)
+class WeightFiles:
+    """The files of one part: all safetensors, or pickles that the user allowed."""
+
+    folder: Path
+    files: tuple[Path, ...]
+    variant: str | None
+    pickled: bool = False
+
+
+def weight_files(folder: Path, options: UNetOptions) -> WeightFiles:
+    """The weight files of a part's folder, checked as far as can be without reading tensors.
+
+    Raises:
+        BadCheckpoint: missing, only pickled, of another variant, or truncated.
+    """
+    where = str(folder)
+    safe = _by_variant(folder, (".safetensors",))
+    pickles = _by_variant(folder, _PICKLES)
+    found, pickled = (safe, False) if safe or not options.allow_pickle else (pickles, True)
+    if not found:
+        if pickles:
+            names = ", ".join(path.name for paths in pickles.values() for path in paths)
+            raise BadCheckpoint(
+                f"it has only pickled weights ({names})",
+                where=where,
+                mend="choose a checkpoint with safetensors, or set allow_pickle = true if you trust its author (it can run code)",
+            )
+        raise BadCheckpoint(
+            "it has no weights", where=where, mend="fetch or copy the checkpoint again; the option download = true fetches it"
+        )
+    variant = options.variant
+    if variant not in found:
+        if variant is not None or len(found) > 1:
+            have = ", ".join(repr(name) if name else "plain files" for name in sorted(found, key=str))
+            raise BadCheckpoint(f"it has no variant {variant!r}, but {have}", where=where, mend="set the option variant")
+        (variant,) = found  # the only one there is
+    files = tuple(sorted(found[variant]))
+    if not pickled:
+        for path in files:
+            _check_safetensors(path)
+    return WeightFiles(folder, files, variant, pickled)
+
+
+def _by_variant(folder: Path, endings: Sequence[str]) -> Mapping[str | None, list[Path]]:
+    """diffusion_pytorch_model[.variant][-00001-of-00002].ending, by variant."""
+    found: dict[str | None, list[Path]] = {}
+    for path in folder.iterdir() if folder.is_dir() else ():
+        match = re.fullmatch(r"(?:diffusion_pytorch_model|model|pytorch_model)(?:\.(\w+))?(?:-\d+-of-\d+)?", path.stem)
+        if path.suffix in endings and match:
+            found.setdefault(match.group(1), []).append(path)
+    return found
+
+
+def _check_safetensors(path: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise BadCheckpoint(
+            f"{path.name} is damaged or truncated ({error})", where=str(path.parent), mend="fetch or copy it again"
+        ) from error

@@ -1,0 +1,143 @@
+"""From config files to `Traits`: latent space, noise schedule, prediction type, size; and the refusal of other architectures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from ..errors import BadCheckpoint, nearest
+from ..specs import BranchSpec, LatentSpace, NoiseSchedule, Traits
+from .options import UNetOptions
+from .sources import Checkpoint
+
+SPACES = {
+    "sd": LatentSpace("sd", 4, 8, 0.18215),
+    "sdxl": LatentSpace("sdxl", 4, 8, 0.13025),
+}
+"""Latent spaces known by their numbers; SD 1.x and 2.x share one."""
+
+_FAMILIES = {768: "SD 1.x", 1024: "SD 2.x", 2048: "SDXL"}
+
+
+def unet_config(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The UNet's config.
+
+    Raises:
+        BadCheckpoint: it is a checkpoint of another architecture; says of which.
+    """
+    if not checkpoint.has("unet"):
+        what = "a transformer" if checkpoint.has("transformer") else "no UNet"
+        raise BadCheckpoint(
+            f"it is {what}, not a Stable Diffusion UNet: it holds {checkpoint.describe()}",
+            where=checkpoint.where,
+            mend="choose a checkpoint with a UNet2DConditionModel in its folder 'unet'",
+        )
+    config = checkpoint.config("unet")
+    name = config.get("_class_name") or type(getattr(checkpoint.pipeline, "unet", None)).__name__
+    if name != "UNet2DConditionModel":
+        raise BadCheckpoint(
+            f"its network is a {name}, not a UNet2DConditionModel",
+            where=checkpoint.where,
+            mend="choose a Stable Diffusion checkpoint",
+        )
+    return config
+
+
+def family(config: Mapping[str, Any]) -> str:
+    """An architecture's name from its UNet's config."""
+    width = config.get("cross_attention_dim", 1280)
+    text_time = config.get("addition_embed_type") == "text_time"
+    if text_time and width != 2048:
+        return f"SDXL-shaped, cross-attention width {width}"
+    return _FAMILIES.get(width, f"UNet of cross-attention width {width}") if isinstance(width, int) else f"UNet of widths {width}"
+
+
+def read_traits(checkpoint: Checkpoint, spec: BranchSpec, options: UNetOptions, own: bool = True) -> Traits:
+    """Traits from config files; what they leave open is the spec's word.
+
+    Args:
+        checkpoint: opened; its weights are not read.
+        spec: of the branch.
+        options: of the branch.
+        own: the checkpoint is the one that the spec names, so that the spec's word on its latent space holds.
+
+    Raises:
+        BadCheckpoint: another architecture, parts that do not fit together, or a latent space that nothing tells.
+    """
+    unet = unet_config(checkpoint)
+    latent = _latent(checkpoint, spec, options, unet["in_channels"], own)
+    for end in ("in_channels", "out_channels"):
+        if unet[end] != latent.channels:
+            raise BadCheckpoint(
+                f"its UNet has {unet[end]} {end.replace('_', ' ')}, its latents {latent.channels}: it inpaints or upscales",
+                where=checkpoint.where,
+                mend="choose a text-to-image checkpoint",
+            )
+    if checkpoint.has("text_encoder"):
+        width = checkpoint.config("text_encoder").get("hidden_size")
+        if unet.get("addition_embed_type") is None and width is not None and width != unet.get("cross_attention_dim"):
+            raise BadCheckpoint(
+                f"its text encoder is {width} wide, its UNet expects {unet.get('cross_attention_dim')}",
+                where=checkpoint.where,
+                mend="take unet and text_encoder from one checkpoint",
+            )
+    schedule, prediction = _schedule(checkpoint, spec)
+    sample = unet.get("sample_size") or 64
+    side = sample if isinstance(sample, list | tuple) else (sample, sample)
+    base = spec.traits or Traits(latent, "")
+    return replace(
+        base,
+        latent=latent,
+        family=family(unet) if spec.traits is None or not own else base.family,
+        schedule=schedule,
+        prediction_type=prediction,
+        default_size=(side[0] * latent.downscale, side[1] * latent.downscale),
+        size_multiple=latent.downscale,
+    )
+
+
+def _latent(checkpoint: Checkpoint, spec: BranchSpec, options: UNetOptions, channels: int, own: bool) -> LatentSpace:
+    stated = spec.traits.latent if spec.traits is not None else None
+    named = options.latent_space
+    if not checkpoint.has("vae"):
+        if named is None and stated is not None and (own or stated.channels == channels):
+            return stated
+        if named is None:
+            raise BadCheckpoint(
+                "it has no VAE, so nothing tells its latent space", where=checkpoint.where, mend="set the option latent_space"
+            )
+        if stated is not None and stated.name == named:
+            return stated
+        if named not in SPACES:
+            raise BadCheckpoint(f"no latent space is called {named!r}", where=checkpoint.where, mend=nearest(named, SPACES))
+        return SPACES[named]
+    vae = checkpoint.config("vae")
+    kind = vae.get("_class_name") or type(getattr(checkpoint.pipeline, "vae", None)).__name__
+    widths = vae.get("encoder_block_out_channels") or vae.get("block_out_channels") or ()
+    space = LatentSpace(
+        name=kind,
+        channels=vae.get("latent_channels", 4),
+        downscale=2 ** (len(widths) - 1) if widths else 8,
+        scaling_factor=vae.get("scaling_factor", 0.18215 if kind == "AutoencoderKL" else 1.0),
+        shift_factor=vae.get("shift_factor") or 0.0,
+    )
+    for known in (*SPACES.values(), *([stated] if stated is not None else [])):
+        if kind.startswith("Autoencoder") and replace(space, name=known.name) == known:
+            space = known
+    return replace(space, name=named) if named is not None else space
+
+
+def _schedule(checkpoint: Checkpoint, spec: BranchSpec) -> tuple[NoiseSchedule, Any]:
+    """The forward process and what the network predicts. Older configs leave out what was the default then, which are ours now."""
+    if not checkpoint.has("scheduler"):
+        base = spec.traits
+        return (base.schedule, base.prediction_type) if base is not None else (NoiseSchedule(), "epsilon")
+    config = checkpoint.config("scheduler")
+    prediction = config.get("prediction_type", "epsilon")
+    if prediction not in ("epsilon", "v_prediction"):
+        raise BadCheckpoint(
+            f"it predicts {prediction!r}", where=checkpoint.where, mend="choose a checkpoint that predicts epsilon or v_prediction"
+        )
+    known = {field.name for field in fields(NoiseSchedule)}
+    return NoiseSchedule(**{key: value for key, value in config.items() if key in known and value is not None}), prediction

@@ -1,0 +1,284 @@
+"""A branch that is a UNet2DConditionModel: encoding, guidance, maps, decoding. Subclasses say what more their network is told.
+
+A subclass usually overrides `told` (more arguments of the network at a step) and `prepare` (what of the request they are made
+of, once a run); one that moves latents overrides `predict`, and calls `attend` in it as often as it likes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..devices import torch_dtype
+from ..errors import BadCheckpoint, Incompatible
+from ..interfaces import Branch, Prediction, Region, Request, Step
+from ..specs import BranchSpec, Options, Traits
+from .guard import bare, exclusive
+from .loading import Loader
+from .maps import MapReader
+from .options import UNetOptions
+from .sources import Checkpoint, open_checkpoint
+from .text import TextEncoding
+from .traits import read_traits
+
+Half = Literal["both", "conditional", "unconditional"]
+"""The rows of a forward pass: the 2B of guidance, unconditional ones first as in diffusers' pipelines, or B of one kind."""
+
+
+@dataclass(frozen=True)
+class UNetConditioning:
+    """All that belongs to a run.
+
+    Attributes:
+        conditional, unconditional: text (B, L, D); no unconditional text where there is no guidance.
+        weights: (B, R, L) of each region's tokens.
+        guidance_scale: of the blend u + g·(c − u).
+        extra: what `UNetBranch.prepare` made.
+    """
+
+    conditional: Tensor
+    unconditional: Tensor | None
+    weights: Tensor
+    guidance_scale: float
+    extra: Any = None
+
+    def rows(self, half: Half, conditional: Tensor, unconditional: Tensor | None = None) -> Tensor:
+        """B conditional rows and B unconditional ones (the same, if None) as the rows of a half."""
+        other = conditional if unconditional is None else unconditional
+        return {
+            "both": lambda: torch.cat([other, conditional]),
+            "conditional": lambda: conditional,
+            "unconditional": lambda: other,
+        }[half]()
+
+    def text(self, half: Half) -> Tensor:
+        """The text of a half."""
+        return self.rows(half, self.conditional, self.unconditional)
+
+
+class UNetBranch(Branch):
+    """A UNet with a CLIP text encoder and, in the fidelity role, a VAE.
+
+    Attributes:
+        parts: what is loaded, besides the tokenizer.
+        unet, text, vae: the networks; `vae` is None in a spatial branch.
+    """
+
+    options_class: ClassVar[type[UNetOptions]] = UNetOptions
+    parts: ClassVar[tuple[str, ...]] = ("unet", "text_encoder")
+    options: UNetOptions
+
+    def __init__(
+        self, spec: BranchSpec, options: Options | None = None, *, source: Any = None, device: Any = None, dtype: Any = None
+    ) -> None:
+        self.spec = spec
+        self.options = _unet_options(spec, options)
+        self.checkpoint = self._open(spec, self.options, source, weights=True)
+        self.traits = self._traits(spec, self.options, self.checkpoint, source)
+        self.loader = Loader(self.checkpoint, self.options, device=device, dtype=dtype)
+        self.unet: Any = self.loader.module("unet")
+        self.text: TextEncoding = self.loader.text()
+        self.vae: Any = self.loader.module("vae") if spec.role != "spatial" else None
+        if self.vae is not None and self.options.vae_tiling and self.checkpoint.pipeline is None:
+            self.vae.enable_tiling()
+        self.reader = MapReader(self.unet, self.options.places, self.options.map_divisor)
+
+    # -- before weights -------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def _open(cls, spec: BranchSpec, options: UNetOptions, source: Any, weights: bool) -> Checkpoint:
+        parts = [*cls.parts, "tokenizer", "scheduler", "vae"]
+        source = spec.source if source is None else source
+        return open_checkpoint(source, options, revision=spec.revision, parts=parts, weights=weights)
+
+    @classmethod
+    def _traits(cls, spec: BranchSpec, options: UNetOptions, checkpoint: Checkpoint, source: Any) -> Traits:
+        cls.check(checkpoint)
+        return read_traits(checkpoint, spec, options, own=source is None or source == spec.source)
+
+    @classmethod
+    def check(cls, checkpoint: Checkpoint) -> None:
+        """Refuse checkpoints that this class cannot drive, from config files. Subclasses add to it.
+
+        Raises:
+            BadCheckpoint: another architecture; says of which.
+        """
+
+    @classmethod
+    def inspect(cls, spec: BranchSpec, options: Options, source: Any = None) -> Traits:
+        """Traits from config files; the spec's word where the plugin's own checkpoint is not on this machine yet.
+
+        Raises:
+            BadCheckpoint: the source is missing or of another architecture.
+        """
+        told = _unet_options(spec, options)
+        try:
+            checkpoint = cls._open(spec, told, source, weights=False)
+        except BadCheckpoint:
+            if spec.traits is not None and (source is None or source == spec.source):
+                return spec.traits
+            raise
+        return cls._traits(spec, told, checkpoint, source)
+
+    @classmethod
+    def locate(
+        cls, spec: BranchSpec, options: Options, prompt: str, regions: Sequence[Region], source: Any = None
+    ) -> dict[str, tuple[str, ...]] | None:
+        """Region id → the words that its maps are read at; None where the tokenizer is not on this machine."""
+        try:
+            checkpoint = cls._open(spec, _unet_options(spec, options), source, weights=False)
+            if checkpoint.folder is None:
+                text = TextEncoding(checkpoint.pipeline.tokenizer)
+            else:
+                text = TextEncoding.from_folder(checkpoint.folder / "tokenizer")
+        except BadCheckpoint:
+            return None
+        found = text.tokens(prompt, regions)
+        return {region.id: text.token_texts(prompt, indices) for region, indices in zip(regions, found, strict=True)}
+
+    # -- once a run -----------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def encode(self, request: Request) -> UNetConditioning:
+        self.check_size(request.size)
+        weights = self.text.weights(request.prompts, request.regions)  # first: a phrase that is not there costs no encoding
+        guided = request.guidance_scale > 1
+        conditional = self.text.encode(request.prompts).to(self.device, self.dtype)
+        unconditional = self.text.encode(request.negative_prompts).to(self.device, self.dtype) if guided else None
+        return UNetConditioning(conditional, unconditional, weights.to(self.device), request.guidance_scale, self.prepare(request))
+
+    def prepare(self, request: Request) -> Any:
+        """What `told` needs of a request, kept as the conditioning's `extra`. Nothing here."""
+        return None
+
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Refuse a (height, width) in pixels that the network cannot take.
+
+        Raises:
+            Incompatible.
+        """
+        multiple = self.traits.size_multiple
+        if min(size) < multiple or size[0] % multiple or size[1] % multiple:
+            raise Incompatible(
+                f"{self.spec.id} cannot take {size[1]}×{size[0]} pixels: both must be multiples of {multiple}",
+                mend=f"use a width and height such as {self.traits.default_size[1]}×{self.traits.default_size[0]}",
+            )
+
+    # -- every step -----------------------------------------------------------------------------------------------------------
+
+    def told(self, sample: Tensor, step: Step, conditioning: UNetConditioning, half: Half) -> Mapping[str, Any]:
+        """More arguments of the network's forward pass (``cross_attention_kwargs``, residuals …) for the rows of a half.
+
+        Args:
+            sample: (rows, C, h, w) that the network is about to see, in its dtype, with a graph where maps are read.
+        """
+        return {}
+
+    def denoise(self, z: Tensor, step: Step, conditioning: UNetConditioning, half: Half) -> Tensor:
+        """The network's raw prediction at z (B, C, h, w) for a half, in z's dtype: (2B, …) for both, else (B, …)."""
+        rows = torch.cat([z, z]) if half == "both" else z
+        sample = rows.to(self.device, self.dtype)
+        text = conditioning.text(half).to(sample)
+        with exclusive(bare(self.unet)):
+            told = self.told(sample, step, conditioning, half)
+            output: Tensor = self.unet(sample, step.t, encoder_hidden_states=text, return_dict=False, **told)[0]
+        return output.to(z)
+
+    def predict(self, z: Tensor, step: Step, conditioning: UNetConditioning, read: bool = False) -> Prediction:
+        """Guided prediction u + g·(c − u). Both halves run in one batch, as in diffusers' pipelines; with `read`, apart, so that
+        only the conditional half, and of it only what leads to the maps, has a graph."""
+        g = conditioning.guidance_scale
+        if read:
+            maps, conditional = self._read(z, step, conditioning, stop=False)
+            conditional = conditional.detach()
+        else:
+            maps = None
+        with torch.no_grad():
+            if conditioning.unconditional is None:
+                noise = conditional if read else self.denoise(z, step, conditioning, "conditional")
+                return Prediction(noise, maps)
+            if read:
+                unconditional = self.denoise(z, step, conditioning, "unconditional")
+            else:
+                unconditional, conditional = self.denoise(z, step, conditioning, "both").chunk(2)
+            return Prediction(unconditional + g * (conditional - unconditional), maps)
+
+    def predict_unguided(self, z: Tensor, step: Step, conditioning: UNetConditioning) -> Tensor:
+        with torch.no_grad():
+            return self.denoise(z, step, conditioning, "conditional")
+
+    def attend(self, z: Tensor, step: Step, conditioning: UNetConditioning) -> Tensor:
+        """Maps (B, R, h', w'), each a mean over heads, places and the region's tokens; h' = h / `map_divisor`."""
+        return self._read(z, step, conditioning, stop=True)[0]
+
+    def _read(self, z: Tensor, step: Step, conditioning: UNetConditioning, stop: bool) -> tuple[Tensor, Any]:
+        size = (z.shape[-2], z.shape[-1])
+        if stop and conditioning.weights.shape[1] == 0:  # no region in any picture: nothing to run for
+            return z.new_zeros(z.shape[0], 0, *self.reader.size(*size)), None
+        precision = torch.promote_types(z.dtype, torch.float32)
+        return self.reader.read(
+            lambda: self.denoise(z, step, conditioning, "conditional"), conditioning.weights.to(self.device), size, stop, precision
+        )
+
+    # -- pictures -------------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> list[Image.Image]:
+        """Pictures of latents (B, C, h, w), one after the other: a batch then needs no more memory than one picture, and gives
+        the same pixels."""
+        if self.vae is None:
+            return super().decode(z)
+        latent = self.traits.latent
+        pictures = []
+        for one in (z / latent.scaling_factor + latent.shift_factor).to(self.vae.device, self.vae.dtype).unsqueeze(1):
+            pixels = self.vae.decode(one, return_dict=False)[0][0]
+            pixels = (pixels.float() / 2 + 0.5).clamp(0, 1).nan_to_num(0.0).permute(1, 2, 0).cpu()
+            pictures.append(Image.fromarray((pixels * 255).round().to(torch.uint8).numpy()))
+        return pictures
+
+    # -- where it is ----------------------------------------------------------------------------------------------------------
+
+    def networks(self) -> dict[str, Any]:
+        """Part → network; subclasses add theirs, so that `to` and `fingerprint` know them."""
+        networks = {"unet": self.unet, "text_encoder": self.text.encoder}
+        return networks if self.vae is None else {**networks, "vae": self.vae}
+
+    def to(self, device: Any = None, dtype: Any = None) -> UNetBranch:
+        """Move the networks, for every branch that shares them. A pipeline's stay where their owner put them."""
+        if self.checkpoint.pipeline is not None:
+            return self
+        wanted = None if dtype is None else torch_dtype(dtype)
+        for part, network in self.networks().items():
+            upcast = part == "vae" and wanted == torch.float16 and network.config.get("force_upcast", True)
+            own = torch.float32 if upcast else wanted
+            if device is not None:
+                network.to(device)
+            if own is not None and own != network.dtype:
+                network.to(own)
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        if self.checkpoint.pipeline is not None:  # with accelerate's offload, networks come to the pipeline's device to run
+            found: torch.device = getattr(self.checkpoint.pipeline, "_execution_device", self.unet.device)
+            return found
+        return self.unet.device  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.unet.dtype  # type: ignore[no-any-return]
+
+    def fingerprint(self) -> dict[str, str]:
+        return self.loader.fingerprint(self.networks())
+
+
+def _unet_options(spec: BranchSpec, options: Options | None) -> UNetOptions:
+    if isinstance(options, UNetOptions):
+        return options
+    cls = spec.options if spec.options is not None and issubclass(spec.options, UNetOptions) else UNetOptions
+    return cls(**{**spec.defaults, **(options.model_dump() if options is not None else {})})

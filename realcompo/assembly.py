@@ -10,7 +10,7 @@ from .conditions import Condition
 from .diffusion import REFUSE_SHIFT, scheduler_name
 from .errors import BadCondition, BadOption, Incompatible, UnknownName, nearest
 from .interfaces import Branch, Planner, PlanRequest, Region, Regions
-from .recipe import BranchEntry, PictureEntry
+from .recipe import BranchEntry, PictureEntry, read_part
 from .registry import Registry
 from .specs import BranchSpec, Role, Traits
 
@@ -90,7 +90,7 @@ def member(what: Any, role: Role, registry: Registry) -> Member:
         source, what = what, takers[0].id
     if isinstance(what, str):
         what = BranchEntry(name=what)
-    entry = what if isinstance(what, BranchEntry) else BranchEntry(**what)
+    entry = what if isinstance(what, BranchEntry) else read_part(BranchEntry, what, f"a {role} branch")
     spec = registry.find(BranchSpec, entry.name)
     source = source if source is not None else (entry.source or spec.source)
     traits = registry.inspect(spec.id, entry.options, source)
@@ -210,10 +210,13 @@ def guided(members: Sequence[Member], guidance: float | Mapping[str, float] | No
     ]
 
 
-def plan_missing(planner: Planner, members: Sequence[Member], picture: PictureEntry, size: tuple[int, int]) -> PictureEntry:
-    """The picture with a planned condition for each kind that its spatial branches lack."""
+def plan_missing(
+    planner: Planner, members: Sequence[Member], picture: PictureEntry, size: tuple[int, int]
+) -> tuple[PictureEntry, list[dict[str, Any]]]:
+    """The picture with a planned condition for each kind that its spatial branches lack, and what was said on the way."""
     wanting = [m for m in members if m.role == "spatial" and m.spec.condition is not None and m.condition(picture) is None]
     conditions = dict(picture.conditions)
+    transcript: list[dict[str, Any]] = []
     for kind in dict.fromkeys(m.spec.condition for m in wanting if m.spec.condition is not None):
         limits = [m.traits.max_objects for m in members if m.traits.max_objects is not None]
         vocabularies = [set(m.traits.vocabulary) for m in members if m.traits.vocabulary is not None]
@@ -225,5 +228,7 @@ def plan_missing(planner: Planner, members: Sequence[Member], picture: PictureEn
             vocabulary=tuple(sorted(set.intersection(*vocabularies))) if vocabularies else None,
             seed=picture.seed or 0,
         )
-        conditions[kind] = planner.plan(request).condition
-    return picture.model_copy(update={"conditions": conditions})
+        plan = planner.plan(request)
+        conditions[kind] = plan.condition
+        transcript += plan.transcript
+    return picture.model_copy(update={"conditions": conditions}), transcript

@@ -22,17 +22,17 @@ from .assembly import (
     sort_roles,
     unite,
 )
+from .call import Run, owners
 from .conditions import Condition
 from .devices import default_device, explain_memory, torch_dtype, versions
 from .diffusion import Solver, common_kind, scheduler_name
 from .errors import BadOption
 from .inputs import PictureInputs, picture_entries
 from .interfaces import Balancer, Branch, Setting, Step
-from .picture import Result
+from .picture import Result, sign
 from .probe import blend, blend_shifts
-from .recipe import Component, PictureEntry, ProbeOptions, Recipe
+from .recipe import BranchEntry, Component, PictureEntry, ProbeOptions, Recipe, read_part
 from .registry import Registry, installed
-from .run import Run, owners
 from .trace import Trace, TraceEntry
 
 Progress = Callable[[Step, TraceEntry], None]
@@ -91,17 +91,12 @@ class Composer:
         default = self.members[0].traits.default_size
         self.size = (height or default[0], width or default[1])
         check_compatible(self.members, self.scheduler, self.size)
-        self._balancer = (
-            balancer
-            if isinstance(balancer, (Balancer, Component))
-            else Component(name=balancer, options=dict(balancer_options or {}))
-        )
-        self.balancer = (
-            self._balancer
-            if isinstance(self._balancer, Balancer)
-            else self.registry.balancer(self._balancer.name, self._balancer.options)
-        )
-        self.probe = probe if isinstance(probe, ProbeOptions) else ProbeOptions(**(probe or {}))
+        if isinstance(balancer, Balancer):
+            self.balancer, self._balancer_name = balancer, type(balancer).__name__
+        else:
+            asked = Component(name=balancer, options=dict(balancer_options or {})) if isinstance(balancer, str) else balancer
+            self.balancer, self._balancer_name = self.registry.balancer(asked.name, asked.options), asked.name
+        self.probe = probe if isinstance(probe, ProbeOptions) else read_part(ProbeOptions, probe or {}, "probe")
         self.planner = Component(name=planner) if isinstance(planner, str) else planner
         self.device = default_device(device)
         self.dtype = torch_dtype(dtype)
@@ -174,7 +169,8 @@ class Composer:
             prompt: one, or B.
             condition: one, B, or a table of kind or branch name → condition; planned where it is None and there is a planner.
             guidance_scale: one for all branches, or a table of branch name → scale.
-            seed: of the first picture (the others count on from it), or one a picture. The same seed draws the same picture alone and in a batch.
+            seed: of the first picture (the others count on from it), or one a picture; the same seed draws the same
+                picture alone and in a batch.
             generator: in place of seed, as in diffusers.
             latents: (B, C, h, w) unit noise to start from.
             callback_on_step_end: as in diffusers, ``f(composer, index, timestep, {"latents": …}) → dict or None``.
@@ -223,10 +219,18 @@ class Composer:
         members = guided(self.members, guidance)
         with explain_memory():
             x, run = self._start(members, inputs, parts, size, steps)
-            z = self._denoise(x, run, inputs.generators, callback, progress)
-            images = self._decode(z, run, output_type)
+            try:
+                z = self._denoise(x, run, inputs.generators, callback, progress)
+                images = self._decode(z, run, output_type)
+            finally:
+                run.sleep()
+        if inputs.latents is not None or callback is not None:
+            inputs = inputs.unseeded()  # the caller's latents or callback decide the picture, not the seed alone
         recipe = self.recipe(inputs.pictures, size, steps, members)
-        return Result(images, run.regions, run.trace, recipe, z, self.facts(run.solver))
+        facts = {**self.facts(run.solver), **({"plans": list(inputs.transcripts)} if any(inputs.transcripts) else {})}
+        if output_type == "pil":
+            images = sign(images, recipe, facts)
+        return Result(images, run.regions, run.trace, recipe, z, facts)
 
     def _start(
         self,
@@ -326,10 +330,8 @@ class Composer:
         """What this composer is, as a recipe that draws `pictures`."""
         height, width = size or self.size
         return Recipe(
-            branches=tuple(
-                m.entry.model_copy(update={"role": m.role, "guidance_scale": m.guidance_scale}) for m in members or self.members
-            ),
-            balancer=self._balancer if isinstance(self._balancer, Component) else Component(name=type(self._balancer).__name__),
+            branches=tuple(self._stated(m) for m in members or self.members),
+            balancer=Component(name=self._balancer_name, options=self.balancer.options.model_dump(mode="json")),
             probe=self.probe,
             planner=self.planner,
             scheduler=self.scheduler,
@@ -341,6 +343,12 @@ class Composer:
             offload=self.offload,
             pictures=tuple(pictures),
         )
+
+    def _stated(self, m: Member) -> BranchEntry:
+        """A member's entry with every option written out, so that a default that changes later changes no old picture."""
+        options = m.ready.options if m.ready is not None else self.registry.options(m.spec, m.entry.options)
+        stated = {"role": m.role, "guidance_scale": m.guidance_scale, "options": options.model_dump(mode="json")}
+        return m.entry.model_copy(update=stated)
 
     def facts(self, solver: Solver) -> dict[str, Any]:
         """What else decides the pixels: fingerprints of the weights, the scheduler's config, versions."""

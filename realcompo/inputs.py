@@ -22,6 +22,7 @@ class PictureInputs:
     pictures: tuple[PictureEntry, ...]
     generators: tuple[torch.Generator, ...]
     latents: Tensor | None = None
+    transcripts: tuple[list[dict[str, Any]], ...] = ()
 
     @classmethod
     def of(cls, pictures: Sequence[PictureEntry]) -> PictureInputs:
@@ -46,9 +47,13 @@ class PictureInputs:
         draws = [torch.randn(shape, generator=g, device=g.device).cpu() for g in self.generators]
         return torch.stack(draws)
 
-    def planned(self, pictures: Sequence[PictureEntry]) -> PictureInputs:
-        """The same with conditions filled in."""
-        return replace(self, pictures=tuple(pictures))
+    def planned(self, plans: Sequence[tuple[PictureEntry, list[dict[str, Any]]]]) -> PictureInputs:
+        """The same with conditions filled in, and what their planner said."""
+        return replace(self, pictures=tuple(p for p, _ in plans), transcripts=tuple(t for _, t in plans))
+
+    def unseeded(self) -> PictureInputs:
+        """The same without seeds to write down: something else than the seed decides the pictures."""
+        return replace(self, pictures=tuple(p.model_copy(update={"seed": None}) for p in self.pictures))
 
 
 def picture_entries(

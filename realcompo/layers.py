@@ -1,6 +1,7 @@
 """Configuration in layers: defaults < what the fidelity branch recommends < user file < project file < recipe < --set.
 
-Every value remembers the layer that it came from, so that an error can name file and line, and `check --explain` can say who set what.
+Every value remembers the layer that it came from, so that an error can name file and line, and `check --explain` can say who
+set what.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from .errors import BadOption, BadRecipe, PluginProblem, RealCompoError, UnknownName, nearest
 from .merging import Layer, Merged, value_at
-from .recipe import BranchEntry, Component, PictureEntry, ProbeOptions, Recipe, plain_data
+from .recipe import BranchEntry, Component, PictureEntry, ProbeOptions, Recipe, _Part, plain_data
 from .recipe_files import Path_, RecipeFile, dotted, parse, read_chain, read_file, undotted
 from .registry import Registry, installed
 from .specs import BalancerSpec, BranchSpec, NoOptions, PlannerSpec, Spec
@@ -267,7 +268,7 @@ def _validate(merged: Merged) -> Recipe:
 
 def explain_invalid(error: ValidationError, where: Any) -> RealCompoError:
     """The first complaint of pydantic about a recipe, as an error of ours; `where` maps its place to a file and line."""
-    first = error.errors()[0]
+    first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")  # a misspelt key explains the missing one
     loc: Path_ = tuple(first["loc"])
     model = _model(loc[:-1])
     if first["type"] == "extra_forbidden":
@@ -280,13 +281,20 @@ def explain_invalid(error: ValidationError, where: Any) -> RealCompoError:
         return BadRecipe(f"{dotted(loc[:-1])} has no {loc[-1]}", where=where(loc[:-1]), mend=f"add {meaning}")
     said = repr(first["input"])
     said = said if len(said) <= 80 else said[:77] + "…"
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("valid tuple", "list")
+    message = re.sub("valid dictionary( or instance of .*)?", "table", message)
     return BadRecipe(f"{dotted(loc)} {message} (it is {said})", where=where(loc), mend=meaning)
 
 
-def _model(loc: Path_) -> type[BaseModel]:
+def _model(loc: Path_) -> type[_Part]:
     names = [part for part in loc if isinstance(part, str)]
-    models = {"branches": BranchEntry, "balancer": Component, "planner": Component, "probe": ProbeOptions, "pictures": PictureEntry}
+    models: dict[str, type[_Part]] = {
+        "branches": BranchEntry,
+        "balancer": Component,
+        "planner": Component,
+        "probe": ProbeOptions,
+        "pictures": PictureEntry,
+    }
     return models.get(names[0], Recipe) if names else Recipe
 
 
@@ -299,14 +307,15 @@ def _fidelity(recipe: Recipe, merged: Merged, registry: Registry) -> BranchSpec:
         try:
             specs.append(registry.find(BranchSpec, entry.name))
         except RealCompoError as error:
-            if layer.name == "defaults":
+            if layer.name == "defaults" and entry.name not in registry.branches:
                 reason = next(
                     (f": {problem.reason}" for problem in registry.problems if problem.plugin == DEFAULT_PLUGIN),
                     ", which is not installed",
                 )
                 raise UnknownName(
                     f"nothing is configured, and the embedded default needs the plugin realcompo-{DEFAULT_PLUGIN}{reason}",
-                    mend=f"install it (pip install realcompo-{DEFAULT_PLUGIN}), or name branches in a recipe; `realcompo list` shows those here",
+                    mend=f"install it (pip install realcompo-{DEFAULT_PLUGIN}), or name branches in a recipe; "
+                    "`realcompo list` shows those here",
                 ) from None
             raise _relocated(error, layer.where(loc)) from None
     roles = [entry.role or spec.role or "spatial" for entry, spec in zip(recipe.branches, specs, strict=True)]
@@ -362,7 +371,7 @@ def _check_components(recipe: Recipe, merged: Merged, registry: Registry) -> Non
 
 
 def guarded_options(spec: Spec, options: Mapping[str, Any]) -> list[str]:
-    """Names of the options that are turned on and that only the user may turn on. A plugin adds its own: a class attribute ``guarded``."""
+    """Names of the options that are on and that only the user may turn on. A plugin adds its own: a class attribute ``guarded``."""
     guarded = _GUARDED | frozenset(getattr(spec.options or NoOptions, "guarded", ()))
     return sorted(name for name in guarded if options.get(name))
 

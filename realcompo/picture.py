@@ -1,11 +1,25 @@
-"""What a run gives back."""
+"""What a run gives back: pictures that carry their recipe, and everything about them."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
+import os
+import re
+import secrets
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from .errors import BadPicture
 from .interfaces import Region, Regions
+from .png import KEYWORD
 from .recipe import Recipe
 from .trace import Trace
 
@@ -42,3 +56,153 @@ class Result:
     def regions(self) -> tuple[Region, ...]:
         """Regions of the first picture."""
         return self.batch_regions.pictures[0]
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write every picture into a folder as a PNG with its recipe, named after its prompt; nothing is written over.
+
+        Raises:
+            BadPicture: the run gave tensors, not pictures.
+        """
+        if not all(isinstance(image, Image.Image) for image in self.images):
+            raise BadPicture("the run gave tensors, which are no files", mend="draw with output_type='pil', or save them yourself")
+        folder = Path(folder).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for image, entry in zip(self.images, self.recipe.pictures, strict=True):
+            paths.append(free_path(folder, file_name(entry.name or entry.prompt)))
+            image.save(paths[-1])
+        return paths
+
+
+class Picture(Image.Image):
+    """A PIL image that knows how it was drawn. Saved as a PNG it carries its recipe: a text chunk (iTXt ``realcompo``, JSON).
+
+    Other formats hold no recipe. What PIL makes of a picture (``crop``, ``resize`` …) is a plain image again: no recipe draws it.
+
+    Attributes:
+        recipe: of this picture alone, with its seed.
+        facts: fingerprints of the weights, scheduler, versions, the digest of the pixels as drawn, place in its batch.
+    """
+
+    recipe: Recipe
+    facts: dict[str, Any]
+
+    @classmethod
+    def of(cls, image: Image.Image, recipe: Recipe, facts: dict[str, Any]) -> Picture:
+        """An image with its recipe; the pixels are shared, not copied."""
+        image.load()
+        picture = cls()
+        picture.im, picture._mode, picture._size = image.im, image.mode, image.size
+        picture.info, picture.palette = dict(image.info), image.palette
+        picture.recipe, picture.facts = recipe, facts
+        return picture
+
+    def copy(self) -> Picture:
+        """A copy that keeps the recipe."""
+        return Picture.of(super().copy(), self.recipe, dict(self.facts))
+
+    __copy__ = copy
+
+    def __getstate__(self) -> list[Any]:
+        return [*super().__getstate__(), self.recipe.plain(), self.facts]
+
+    def __setstate__(self, state: list[Any]) -> None:
+        *image, recipe, self.facts = state
+        super().__setstate__(image)
+        self.recipe = Recipe.model_validate(recipe)
+
+    def text(self) -> str:
+        """The JSON that a PNG of it carries."""
+        return json.dumps(
+            {"recipe": self.recipe.plain(), "facts": self.facts},
+        )
+
+    def save(self, fp: Any, format: str | None = None, **params: Any) -> None:
+        """As PIL's, except that a PNG carries the recipe, and that a path appears whole or not at all."""
+        path = Path(os.fsdecode(fp)).expanduser() if isinstance(fp, (str, bytes, os.PathLike)) else None
+        if format is None and path is not None:
+            Image.init()
+            format = Image.EXTENSION.get(path.suffix.lower())
+        if format is not None and format.upper() == "PNG":
+            params["pnginfo"] = self._chunks(params.get("pnginfo"))
+        if path is None:
+            super().save(fp, format, **params)
+            return
+        if format is None:
+            raise BadPicture(
+                f"{path.suffix or 'no suffix'} is no format of a picture", where=str(path), mend="name it something.png"
+            )
+        # Beside its goal, so that the rename stays on one disk; opened by us, so that the umask holds as for any file.
+        part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+        try:
+            with part.open("xb") as stream:
+                super().save(stream, format, **params)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(part, path)
+        except FileNotFoundError:
+            raise BadPicture("its folder does not exist", where=str(path), mend=f"make {path.parent} first") from None
+        except OSError as error:
+            if error.errno is None:  # an encoder's complaint, not the disk's
+                raise
+            raise BadPicture(f"it cannot be written: {error.strerror}", where=str(path), mend="choose another place") from None
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _chunks(self, given: PngInfo | None) -> PngInfo:
+        info = PngInfo()
+        info.chunks = list(given.chunks) if given is not None else []
+        info.add_itxt(KEYWORD, self.text(), zip=True)
+        return info
+
+
+def sign(images: Sequence[Image.Image], recipe: Recipe, facts: dict[str, Any]) -> list[Picture]:
+    """Give each picture of a batch the recipe that draws it alone, and the facts with the digest of its pixels."""
+    facts = _json_ready(facts)
+    return [
+        Picture.of(
+            image,
+            recipe.alone(index) if index < len(recipe.pictures) else recipe,
+            {**facts, "pixels": pixel_digest(image), "batch": {"index": index, "size": len(images)}},
+        )
+        for index, image in enumerate(images)
+    ]
+
+
+def _json_ready(value: Any) -> Any:
+    """JSON has no infinity and only texts as keys; a fact must not cost the picture."""
+    if isinstance(value, Mapping):
+        return {str(key): _json_ready(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_ready(one) for one in value]
+    plain = value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))
+    return value if plain else repr(value)
+
+
+def pixel_digest(image: Image.Image) -> str:
+    """SHA-256 of mode, size and pixels: independent of the file's compression."""
+    head = f"{image.mode} {image.width}x{image.height} ".encode()
+    return hashlib.sha256(head + image.tobytes()).hexdigest()
+
+
+# -- names of files ----------------------------------------------------------------------------------------------------------
+
+_RESERVED = frozenset(["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))])
+
+
+def file_name(text: str) -> str:
+    """A safe file name without suffix from any text, at most 100 bytes: letters and digits of any script, dots, dashes."""
+    text = unicodedata.normalize("NFC", text).lower()
+    name = re.sub(r"[^\w.]+", "-", text).strip("-._")
+    name = re.sub(r"\.{2,}", ".", name)
+    name = name.encode()[:100].decode(errors="ignore").rstrip("-._")
+    return f"{name or 'picture'}-" if name.split(".")[0] in _RESERVED else name or "picture"
+
+
+def free_path(folder: Path, stem: str, suffix: str = ".png") -> Path:
+    """A path in a folder at which nothing is: stem, stem-2, stem-3 …"""
+    path, count = folder / f"{stem}{suffix}", 1
+    while path.exists():
+        count += 1
+        path = folder / f"{stem}-{count}{suffix}"
+    return path

@@ -1,11 +1,11 @@
-"""A recipe: everything that decides a picture, as validated data. Its files are read in recipe_files.py, its layers laid in layers.py."""
+"""A recipe: everything that decides a picture, as validated data. recipe_files.py reads its files, layers.py lays its layers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -41,7 +41,7 @@ class _Part(BaseModel):
 
 
 def plain_data(value: Any) -> Any:
-    """Plain data as files hold it: tuples become lists, paths become texts. What is no plain data (an object in memory) is left as it is.
+    """Plain data as files hold it: tuples become lists, paths become texts; an object in memory is left as it is.
 
     Raises:
         ValueError: a number that is not finite, or a key that is not a text.
@@ -56,6 +56,25 @@ def plain_data(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} is not a finite number")
     return str(value) if isinstance(value, PurePath) else value
+
+
+P = TypeVar("P", bound=_Part)
+
+
+def read_part(cls: type[P], data: Mapping[str, Any], where: str) -> P:
+    """A part of a recipe from a mapping of the caller's.
+
+    Raises:
+        UnknownName: a key that it has not. BadRecipe: a value that it cannot take.
+    """
+    try:
+        return cls(**data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise UnknownName(f"{where} has no {name!r}", mend=nearest(name, cls.model_fields)) from None
+        raise BadRecipe(f"{name}: {first['msg']}", where=where, mend=f"its fields: {', '.join(cls.model_fields)}") from None
 
 
 class BranchEntry(_Part):
@@ -97,7 +116,7 @@ class PictureEntry(_Part):
     prompt: str = Field(description="what to draw")
     negative_prompt: str = Field("", description="what not to draw")
     seed: int | None = Field(
-        None, ge=-(2**63), lt=2**64, description="of this picture's own generator; a random one where it is missing"
+        None, ge=-(2**63), lt=2**64, description="of this picture's own generator; made from the picture itself where it is missing"
     )
     name: str | None = Field(None, description="file name without suffix; made from the prompt where it is missing")
     conditions: dict[str, Condition] = Field(
@@ -180,7 +199,7 @@ def migrate(data: Mapping[str, Any], where: str | None = None) -> dict[str, Any]
 
 
 def read_condition(key: str, data: Any) -> Condition:
-    """A condition from plain data. Its kind is its ``kind``, or the key it stands under. A list or a phrase → box table will do for boxes."""
+    """A condition from plain data. Its kind is its ``kind``, or the key it stands under; boxes: a list or a phrase → box table."""
     if isinstance(data, Condition):
         return data
     kind = data.get("kind", key) if isinstance(data, Mapping) else key

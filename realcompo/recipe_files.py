@@ -1,4 +1,7 @@
-"""Recipe files: TOML, YAML and JSON to plain data and back. Files are not trusted: sizes are bounded, nothing is evaluated, paths are confined."""
+"""Recipe files: TOML, YAML and JSON to plain data.
+
+Files are not trusted: sizes are bounded, nothing is evaluated, paths are confined.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from typing import Any
 import yaml
 
 from .errors import BadRecipe
-from .recipe import Recipe, migrate, plain_data
+from .recipe import migrate, plain_data
 
 MAX_BYTES = 1 << 20
 MAX_PROMPTS = 10_000
@@ -80,7 +83,7 @@ def parse(text: str, suffix: str, where: str) -> dict[str, Any]:
         if suffix == ".toml":
             data: Any = tomllib.loads(text)
         elif suffix == ".json":
-            data = json.loads(text)
+            data = json.loads(text, object_pairs_hook=_distinct)
         else:
             data = yaml.load(text, Loader=_PlainLoader)  # a subclass of SafeLoader
     except (tomllib.TOMLDecodeError, json.JSONDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
@@ -113,7 +116,9 @@ def read_file(path: Path) -> RecipeFile:
         raise BadRecipe(
             f"{path.suffix or 'a file without suffix'} is no format of a recipe",
             where=str(path),
-            mend=f"one of {', '.join(SUFFIXES)}",
+            mend=f"realcompo reproduce {path.name}; or realcompo check {path.name} -o scene.toml takes the recipe out"
+            if path.suffix.lower() == ".png"
+            else f"one of {', '.join(SUFFIXES)}",
         )
     text = read_text(path)
     data = parse(text, path.suffix.lower(), str(path))
@@ -177,7 +182,7 @@ def _confined(file: RecipeFile, text: Any, root: Path, key: str) -> Path:
 
 
 def _expand_prompts(data: dict[str, Any], file: RecipeFile, root: Path) -> None:
-    """``prompts = "file.txt"`` or ``{file, negative_prompt, seed, each}`` to entries of `pictures`, one a line (and `each` of it)."""
+    """``prompts = "file.txt"`` or ``{file, negative_prompt, seed, each}`` to entries of `pictures`, `each` a line."""
     said = data.pop("prompts", None)
     if said is None:
         return
@@ -209,7 +214,17 @@ def _expand_prompts(data: dict[str, Any], file: RecipeFile, root: Path) -> None:
     data["pictures"] = [*before, *pictures] if isinstance(before, list) else before
 
 
-class _PlainLoader(yaml.SafeLoader):
+def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON table whose keys are all different."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} is written twice")
+    return table
+
+
+class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML is untyped
     """Safe YAML without aliases (a few lines of them unfold to gigabytes) and without a key that is written twice."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
@@ -273,75 +288,12 @@ def _toml_line(text: str, loc: Path_) -> int | None:
             last = headers[loc[1] + 1] if loc[1] + 1 < len(headers) else last
             if len(names) == 1:
                 return first + 1
-    key = re.escape(names[-1])
-    pattern = re.compile(rf"""(?:^|[\s\[{{,.])["']?{key}["']?\s*(?:=|\]|\.)""")
-    found = [n for n in range(first, last) if pattern.search(lines[n])]
-    return found[0] + 1 if len(found) == 1 or (found and first) else None
-
-
-# -- writing -----------------------------------------------------------------------------------------------------------------
-
-
-def to_toml(recipe: Recipe) -> str:
-    """A recipe as TOML. TOML has no null: options that are none are listed under `unset`."""
-    import tomli_w
-
-    empty: list[str] = []
-    data = _without_none(recipe.plain(), (), empty)
-    if empty:
-        data = {"unset": empty, **data}
-    return tomli_w.dumps(data)
-
-
-def to_yaml(recipe: Recipe) -> str:
-    """A recipe as YAML."""
-    return yaml.dump(recipe.plain(), Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=120)
-
-
-class _PlainDumper(yaml.SafeDumper):
-    """Writes a value that occurs twice twice: our reader takes no aliases."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def to_json(recipe: Recipe) -> str:
-    """A recipe as JSON."""
-    return json.dumps(recipe.plain(), indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def write_recipe(recipe: Recipe, path: str | Path) -> Path:
-    """Write a recipe in the format of the path's suffix.
-
-    Raises:
-        BadRecipe: another suffix.
-    """
-    path = Path(path).expanduser()
-    writers = {".toml": to_toml, ".yaml": to_yaml, ".yml": to_yaml, ".json": to_json}
-    if path.suffix.lower() not in writers:
-        raise BadRecipe(
-            f"{path.suffix or 'no suffix'} is no format of a recipe", where=str(path), mend=f"one of {', '.join(SUFFIXES)}"
-        )
-    path.write_text(writers[path.suffix.lower()](recipe), encoding="utf-8")
-    return path
-
-
-def _without_none(value: Any, at: Path_, empty: list[str]) -> Any:
-    if isinstance(value, Mapping):
-        kept = {}
-        for key, one in value.items():
-            if one is None:
-                empty.append(dotted((*at, key)))
-            else:
-                kept[key] = _without_none(one, (*at, key), empty)
-        return kept
-    if isinstance(value, list):
-        for index, one in enumerate(value):
-            if one is None:
-                empty.append(dotted((*at, index)))
-        # A placeholder holds the place of a null in a list, until `unset` makes it one again.
-        return ["" if one is None else _without_none(one, (*at, index), empty) for index, one in enumerate(value)]
-    return value
+    for name in reversed(names):  # a bare name in `branches` has no key of its own
+        pattern = re.compile(rf"""(?:^|[\s\[{{,.])["']?{re.escape(name)}["']?\s*(?:=|\]|\.)""")
+        found = [n for n in range(first, last) if pattern.search(lines[n])]
+        if found:
+            return found[0] + 1 if len(found) == 1 or first else None
+    return None
 
 
 # -- dotted names ------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The JSON schema of recipe files, for editors. Made from the models; the shipped copy is recipe.schema.json (a test checks that it is current)."""
+"""The JSON schema of recipe files, for editors, made from the models. A test checks that recipe.schema.json is current."""
 
 from __future__ import annotations
 

@@ -62,6 +62,8 @@ class Registry:
         self.transfers: dict[str, TransferSpec] = {}
         self.balancers: dict[str, BalancerSpec] = {}
         self.planners: dict[str, PlannerSpec] = {}
+        self.modules: dict[str, str] = {BUILTIN: "realcompo.builtin"}
+        """Plugin → the module that declares it."""
         self._distributions: dict[str, str] = {}
         self._register(BUILTIN, "realcompo", lambda: importlib.import_module("realcompo.builtin"))
         found = importlib.metadata.entry_points(group=GROUP) if entry_points is None else entry_points
@@ -79,6 +81,7 @@ class Registry:
                     )
                 continue
             for distribution, point in claimants.items():
+                self.modules[plugin] = point.module
                 self._register(plugin, distribution, point.load)
 
     # -- loading ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,192 @@
+"""The pictures of a recipe into a folder, a batch at a time, so that a run that was cut off goes on where it stopped.
+
+A file appears whole or not at all (picture.py). A finished picture says which request it answers; one that answers this request is
+kept. Seeds that are missing are made from the picture itself, so that every run asks for the same pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import BadOption, BadPicture, RealCompoError
+from .picture import file_name
+from .png import read_recipe
+from .recipe import PictureEntry, Recipe
+
+if TYPE_CHECKING:
+    from .composer import Composer, Progress
+    from .picture import Result
+    from .registry import Registry
+
+
+@dataclass
+class BatchReport:
+    """What became of each picture of a recipe.
+
+    Attributes:
+        drawn: files written now.
+        kept: finished files of an earlier run.
+        pending: files that are not there yet.
+        notes: what a user should know, such as a damaged file that was drawn again.
+    """
+
+    folder: Path
+    drawn: list[Path] = field(default_factory=list)
+    kept: list[Path] = field(default_factory=list)
+    pending: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        parts = [f"{len(self.drawn)} drawn", f"{len(self.kept)} already there"]
+        return ", ".join([*parts, f"{len(self.pending)} still to draw"] if self.pending else parts)
+
+
+class BatchInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a batch; `report` says what is done."""
+
+    def __init__(self, report: BatchReport) -> None:
+        super().__init__(f"stopped: {report} in {report.folder}; the same command goes on from here")
+        self.report = report
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture of a recipe, its file, and the digest of all that is asked of it."""
+
+    entry: PictureEntry
+    path: Path
+    request: str
+
+
+def draw(
+    recipe: Recipe,
+    folder: str | Path,
+    *,
+    batch_size: int = 1,
+    overwrite: bool = False,
+    registry: Registry | None = None,
+    progress: Progress | None = None,
+    on_batch: Callable[[Sequence[Item], BatchReport], None] | None = None,
+    on_result: Callable[[Result, Sequence[Path]], None] | None = None,
+) -> BatchReport:
+    """Draw the pictures of a recipe that are not there yet.
+
+    Args:
+        recipe: of all layers (see `layers.resolve`).
+        folder: for the PNGs; made where it is missing.
+        batch_size: pictures drawn at once.
+        overwrite: draw also over files that hold something else.
+        progress: after each denoising step.
+        on_batch, on_result: before and after each batch.
+
+    Raises:
+        BadPicture: a file stands in the way that is another picture.
+        BatchInterrupted: Ctrl-C; whatever was finished is there.
+    """
+    from .easy import composer_of, require_pictures
+
+    require_pictures(recipe)
+    if batch_size < 1:
+        raise BadOption(f"batch_size = {batch_size}", mend="1 or more")
+    folder = Path(folder).expanduser()
+    report = BatchReport(folder)
+    todo = [item for item in items(recipe, folder) if not _finished(item, overwrite, report)]
+    report.pending = [item.path for item in todo]
+    if not todo:
+        return report
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadPicture(f"the folder cannot be made: {error.strerror}", where=str(folder), mend="choose another") from None
+    try:
+        composer = composer_of(recipe, registry)
+        for start in range(0, len(todo), batch_size):
+            _draw_batch(composer, todo[start : start + batch_size], report, progress, on_batch, on_result)
+    except KeyboardInterrupt:
+        raise BatchInterrupted(report) from None
+    return report
+
+
+def _draw_batch(
+    composer: Composer,
+    batch: Sequence[Item],
+    report: BatchReport,
+    progress: Progress | None,
+    on_batch: Callable[[Sequence[Item], BatchReport], None] | None,
+    on_result: Callable[[Result, Sequence[Path]], None] | None,
+) -> None:
+    if on_batch is not None:
+        on_batch(batch, report)
+    result = composer.compose([item.entry for item in batch], progress=progress)
+    for item, image in zip(batch, result.images, strict=True):
+        image.facts["request"] = item.request
+        image.save(item.path)
+        report.drawn.append(item.path)
+        report.pending.remove(item.path)
+    if on_result is not None:
+        on_result(result, [item.path for item in batch])
+
+
+def items(recipe: Recipe, folder: Path) -> Iterator[Item]:
+    """The pictures of a recipe with seeds and files: the same at every run."""
+    taken: set[str] = set()
+    for entry in seeded(recipe.pictures):
+        stem = name = file_name(entry.name or entry.prompt)
+        count = 1
+        while name in taken:
+            count += 1
+            name = f"{stem}-{count}"
+        taken.add(name)
+        asked = recipe.model_copy(update={"pictures": (entry.model_copy(update={"name": None}),)})
+        yield Item(entry, folder / f"{name}.png", _digest(asked.plain()))
+
+
+def seeded(pictures: Sequence[PictureEntry]) -> list[PictureEntry]:
+    """The same with seeds. A missing one is made from what is asked, and from how often it was asked before in this recipe: not
+    from its place, so that a picture keeps its seed when others come and go."""
+    asked: dict[str, int] = {}
+    found = []
+    for picture in pictures:
+        if picture.seed is None:
+            digest = _digest(picture.model_copy(update={"name": None}).model_dump_plain())
+            asked[digest] = asked.get(digest, 0) + 1
+            seed = int(hashlib.sha256(f"{digest} {asked[digest]}".encode()).hexdigest()[:8], 16)
+            picture = picture.model_copy(update={"seed": seed})
+        found.append(picture)
+    return found
+
+
+def _digest(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _finished(item: Item, overwrite: bool, report: BatchReport) -> bool:
+    """Whether the item's file is there already.
+
+    Raises:
+        BadPicture: something else is there.
+    """
+    if not item.path.exists():
+        return False
+    try:
+        request = read_recipe(item.path).facts.get("request")
+    except RealCompoError as error:
+        if "truncated" in error.what or "damaged" in error.what:
+            report.notes.append(f"{item.path} is drawn again: {error.what}")
+            return False
+        request = None
+    if request == item.request:
+        report.kept.append(item.path)
+        return True
+    if overwrite:
+        return False
+    raise BadPicture(
+        "it is there already, and is not what this recipe asks for",
+        where=str(item.path),
+        mend="choose another folder, or say --overwrite to draw over it",
+    )

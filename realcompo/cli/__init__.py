@@ -1,0 +1,44 @@
+"""The command line: a module a verb. Nothing heavy is imported before a verb runs, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from . import check, demo, generate, listing, plan, reproduce, run, show, test
+
+app = typer.Typer(
+    name="realcompo",
+    help="Compose pictures with any text-to-image model and any layout model, balanced pixel by pixel.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (demo, generate, run, check, plan, listing, show, reproduce, test):
+    app.command(verb.NAME)(verb.command)
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error; may stand after the verb, too."),
+) -> None:
+    if debug:
+        os.environ["REALCOMPO_DEBUG"] = "1"
+
+
+def main() -> None:
+    """The entry point ``realcompo``."""
+    words = sys.argv[1:]
+    own = words[: words.index("--")] if "--" in words else words
+    if "--version" in own[:1]:
+        from .. import __version__
+
+        print(__version__)
+        return
+    if "--debug" in own:
+        position = own.index("--debug")
+        words = ["--debug", *words[:position], *words[position + 1 :]]
+    app(args=words, prog_name="realcompo")

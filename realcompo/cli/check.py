@@ -1,0 +1,156 @@
+"""``realcompo check RECIPE``: everything that can be known without weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .common import DeviceOption, DtypeOption, SetOption, arguments, console, escape, verb
+
+if TYPE_CHECKING:
+    from ..assembly import Member
+    from ..composer import Composer
+    from ..interfaces import Region
+    from ..layers import Resolved
+    from ..recipe import PictureEntry
+
+NAME = "check"
+
+
+@verb
+def command(
+    recipe: Annotated[
+        Path | None, typer.Argument(help="A recipe file, or a PNG that carries one; nothing: what is configured.")
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say which layer set each value.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Write the recipe of all layers: .toml, .yaml, .json.")
+    ] = None,
+    sets: SetOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+) -> int | None:
+    """Check names, options, compatibility and phrases. Loads no weights; exit code 2 if something is wrong."""
+    from ..layers import resolve
+    from ..png import read_recipe
+
+    source = read_recipe(recipe).recipe if recipe is not None and recipe.suffix.lower() == ".png" else recipe
+    found = resolve(source, sets=sets or (), arguments=arguments(device=device, dtype=dtype))
+    if explain:
+        _explain(found)
+    if output is not None:
+        from ..recipe_writing import write_recipe
+
+        typer.echo(str(write_recipe(found.recipe, output)))
+    from ..composer import Composer
+
+    composer = Composer.from_recipe(found.recipe)
+    _print_branches(composer)
+    wrong = 0
+    for index, picture in enumerate(found.recipe.pictures):
+        wrong += not _check_picture(composer, index, picture)
+    count = len(found.recipe.pictures)
+    if wrong:
+        typer.secho(f"{wrong} of {count} pictures cannot be drawn", fg="red", err=True)
+        return 2
+    typer.secho(f"fine: {count} picture{'' if count == 1 else 's'}" if count else "fine, but it holds no pictures", fg="green")
+    return None
+
+
+def _explain(found: Resolved) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim", title="who set what", title_justify="left", title_style="bold")
+    for column in ("name", "value", "layer"):
+        table.add_column(column, overflow="fold")
+    for name, value, layer in found.explain():
+        table.add_row(escape(name), escape(value), escape(layer))
+    console().print(table)
+    console().print()
+
+
+def _print_branches(composer: Composer) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim", title="branches", title_justify="left", title_style="bold")
+    for column in ("id", "role", "family", "predicts", "guidance", "condition", "objects", "checkpoint"):
+        table.add_column(column, overflow="fold", no_wrap=column == "id")
+    for m in composer.members:
+        limit = "" if m.traits.max_objects is None else f"≤ {m.traits.max_objects}"
+        row = [
+            m.name,
+            m.role,
+            m.traits.family,
+            m.traits.prediction_type,
+            f"{m.guidance_scale:g}",
+            m.spec.condition or "",
+            limit,
+            m.source or "",
+        ]
+        table.add_row(*map(escape, row))
+    out = console()
+    out.print(table)
+    height, width = composer.size
+    recipe = composer.recipe()
+    said = [f"{width}x{height} pixels", f"{recipe.num_inference_steps} steps of {recipe.scheduler}", recipe.balancer.name]
+    out.print(", ".join([*said, str(recipe.device), recipe.dtype]), soft_wrap=True)
+
+
+def _check_picture(composer: Composer, index: int, picture: PictureEntry) -> bool:
+    """Print a picture's phrases and the tokens they are read at; False where it cannot be drawn."""
+    from ..assembly import picture_regions, unite
+    from ..errors import RealCompoError
+
+    out = console()
+    out.print(f"\n[bold]picture {index}[/]  {escape(picture.prompt)}", soft_wrap=True)
+    wanting = [m for m in composer.members if m.role == "spatial" and m.spec.condition is not None and m.condition(picture) is None]
+    if wanting and composer.planner is not None:
+        kinds = ", ".join(sorted({str(m.spec.condition) for m in wanting}))
+        out.print(f"  {kinds}: planned by {escape(composer.planner.name)} when it is drawn")
+        return True
+    try:
+        parts = picture_regions(composer.members, picture, composer.size, composer.registry, f"picture {index}")
+        regions = unite([parts])[0].pictures[0]
+        rows = {m.name: _tokens(composer, m, picture.prompt, regions) for m in composer.members}
+    except RealCompoError as error:
+        typer.secho(f"  error: {error}", fg="red", err=True)
+        return False
+    if regions:
+        _print_tokens(regions, rows)
+    return True
+
+
+def _tokens(composer: Composer, m: Member, prompt: str, regions: tuple[Region, ...]) -> dict[str, str]:
+    """Region id → tokens of this branch, or the prompt's words where its tokenizer is not at hand."""
+    from ..errors import PhraseNotFound
+    from ..toolkit.phrases import find_phrases
+
+    own = m.own_prompt(prompt)
+    cls = composer.registry.load(m.spec)
+    found = cls.locate(m.spec, composer.registry.options(m.spec, m.entry.options), own, regions, m.source)
+    if found is not None:
+        return {id: " ".join(tokens) for id, tokens in found.items()}
+    told: dict[str, str] = {}
+    for region in regions:
+        try:
+            (match,) = find_phrases(own, [region])
+            told[region.id] = f"words {own[slice(*match.span)]!r}"
+        except PhraseNotFound:
+            told[region.id] = "not in the prompt"
+    return told
+
+
+def _print_tokens(regions: tuple[Region, ...], rows: dict[str, dict[str, str]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 2))
+    table.add_column("region")
+    table.add_column("box")
+    for name in rows:
+        table.add_column(f"read by {name} at")
+    for region in regions:
+        box = " ".join(f"{share:.2f}" for share in region.box) if region.box is not None else "mask"
+        table.add_row(escape(region.phrase), box, *(escape(found.get(region.id, "")) for found in rows.values()))
+    console().print(table)

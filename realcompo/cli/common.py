@@ -1,0 +1,160 @@
+"""What the verbs share: errors to exit codes, options, and how things are printed."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+
+import typer
+
+from ..errors import BadOption, RealCompoError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..conditions import Boxes
+    from ..interfaces import Region
+    from ..recipe import PictureEntry
+
+P = ParamSpec("P")
+
+RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="A recipe file to draw with; its own pictures are left aside.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Set a value of the recipe, such as branches.0.guidance_scale=5. Repeatable."),
+]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, mps; the best there is by default.")]
+DtypeOption = Annotated[str | None, typer.Option("--dtype", help="float32, float16 or bfloat16.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+ShowOption = Annotated[
+    str | None,
+    typer.Option("--show", metavar="LIST", help="Write overlays beside the picture: layout, weights, attention, loss, or all."),
+]
+ScaleOption = Annotated[int | None, typer.Option("--scale", min=1, max=16, help="Enlarge the overlays this many times.")]
+
+
+def verb(function: Callable[P, int | None]) -> Callable[P, None]:
+    """A verb's function as a command: an error of ours is a message and exit code 2, Ctrl-C is 130, a number is the code."""
+
+    @functools.wraps(function)
+    def command(*args: P.args, **kwargs: P.kwargs) -> None:
+        debug = os.environ.get("REALCOMPO_DEBUG", "") not in ("", "0")
+        try:
+            code = function(*args, **kwargs)
+        except RealCompoError as error:
+            if debug:
+                raise
+            typer.secho(f"error: {error}", fg="red", err=True)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt as error:
+            typer.secho(str(error) or "stopped: nothing was written", fg="yellow", err=True)
+            raise typer.Exit(130) from None
+        except typer.Exit:
+            raise
+        except Exception as error:
+            if debug:
+                raise
+            typer.secho(f"unexpected {type(error).__name__}: {error}", fg="red", err=True)
+            typer.echo("  this is a mistake of RealCompo or of a plugin: see it whole with --debug, and report it", err=True)
+            raise typer.Exit(1) from None
+        raise typer.Exit(code or 0)
+
+    return command
+
+
+def console(stderr: bool = False) -> Console:
+    """A rich console; wide enough where nobody looks, so that tables are not cut in a pipe."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else 200, highlight=False, soft_wrap=False)
+
+
+def arguments(**values: Any) -> dict[str, Any]:
+    """Options that were given, as a layer of a recipe."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def parse_boxes(texts: Sequence[str] | None) -> Boxes | None:
+    """``a cat=0.1,0.3,0.5,0.9`` each.
+
+    Raises:
+        BadOption, BadCondition: not of that form, or no box.
+    """
+    from ..conditions import Boxes
+
+    pairs = []
+    for text in texts or ():
+        phrase, sign, numbers = text.rpartition("=")
+        try:
+            box = [float(number) for number in numbers.split(",")]
+        except ValueError:
+            box = []
+        if not sign or not phrase.strip() or not box:
+            raise BadOption(
+                "it is not of the form PHRASE=X0,Y0,X1,Y1",
+                where=f"--box {text!r}",
+                mend='write for example --box "a cat=0.1,0.3,0.5,0.9" (shares of width and height)',
+            )
+        pairs.append((phrase.strip(), box))
+    return Boxes(pairs) if pairs else None
+
+
+def parse_size(text: str | None) -> dict[str, int]:
+    """``512x768`` (width × height) as a layer.
+
+    Raises:
+        BadOption: not of that form.
+    """
+    if text is None:
+        return {}
+    width, sign, height = text.lower().replace("×", "x").partition("x")
+    if not (sign and width.strip().isdigit() and height.strip().isdigit()):
+        raise BadOption("it is not of the form WIDTHxHEIGHT", where=f"--size {text!r}", mend="write for example --size 512x512")
+    return {"width": int(width), "height": int(height)}
+
+
+def print_regions(regions: Sequence[Region], title: str) -> None:
+    """A layout as a table."""
+    from rich.table import Table
+
+    from ..ink import colour
+
+    table = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="bold", header_style="dim")
+    table.add_column("region")
+    for name in ("x0", "y0", "x1", "y1"):
+        table.add_column(name, justify="right")
+    for index, region in enumerate(regions):
+        red, green, blue = colour(index)
+        mark = f"[rgb({red},{green},{blue})]■[/] "
+        numbers = [f"{share:.3f}" for share in region.box] if region.box is not None else ["mask", "", "", ""]
+        table.add_row(mark + escape(region.phrase), *numbers)
+    console().print(table)
+
+
+def regions_of(picture: PictureEntry, size: tuple[int, int]) -> list[Region]:
+    """The regions of a picture's conditions, by their transfers."""
+    from ..registry import installed
+
+    found: list[Region] = []
+    for condition in picture.conditions.values():
+        found.extend(installed().transfer(condition.kind)(condition, size))
+    return found
+
+
+def escape(text: object) -> str:
+    """A text that rich prints as it is."""
+    from rich.markup import escape as rich_escape
+
+    return rich_escape(str(text))
+
+
+def default_folder() -> Path:
+    """Where pictures go if nothing is said: the `output` of the user or project file, or here."""
+    from ..layers import user_settings
+
+    return Path(user_settings().output or ".").expanduser()

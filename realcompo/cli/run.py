@@ -1,0 +1,65 @@
+"""``realcompo run RECIPE``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .common import DeviceOption, DtypeOption, QuietOption, ScaleOption, SetOption, ShowOption, arguments, verb
+
+if TYPE_CHECKING:
+    from ..picture import Result
+
+NAME = "run"
+
+
+@verb
+def command(
+    recipe: Annotated[Path, typer.Argument(help="A recipe file: .toml, .yaml or .json.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder for the pictures; named after the recipe by default.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures drawn at once.")] = 1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Draw also over files that hold something else.")] = False,
+    sets: SetOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+    show: ShowOption = None,
+    scale: ScaleOption = None,
+    quiet: QuietOption = False,
+) -> int | None:
+    """Draw the pictures of a recipe. Finished ones are kept: the same command goes on where it stopped."""
+    from ..easy import require_pictures
+    from ..layers import resolve
+    from ..overlays import parse_shows, save_overlays
+
+    shows = parse_shows(show or "")
+    found = resolve(recipe, sets=sets or (), arguments=arguments(device=device, dtype=dtype))
+    require_pictures(found.recipe, recipe)
+    folder = output or Path(found.settings.output or ".") / recipe.stem
+    from ..batch import draw
+    from .progress import StepProgress
+
+    def told(result: Result, paths: Sequence[Path]) -> None:
+        for path, entry in zip(paths, result.recipe.pictures, strict=True):
+            progress.say(f"{path}  (seed {entry.seed})")
+        for path in save_overlays(result, paths, shows, scale):
+            progress.say(str(path))
+
+    with StepProgress(quiet, len(found.recipe.pictures)) as progress:
+        report = draw(
+            found.recipe,
+            folder,
+            batch_size=batch_size,
+            overwrite=overwrite,
+            progress=progress,
+            on_batch=progress.on_batch,
+            on_result=told,
+        )
+    for note in report.notes:
+        typer.echo(f"note: {note}", err=True)
+    typer.echo(f"{report} in {report.folder}")
+    return None

@@ -1,0 +1,127 @@
+"""The contract of planners: from a prompt to a condition."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
+
+from ..conditions import KINDS, Condition
+from ..errors import PlanningError
+from ..interfaces import Plan, Planner, PlanRequest, Region
+from ..specs import PlannerSpec
+from .branches import SAMPLE
+from .common import ComponentContract
+
+NONSENSE = ("", "  ", "qwzx vbnm", "🙂", "and and and", "a cat " * 200)
+"""Prompts that may have no plan; whatever comes of them, it is a plan or a `PlanningError`."""
+
+
+class PlannerContract(ComponentContract[PlannerSpec]):
+    """What every planner keeps to. Override, beside `ComponentContract`'s:
+
+    Attributes:
+        prompts: that it can plan, with two objects or more each; the samples of its plugin's branches by default.
+        size: (height, width) in pixels.
+        seeds: that it is asked with.
+        vocabulary: as the branches that it plans for would state it.
+    """
+
+    kind = PlannerSpec
+    prompts: ClassVar[Sequence[str]] = ()
+    size: ClassVar[tuple[int, int]] = (512, 512)
+    seeds: ClassVar[Sequence[int]] = (0, 1, 2, 3)
+    vocabulary: ClassVar[tuple[str, ...] | None] = None
+
+    @classmethod
+    def planner(cls) -> Planner:
+        built: Planner = cls.host().planner(cls.component, cls.options)
+        return built
+
+    @classmethod
+    def requests(cls) -> list[PlanRequest]:
+        """Every prompt with every kind of condition and every seed."""
+        plugin = cls.component.split("/")[0]
+        samples = [s.sample["prompt"] for s in cls.host().branches.values() if s.sample and s.id.startswith(f"{plugin}/")]
+        prompts = cls.prompts or list(dict.fromkeys(samples)) or [SAMPLE["prompt"]]
+        return [
+            PlanRequest(prompt=prompt, size=cls.size, kinds=(kind,), vocabulary=cls.vocabulary, seed=seed)
+            for prompt in prompts
+            for kind in cls.spec().kinds
+            for seed in cls.seeds
+        ]
+
+    @classmethod
+    def items(cls, condition: Condition) -> Sequence[Any]:
+        """The parts of a condition that hold a phrase each."""
+        found: Sequence[Any] = getattr(condition, "items", ())
+        return found
+
+    # -- checks ----------------------------------------------------------------------------------------------------------
+
+    def test_plans_are_valid(self) -> None:
+        """A condition of a kind that was asked for, not empty, which its own validation accepts."""
+        for request in self.requests():
+            plan = self.planner().plan(request)
+            assert isinstance(plan, Plan)
+            condition = plan.condition
+            assert condition.kind in request.kinds
+            assert self.items(condition), "an empty plan: raise PlanningError"
+            if condition.kind in KINDS:
+                KINDS[condition.kind].model_validate(condition.model_dump())
+
+    def test_phrases_are_in_the_prompt(self) -> None:
+        """A branch looks each phrase up among the prompt's tokens."""
+        for request in self.requests():
+            for item in self.items(self.planner().plan(request).condition):
+                assert item.phrase.strip() and item.phrase.lower() in request.prompt.lower(), f"{item.phrase!r} is not in {request.prompt!r}"
+
+    def test_same_seed_plans_the_same(self) -> None:
+        planner = self.planner()
+        for request in self.requests():
+            assert planner.plan(request).condition == planner.plan(request).condition == self.planner().plan(request).condition
+
+    def test_limit_of_objects_is_kept(self) -> None:
+        """At most `max_objects`, or a PlanningError: a plan of more would be refused later."""
+        for request in self.requests():
+            for limit in (1, 2):
+                try:
+                    plan = self.planner().plan(replace(request, max_objects=limit))
+                except PlanningError:
+                    continue
+                assert len(self.items(plan.condition)) <= limit
+
+    def test_kept_regions_stay(self) -> None:
+        """A region to keep is in the plan as it was (or there is a PlanningError)."""
+        for request in self.requests():
+            items = self.items(self.planner().plan(request).condition)
+            box = (0.1, 0.2, 0.3, 0.5)
+            if not items or not hasattr(items[0], "box"):
+                continue
+            kept = Region(id=items[0].id, phrase=items[0].phrase, box=box)
+            try:
+                plan = self.planner().plan(replace(request, keep=(kept,)))
+            except PlanningError:
+                continue
+            assert box in [item.box for item in self.items(plan.condition) if item.phrase == kept.phrase]
+
+    def test_failures_are_planning_errors(self) -> None:
+        """A prompt that it cannot plan is a PlanningError that says why, nothing else."""
+        kinds = self.spec().kinds
+        for prompt in NONSENSE:
+            try:
+                plan = self.planner().plan(PlanRequest(prompt=prompt, size=self.size, kinds=kinds[:1], vocabulary=self.vocabulary))
+            except PlanningError as error:
+                assert error.what.strip(), "a PlanningError says why"
+            else:
+                assert self.items(plan.condition), f"an empty plan of {prompt!r}: raise PlanningError"
+
+    def test_transcript_is_plain_data(self) -> None:
+        """It is kept in the picture's recipe."""
+        for request in self.requests():
+            transcript = self.planner().plan(request).transcript
+            assert not any(isinstance(entry, BaseModel) for entry in transcript)
+            assert json.loads(json.dumps(list(transcript))) == list(transcript)

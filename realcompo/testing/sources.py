@@ -1,0 +1,55 @@
+"""Where a branch's weights come from when it is tested: its own where they lie in its package, small random ones where they lie on a hub."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from ..specs import BranchSpec
+from .checkpoints import Family, save_checkpoint
+
+FAMILIES: dict[tuple[str, str], Family] = {
+    ("SD 1.x", "epsilon"): "sd1",
+    ("SD 2.x", "epsilon"): "sd2",
+    ("SD 2.x", "v_prediction"): "sd2-v",
+    ("SD 1.x with GLIGEN", "epsilon"): "gligen",
+    ("SDXL", "epsilon"): "sdxl",
+}
+"""(`Traits.family`, `Traits.prediction_type`) → the small checkpoint that stands for it."""
+
+PIPELINES: dict[str, Family] = {"StableDiffusionPipeline": "sd1", "StableDiffusionXLPipeline": "sdxl", "StableDiffusionGLIGENPipeline": "gligen"}
+"""For branches that name no checkpoint of their own but take a pipeline of this class, or a folder of one."""
+
+
+def small_source(spec: BranchSpec) -> str | None:
+    """What to give as ``source=`` to test a branch without a download. None: the branch needs none, or brings its own.
+
+    Args:
+        spec: resolved, so that what its base states is in it (`Registry.find`).
+
+    Raises:
+        LookupError: the branch's weights are elsewhere, and no small checkpoint stands for its family.
+    """
+    if spec.source is not None and spec.source.startswith("package://"):
+        return None
+    if spec.source is None:
+        families = [PIPELINES[name] for name in spec.accepts if name in PIPELINES]
+        return small_checkpoint(families[0]) if families else None
+    known = (spec.traits.family, spec.traits.prediction_type) if spec.traits is not None else ("", "")
+    if known not in FAMILIES:
+        raise LookupError(
+            f"no small checkpoint stands for {spec.id!r} (family {known[0]!r}, {known[1]}): "
+            "override `source` in a BranchContract of the plugin's module `conformance`, or add to realcompo.testing.sources.FAMILIES"
+        )
+    return small_checkpoint(FAMILIES[known])
+
+
+@cache
+def small_checkpoint(family: Family) -> str:
+    """The folder of a family's small random checkpoint, written once a process and removed at its end."""
+    folder = Path(tempfile.mkdtemp(prefix="realcompo-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return str(save_checkpoint(folder / family, family))

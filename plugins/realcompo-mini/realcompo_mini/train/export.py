@@ -1,0 +1,73 @@
+"""Stage `export`: the models as half-precision safetensors in diffusers' folder layout, read by the ordinary loaders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DDIMScheduler
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from realcompo_mini.train.autoencoder import load_autoencoder
+from realcompo_mini.train.boxes import phrase_table
+from realcompo_mini.train.common import Settings, load_checkpoint, start_log
+from realcompo_mini.train.fidelity import TextToImage
+from realcompo_mini.train.models import build_unet, fold_standardisation, scheduler_config
+from realcompo_mini.train.text import load_text
+
+
+def train(settings: Settings) -> None:
+    """Write `export/fidelity` and `export/boxes` from the latest checkpoints (running averages); what is missing is left out."""
+    log = start_log(settings.out / "export", "export")
+    tokenizer, text = load_text(settings.out)
+    if state := load_checkpoint(settings.out / "fidelity" / "checkpoint.pt"):
+        model = TextToImage(build_unet(gated=False), text)
+        model.load_state_dict(state["average"])
+        folder = settings.out / "export" / "fidelity"
+        vae = load_autoencoder(settings.out)
+        vae.half().save_pretrained(folder / "vae")
+        _write(folder, model.unet, model.text, tokenizer, "StableDiffusionPipeline", vae=["diffusers", "AutoencoderDC"])
+        _note(folder, state["step"], settings)
+        log.info("fidelity: step %d written to %s", state["step"], folder)
+    if state := load_checkpoint(settings.out / "boxes" / "checkpoint.pt"):
+        tokenizer, text = load_text(settings.out)
+        unet = build_unet(gated=True)
+        unet.load_state_dict(state["average"])
+        _, mean, deviation = phrase_table(text, tokenizer)
+        fold_standardisation(unet, mean, deviation)
+        folder = settings.out / "export" / "boxes"
+        _write(folder, unet, text, tokenizer, "StableDiffusionGLIGENPipeline", vae=[None, None])
+        _note(folder, state["step"], settings)
+        log.info("boxes: step %d written to %s", state["step"], folder)
+
+
+def _write(folder: Path, unet: Any, text: CLIPTextModel, tokenizer: CLIPTokenizer, pipeline: str, vae: list[str | None]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    scheduler = DDIMScheduler(**scheduler_config())
+    unet.half().save_pretrained(folder / "unet")
+    text.half().save_pretrained(folder / "text_encoder")
+    tokenizer.save_pretrained(folder / "tokenizer")
+    scheduler.save_pretrained(folder / "scheduler")
+    index = {
+        "_class_name": pipeline,
+        "_diffusers_version": scheduler.config["_diffusers_version"],
+        "vae": vae,
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "safety_checker": [None, None],
+        "feature_extractor": [None, None],
+        "requires_safety_checker": False,
+    }
+    if pipeline == "StableDiffusionPipeline":
+        index["image_encoder"] = [None, None]
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _note(folder: Path, step: int, settings: Settings) -> None:
+    """What these weights are, beside them."""
+    facts = {"step": step, "batch": 32, "seed": settings.seed, "torch": torch.__version__.split("+")[0]}
+    (folder / "training.json").write_text(json.dumps(facts, indent=1) + "\n")

@@ -1,0 +1,97 @@
+"""The judge is judged: matching is one to one, attributes count only where they are said, and figures agree with hand-made records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from realcompo_mini.compare.draw import pack, read, scenes, unpack
+from realcompo_mini.compare.judge import Wanted, judge, wanted
+from realcompo_mini.compare.measure import difference, distance, share
+from realcompo_mini.compare.rows import ROWS, chosen
+from realcompo_mini.scorer import Detection
+
+LEFT, RIGHT = (0.0, 0.2, 0.4, 0.8), (0.6, 0.2, 1.0, 0.8)
+RED_CAR, CAR, DOG = (Wanted("car", "red", None, LEFT), Wanted("car", None, None, RIGHT), Wanted("dog", None, None, RIGHT))
+
+
+def seen(kind: str, box: Any, colour: str | None = None, pattern: str | None = None) -> Detection:
+    return Detection(kind, colour, pattern, box, 0.9)
+
+
+def test_right_things_in_their_boxes() -> None:
+    found = [seen("car", LEFT, "red"), seen("dog", RIGHT)]
+    assert judge([RED_CAR, DOG], found) == {
+        "objects": 2, "in_box": 2, "placed": 2, "told": 1, "attributes": 1, "present": 2, "exact": 1,
+    }  # fmt: skip
+
+
+def test_a_wrong_colour_is_placed_but_not_right() -> None:
+    got = judge([RED_CAR, DOG], [seen("car", LEFT, "blue"), seen("dog", RIGHT)])
+    assert (got["in_box"], got["placed"], got["attributes"], got["told"], got["present"], got["exact"]) == (1, 2, 0, 1, 1, 1)
+
+
+def test_a_detection_serves_one_object() -> None:
+    two = [CAR, Wanted("car", None, None, (0.55, 0.2, 0.98, 0.8))]
+    got = judge(two, [seen("car", RIGHT, "red")])
+    assert got["placed"] == got["present"] == 1 and got["exact"] == 0
+
+
+def test_the_best_matching_counts_not_the_first() -> None:
+    both = [CAR, Wanted("car", "red", None, RIGHT)]
+    assert judge(both, [seen("car", RIGHT, "red"), seen("car", RIGHT, "blue")])["in_box"] == 2
+
+
+def test_swapped_places_are_present_and_nowhere_in_box() -> None:
+    got = judge([RED_CAR, DOG], [seen("car", RIGHT, "red"), seen("dog", LEFT)])
+    assert got["in_box"] == got["placed"] == 0 and got["present"] == 2 and got["exact"] == 1
+
+
+def test_a_thing_too_many_spoils_the_count() -> None:
+    assert judge([DOG], [seen("dog", RIGHT), seen("cat", LEFT)])["exact"] == 0
+    assert judge([DOG], [])["present"] == 0
+
+
+def test_scenes_are_of_two_to_four_objects_and_splits_differ() -> None:
+    test, tune = scenes("test", 20), scenes("tune", 20)
+    assert {len(s.objects) for s in test} <= {2, 3, 4} and {s.caption for s in test} != {s.caption for s in tune}
+    assert all(len(wanted(s)) == len(s.objects) for s in test)
+    assert [s.caption for s in scenes("test", 5)] == [s.caption for s in test[:5]]
+    assert [s.caption for s in scenes("test", 5, seed=1)] != [s.caption for s in test[:5]]
+
+
+def record(scene: int, in_box: int, shift: float = 0.0) -> dict[str, Any]:
+    g = torch.Generator().manual_seed(scene)
+    look = torch.randn(128, generator=g) + shift
+    return {"scene": scene, "seed": 0, "objects": 2, "in_box": in_box, "placed": 2, "told": 1, "attributes": 1, "present": 2, "exact": 1,
+            "predictions": 30, "probes": 0, "features": pack(look)}  # fmt: skip
+
+
+def test_figures_of_known_records() -> None:
+    good, bad = [record(i, 2) for i in range(200)], [record(i, int(i % 2)) for i in range(200)]
+    assert share(good, "in_box") == 1 and share(bad, "in_box") == 0.25
+    rendered = torch.stack([torch.from_numpy(unpack(r["features"]).copy()) for r in good])
+    gap = difference(good, bad, "in_box", rendered, count=50)
+    assert gap.value == pytest.approx(0.75) and gap.excludes_zero and gap.low > 0.6
+    nothing = difference(good, good, "in_box", rendered, count=50)
+    assert nothing.value == 0 and not nothing.excludes_zero
+    assert distance(good, rendered) == pytest.approx(0, abs=1e-3)
+    assert distance([record(i, 2, shift=1.0) for i in range(200)], rendered) == pytest.approx(128, rel=0.01)
+
+
+def test_features_survive_packing_and_cut_lines_are_left_out(tmp_path: Path) -> None:
+    look = torch.linspace(-3, 3, 128)
+    assert np.allclose(unpack(pack(look)), look.numpy(), atol=2e-3)
+    file = tmp_path / "r.jsonl"
+    file.write_text(json.dumps(record(0, 1)) + "\n" + json.dumps(record(1, 1))[:40])
+    assert [r["scene"] for r in read(file)] == [0]
+
+
+def test_rows_have_names_of_their_own() -> None:
+    assert len({row.name for row in ROWS}) == len(ROWS)
+    with pytest.raises(KeyError, match="no row is called 'bxes'"):
+        chosen(["bxes"])

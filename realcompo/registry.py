@@ -129,7 +129,7 @@ class Registry:
             said = "".join(f"\n  note: {problem}" for problem in self.problems if name.split("/")[0] == problem.plugin)
             raise UnknownName(f"no {noun} is called {name!r}", mend=nearest(name, table) + said)
         if len(matches) > 1:
-            raise AmbiguousName(f"several {noun}es are called {name!r}", mend=f"write one of {', '.join(sorted(matches))}")
+            raise AmbiguousName(f"{len(matches)} components of kind {noun} are called {name!r}", mend=f"write one of {', '.join(sorted(matches))}")
         spec = table[matches[0]]
         return cast(T, self._inherit(spec, ())) if isinstance(spec, BranchSpec) else spec
 
@@ -155,7 +155,7 @@ class Registry:
             "sample",
             "recommended",
         )
-        values = {name: getattr(spec, name) or getattr(base, name) for name in inherited}
+        values = {name: getattr(base if getattr(spec, name) in (None, ()) else spec, name) for name in inherited}
         return replace(spec, **values, defaults={**base.defaults, **spec.defaults})
 
     def options(self, spec: Spec, values: Mapping[str, Any] | None = None) -> Options:
@@ -211,9 +211,16 @@ class Registry:
         return cls(spec, self.options(spec, options), **where)
 
     def transfer(self, condition: str, options: Mapping[str, Any] | None = None) -> ConditionTransfer:
-        """The transfer for a kind of condition, or one by its id."""
-        by_kind = [spec for spec in self.transfers.values() if spec.condition == condition]
-        spec = by_kind[0] if by_kind else self.find(TransferSpec, condition)
+        """The transfer by its id, or for a kind of condition: the core's own where it has one, else the only one.
+
+        Raises:
+            UnknownName: nothing of that name. AmbiguousName: several strangers' transfers take the kind; a recipe names one.
+        """
+        takers = [id for id, spec in self.transfers.items() if spec.condition == condition]
+        own = [id for id in takers if id.startswith(f"{BUILTIN}/")]
+        if len(own or takers) > 1:
+            raise AmbiguousName(f"several transfers take {condition}", mend=f"name one in the recipe: {', '.join(sorted(takers))}")
+        spec = self.find(TransferSpec, (own or takers or [condition])[0])
         cls: type[ConditionTransfer] = self.load(spec)
         return cls(self.options(spec, options))
 

@@ -1,0 +1,1 @@
+"""A plugin that passes, and what one changed line breaks in it."""

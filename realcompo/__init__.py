@@ -13,8 +13,11 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .composer import Composer as Composer
     from .conditions import Boxes as Boxes
+    from .conditions import Keypoints as Keypoints
+    from .conditions import Segmentation as Segmentation
     from .errors import RealCompoError as RealCompoError
     from .hookspecs import hookimpl as hookimpl
+    from .layers import user_settings as user_settings
     from .picture import Result as Result
     from .recipe import Recipe as Recipe
     from .registry import Registry as Registry
@@ -22,8 +25,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "Composer": "composer",
     "Boxes": "conditions",
+    "Keypoints": "conditions",
+    "Segmentation": "conditions",
     "RealCompoError": "errors",
     "hookimpl": "hookspecs",
+    "user_settings": "layers",
     "Result": "picture",
     "Recipe": "recipe",
     "BranchEntry": "recipe",

@@ -58,7 +58,22 @@ class Member:
 
     def own_prompt(self, prompt: str) -> str:
         """This branch's prompt; '{prompt}' in it stands for the picture's."""
-        return prompt if self.entry.prompt is None else self.entry.prompt.replace("{prompt}", prompt)
+        template = self._template
+        return prompt if template is None else template.replace("{prompt}", prompt)
+
+    @property
+    def _template(self) -> str | None:
+        return self.spec.prompt if self.entry.prompt is None else self.entry.prompt
+
+    def own_regions(self, regions: Sequence[Region]) -> tuple[Region, ...]:
+        """The regions as this branch's prompt holds them: a span counts characters of the picture's prompt, which stands further on in
+        a prompt of the branch's own, or not in it at all; then the phrase is looked for."""
+        template = self._template
+        if template is None:
+            return tuple(regions)
+        at = template.find("{prompt}")
+        spans = [None if r.span is None or at < 0 else (r.span[0] + at, r.span[1] + at) for r in regions]
+        return tuple(r if r.span == span else replace(r, span=span) for r, span in zip(regions, spans, strict=True))
 
     def condition(self, picture: PictureEntry) -> Condition | None:
         """What the picture tells this branch: by its name first, then by its kind."""
@@ -153,7 +168,7 @@ def picture_regions(
                 where=where,
                 mend=f"give the picture {m.spec.condition}, or name a planner that makes them",
             )
-        regions = registry.transfer(condition.kind)(condition, size) if condition is not None else ()
+        regions = _transferred(m, condition, size, registry) if condition is not None else ()
         limit = m.traits.max_objects
         if limit is not None and len(regions) > limit:
             raise BadCondition(
@@ -163,6 +178,21 @@ def picture_regions(
             )
         parts.append(regions)
     return parts
+
+
+def _transferred(m: Member, condition: Condition, size: tuple[int, int], registry: Registry) -> tuple[Region, ...]:
+    """f(C): by the transfer that the recipe names for the branch, or by its kind's own."""
+    asked = m.entry.transfer
+    if asked is None:
+        return registry.transfer(condition.kind)(condition, size)
+    transfer = registry.transfer(asked.name, asked.options)
+    if transfer.kind != condition.kind:
+        raise BadOption(
+            f"{asked.name!r} takes {transfer.kind}, its condition is {condition.kind}",
+            where=f"{m.name!r}, transfer",
+            mend=f"name a transfer of {condition.kind}, or leave it out",
+        )
+    return transfer(condition, size)
 
 
 def unite(per_picture: Sequence[Sequence[tuple[Region, ...]]]) -> tuple[Regions, list[list[set[str]]]]:

@@ -13,9 +13,10 @@ from torch import Tensor
 from .assembly import Member
 from .diffusion import Solver, Transition, convert
 from .inputs import PictureInputs
-from .interfaces import Branch, Conditioning, Prediction, Regions, Request, Setting, Step
+from .interfaces import Balancer, Branch, Conditioning, Prediction, Regions, Request, Setting, Step
 from .probe import LossScale, TrialProbe
 from .recipe import ProbeOptions
+from .registry import Registry
 from .trace import Trace
 
 
@@ -52,10 +53,11 @@ class Run:
                     picture.negative_prompt if m.entry.negative_prompt is None else m.entry.negative_prompt
                     for picture in inputs.pictures
                 ),
-                regions=self.regions,
+                regions=Regions(tuple(m.own_regions(regions) for regions in self.regions.pictures)),
                 conditions=tuple(m.condition(picture) if m.role == "spatial" else None for picture in inputs.pictures),
                 size=size,
                 guidance_scale=m.guidance_scale,
+                balanced=len(self.members) > 1,
             )
             with self.awake(k) as branch:
                 self.conditionings.append(branch.encode(request))
@@ -117,6 +119,28 @@ class Run:
 
     def _common(self, k: int, prediction: Tensor, z: Tensor, step: Step) -> Tensor:
         return convert(prediction.to(z), self.branches[k].traits.prediction_type, self.solver.kind, z, step.alpha_bar)
+
+
+def remarks(members: Sequence[Member], registry: Registry, balancer: Balancer, steps: int) -> list[str]:
+    """What the branches say of a run before it is drawn (see `Branch.remarks`), each after its branch's name. The balancer is asked at
+    each of `steps` which branches act, on a picture without regions."""
+    setting = Setting(
+        names=tuple(m.name for m in members),
+        roles=tuple(m.role for m in members),
+        masks=torch.zeros(1, 1, 1, 1),
+        owners=torch.zeros(len(members), 1, 1, dtype=torch.bool),
+        generators=(torch.Generator(),),
+    )
+    state = balancer.start(setting)
+    acting = [balancer.needs(state, Step(i, steps, 0.0, 0.0, 0.5, 0.5)).branches for i in range(steps)]
+    balanced = [i for i, acts in enumerate(acting) if len(acts) > 1 and all(acts)]
+    span = (balanced[0] / steps, (balanced[-1] + 1) / steps) if balanced else None
+    said = []
+    for m in members:
+        cls: type[Branch] = type(m.ready) if m.ready is not None else registry.load(m.spec)
+        options = m.ready.options if m.ready is not None else registry.options(m.spec, m.entry.options)
+        said += [f"{m.name}: {remark}" for remark in cls.remarks(m.spec, options, span)]
+    return said
 
 
 def owners(owned: Sequence[Sequence[set[str]]], regions: Regions) -> Tensor:

@@ -22,7 +22,7 @@ from .assembly import (
     sort_roles,
     unite,
 )
-from .call import Run, owners
+from .call import Run, owners, remarks
 from .conditions import Condition
 from .devices import default_device, explain_memory, torch_dtype, versions
 from .diffusion import Solver, common_kind, scheduler_name
@@ -131,6 +131,10 @@ class Composer:
             home = "cpu" if self.offload else self.device
             self._branches = [m.build(self.registry, home, self.dtype) for m in self.members]
         return self._branches
+
+    def remarks(self) -> list[str]:
+        """What can be drawn but hardly as meant, such as guidance that ends before the balance begins; loads no weights."""
+        return remarks(self.members, self.registry, self.balancer, self.num_inference_steps)
 
     def to(self, device: Any = None, dtype: Any = None) -> Composer:
         """Move all branches; returns self."""

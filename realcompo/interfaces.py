@@ -111,6 +111,7 @@ class Request:
         conditions: B conditions of this branch's kind, or B Nones.
         size: (height, width) in pixels.
         guidance_scale: 1 or less means no guidance (one forward pass, not two).
+        balanced: other branches of the run are blended with this one.
     """
 
     prompts: tuple[str, ...]
@@ -119,6 +120,7 @@ class Request:
     conditions: tuple[Condition | None, ...]
     size: tuple[int, int]
     guidance_scale: float
+    balanced: bool = False
 
 
 Conditioning = Any
@@ -171,6 +173,15 @@ class Branch(ABC):
             PhraseNotFound: a phrase is not in the prompt or lies past the encoder's last token.
         """
         return None
+
+    @classmethod
+    def remarks(cls, spec: BranchSpec, options: Options, balanced: tuple[float, float] | None) -> tuple[str, ...]:
+        """What a user should know before a run that can be drawn, but hardly as meant: `realcompo check` prints it as a warning.
+
+        Args:
+            balanced: shares of the run at which the steps in which all branches act begin and end; None where there are none.
+        """
+        return ()
 
     @abstractmethod
     def __init__(

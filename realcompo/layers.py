@@ -21,7 +21,7 @@ from .merging import Layer, Merged, value_at
 from .recipe import BranchEntry, Component, PictureEntry, ProbeOptions, Recipe, _Part, plain_data
 from .recipe_files import Path_, RecipeFile, dotted, parse, read_chain, read_file, undotted
 from .registry import Registry, installed
-from .specs import BalancerSpec, BranchSpec, NoOptions, PlannerSpec, Spec
+from .specs import BalancerSpec, BranchSpec, NoOptions, PlannerSpec, Spec, TransferSpec
 
 PROJECT_FILE = "realcompo.toml"
 DEFAULT_PLUGIN = "mini"
@@ -347,6 +347,9 @@ def _override_sources(merged: Merged, recipe: Recipe, settings: Settings, holder
 def _check_components(recipe: Recipe, merged: Merged, registry: Registry) -> None:
     """Options of every component, before anything heavy is imported."""
     parts: list[tuple[Path_, Any, type[Any]]] = [(("branches", i), entry, BranchSpec) for i, entry in enumerate(recipe.branches)]
+    parts += [
+        (("branches", i, "transfer"), entry.transfer, TransferSpec) for i, entry in enumerate(recipe.branches) if entry.transfer is not None
+    ]
     parts += [(("balancer",), recipe.balancer, BalancerSpec)]
     parts += [(("planner",), recipe.planner, PlannerSpec)] if recipe.planner is not None else []
     for loc, part, kind in parts:

@@ -77,6 +77,13 @@ def read_part(cls: type[P], data: Mapping[str, Any], where: str) -> P:
         raise BadRecipe(f"{name}: {first['msg']}", where=where, mend=f"its fields: {', '.join(cls.model_fields)}") from None
 
 
+class Component(_Part):
+    """A balancer, planner or transfer with its options."""
+
+    name: str = Field(description="id, e.g. 'core/balance'")
+    options: dict[str, Any] = Field(default_factory=dict, description="see `realcompo show NAME`")
+
+
 class BranchEntry(_Part):
     """One branch of a recipe."""
 
@@ -89,13 +96,9 @@ class BranchEntry(_Part):
     guidance_scale: float | None = Field(None, description="classifier-free guidance of this branch; 1 or less = none")
     device: str | None = Field(None, description="device of this branch, where it differs from the recipe's")
     options: dict[str, Any] = Field(default_factory=dict, description="see `realcompo show NAME`")
-
-
-class Component(_Part):
-    """A balancer or a planner with its options."""
-
-    name: str = Field(description="id, e.g. 'core/balance'")
-    options: dict[str, Any] = Field(default_factory=dict, description="see `realcompo show NAME`")
+    transfer: Component | None = Field(
+        None, description="f(C): how its condition becomes regions, where not by the kind's own; e.g. 'core/segments' with options"
+    )
 
 
 class ProbeOptions(_Part):
@@ -216,7 +219,7 @@ def read_condition(key: str, data: Any) -> Condition:
         raise BadRecipe(
             f"cannot read {kind}: {error}",
             where="conditions",
-            mend="write a table of phrase = [x0, y0, x1, y1]",
+            mend=cls.form,
         ) from error
     return condition
 

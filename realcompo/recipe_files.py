@@ -15,8 +15,9 @@ from typing import Any
 
 import yaml
 
+from .conditions.files import names_a_file, read_named_file
 from .errors import BadRecipe
-from .recipe import migrate, plain_data
+from .recipe import dump_condition, migrate, plain_data
 
 MAX_BYTES = 1 << 20
 MAX_PROMPTS = 10_000
@@ -156,6 +157,7 @@ def read_chain(path: Path, root: Path | None = None) -> list[RecipeFile]:
         data = dict(file.data)
         parent = data.pop("extends", None)
         _expand_prompts(data, file, root)
+        _expand_conditions(data, file, root)
         chain.append(RecipeFile(file.path, file.text, data))
         following = None if parent is None else _confined(file, parent, root, "extends")
     return chain[::-1]
@@ -212,6 +214,21 @@ def _expand_prompts(data: dict[str, Any], file: RecipeFile, root: Path) -> None:
     ]
     before = data.get("pictures", [])
     data["pictures"] = [*before, *pictures] if isinstance(before, list) else before
+
+
+def _expand_conditions(data: dict[str, Any], file: RecipeFile, root: Path) -> None:
+    """``keypoints = { file = "pose.json", phrases = [...] }`` to what the file holds: a picture carries its pose and map, not a path."""
+    pictures = data.get("pictures")
+    for index, picture in enumerate(pictures if isinstance(pictures, list) else ()):
+        conditions = picture.get("conditions") if isinstance(picture, dict) else None
+        if not isinstance(conditions, dict):
+            continue
+        for key, told in conditions.items():
+            kind = told.get("kind", key) if isinstance(told, dict) else key
+            if isinstance(kind, str) and names_a_file(kind, told):
+                path = _confined(file, told["file"], root, "file")
+                where = file.where(("pictures", index, "conditions"))
+                conditions[key] = dump_condition(read_named_file(kind, path, told, where))
 
 
 def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

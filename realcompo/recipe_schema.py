@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from .conditions.keypoints import OPENPOSE_18
 from .recipe import VERSION, Recipe
 
 SCHEMA_FILE = Path(__file__).with_name("recipe.schema.json")
@@ -41,7 +42,11 @@ def recipe_schema() -> dict[str, Any]:
         ],
     }
     conditions = parts["PictureEntry"]["properties"]["conditions"]
-    conditions.update(type="object", properties={"boxes": {"$ref": "#/$defs/Boxes"}}, additionalProperties=True)
+    parts |= _measured_conditions()
+    kinds = {"boxes": "Boxes", "keypoints": "Keypoints", "segmentation": "Segmentation"}
+    conditions.update(
+        type="object", properties={kind: {"$ref": f"#/$defs/{name}"} for kind, name in kinds.items()}, additionalProperties=True
+    )
     for name in ("BranchEntry", "Component"):
         parts[f"{name}Table"] = parts.pop(name)
         parts[name] = {"anyOf": [{"type": "string", "description": "its id alone"}, {"$ref": f"#/$defs/{name}Table"}]}
@@ -80,6 +85,49 @@ def recipe_schema() -> dict[str, Any]:
         "additionalProperties": False,
         "properties": properties,
         "$defs": dict(sorted(parts.items())),
+    }
+
+
+def _measured_conditions() -> dict[str, Any]:
+    """Poses and maps: as data, or a file beside the recipe."""
+    pair = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+    points = {
+        "type": "object",
+        "propertyNames": {"enum": list(OPENPOSE_18)},
+        "additionalProperties": {**pair, "description": "x, y as shares of the picture's width and height"},
+    }
+    common = {"phrase": {"type": "string"}, "id": {"type": "string"}, "span": {**pair, "items": {"type": "integer", "minimum": 0}}}
+    size = {**pair, "items": {"type": "integer", "minimum": 1}, "description": "height, width in pixels that the numbers belong to"}
+    people = {"type": "array", "items": {"type": "object", "additionalProperties": False, "properties": {**common, "points": points}}}
+    shape = {
+        "label": {"type": "string", "description": "the class whose colour it takes; found from the phrase where it is missing"},
+        "rle": {"description": "COCO's run lengths"},
+        "polygons": {"type": "array", "items": {"type": "array", "items": {"type": "number"}, "minItems": 6}},
+    }
+    segments = {"type": "array", "items": {"type": "object", "additionalProperties": False, "properties": {**common, **shape}}}
+    file = {"type": "string", "description": "beside the recipe"}
+    return {
+        "Keypoints": {
+            "description": "phrase = { nose = [x, y], … }, a list of people, or a file of OpenPose or COCO",
+            "anyOf": [
+                {"type": "object", "required": ["file", "phrases"], "properties": {"file": file, "size": size}},
+                {"type": "object", "required": ["items"], "properties": {"kind": {"const": "keypoints"}, "items": people, "size": size}},
+                {"type": "object", "additionalProperties": points},
+                people,
+            ],
+        },
+        "Segmentation": {
+            "description": "segments with their words and a backdrop, or a file: a colour map, an index map or COCO",
+            "anyOf": [
+                {"type": "object", "required": ["file", "phrases"], "properties": {"file": file}},
+                {
+                    "type": "object",
+                    "required": ["size"],
+                    "additionalProperties": False,
+                    "properties": {"kind": {"const": "segmentation"}, "items": segments, "backdrop": segments, "size": size},
+                },
+            ],
+        },
     }
 
 

@@ -132,6 +132,8 @@ class BranchSpec(_Spec):
         requires: extras or packages that it needs, for error messages.
         sample: a prompt and boxes for `realcompo show`.
         accepts: class names of objects in memory that can be its source (``"StableDiffusionPipeline"``).
+        prompt: its prompt where the recipe gives it none of its own, with the words that its checkpoint wants to hear; '{prompt}' stands
+            for the picture's. Not inherited: trigger words belong to one checkpoint.
         recommended: values of a recipe that suit this branch (steps, scheduler, balancer …); the fidelity branch's are the layer above
             the defaults.
     """
@@ -147,6 +149,7 @@ class BranchSpec(_Spec):
     requires: tuple[str, ...] = ()
     sample: Mapping[str, Any] | None = None
     accepts: tuple[str, ...] = ()
+    prompt: str | None = None
     recommended: Mapping[str, Any] | None = None
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from ..hookspecs import hookimpl
 from ..specs import BalancerSpec, TransferSpec
-from .options import BalanceOptions, FixedOptions, HandOverOptions, MeanOptions
+from .options import (
+    BalanceOptions,
+    FixedOptions,
+    HandOverOptions,
+    KeypointTransferOptions,
+    MeanOptions,
+    SegmentTransferOptions,
+)
 
 REALCOMPO_API = 1
 
@@ -19,7 +26,21 @@ def register_transfers() -> list[TransferSpec]:
             condition="boxes",
             target="realcompo.builtin.transfers:BoxTransfer",
             summary="a box is its own mask",
-        )
+        ),
+        TransferSpec(
+            id="core/keypoints",
+            condition="keypoints",
+            target="realcompo.builtin.transfers:KeypointTransfer",
+            options=KeypointTransferOptions,
+            summary="a person is the min/max rectangle of the visible points",
+        ),
+        TransferSpec(
+            id="core/segments",
+            condition="segmentation",
+            target="realcompo.builtin.transfers:SegmentTransfer",
+            options=SegmentTransferOptions,
+            summary="a segment is its min/max rectangle, or exactly its pixels",
+        ),
     ]
 
 

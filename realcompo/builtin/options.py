@@ -1,4 +1,4 @@
-"""Options of the core's own balancers. No torch."""
+"""Options of the core's own balancers and transfers. No torch."""
 
 from __future__ import annotations
 
@@ -70,3 +70,25 @@ class HandOverOptions(Options):
     """When."""
 
     share: Share = Field(0.5, description="share of the steps that the spatial branches take before they hand over")
+
+
+class KeypointTransferOptions(Options):
+    """From a pose to a region."""
+
+    margin: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="how much wider than the points the rectangle is at each side, as a share of it; 0, the paper's, cuts hair and soles",
+    )
+    least: float = Field(
+        0.02, gt=0, le=1, description="the least width and height, as a share of the picture's: one point alone has no area"
+    )
+
+
+class SegmentTransferOptions(Options):
+    """From a segment to a region."""
+
+    shape: Literal["rectangle", "exact"] = Field(
+        "rectangle", description="the min/max rectangle of a segment, as in the paper, or exactly its pixels"
+    )

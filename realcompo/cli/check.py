@@ -48,6 +48,8 @@ def command(
 
     composer = Composer.from_recipe(found.recipe)
     _print_branches(composer)
+    for remark in composer.remarks():
+        typer.secho(f"warning: {remark}", fg="yellow", err=True)
     wrong = 0
     for index, picture in enumerate(found.recipe.pictures):
         wrong += not _check_picture(composer, index, picture)
@@ -127,7 +129,7 @@ def _tokens(composer: Composer, m: Member, prompt: str, regions: tuple[Region, .
     from ..errors import PhraseNotFound
     from ..toolkit.phrases import find_phrases
 
-    own = m.own_prompt(prompt)
+    own, regions = m.own_prompt(prompt), m.own_regions(regions)
     cls = composer.registry.load(m.spec)
     found = cls.locate(m.spec, composer.registry.options(m.spec, m.entry.options), own, regions, m.source)
     if found is not None:

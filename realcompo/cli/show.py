@@ -89,6 +89,7 @@ def facts(registry: Registry, spec: Spec) -> dict[str, str]:
             "checkpoint": spec.source,
             "revision": spec.revision,
             "guidance scale": spec.guidance_scale,
+            "prompt": spec.prompt,
             "licence": spec.licence,
             "needs": ", ".join(spec.requires),
             "takes": ", ".join(spec.accepts),
@@ -180,6 +181,8 @@ def sample_recipe(registry: Registry, spec: Spec) -> str:
     boxes = sample.get("boxes", {"a cat": [0.05, 0.3, 0.5, 0.95], "a dog": [0.5, 0.3, 0.95, 0.95]})
     if spec.condition == "boxes" and isinstance(boxes, Mapping):
         picture["conditions"] = {"boxes": {phrase: [float(share) for share in box] for phrase, box in boxes.items()}}
+    elif spec.condition in sample:
+        picture["conditions"] = {spec.condition: sample[spec.condition]}
     return one_line_arrays(tomli_w.dumps({"branches": branches, "pictures": [picture]}))
 
 

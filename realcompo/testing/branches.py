@@ -17,15 +17,9 @@ from ..interfaces import Branch, Conditioning, Prediction, Region, Regions, Requ
 from ..recipe import read_condition
 from ..specs import BranchSpec, Traits
 from . import watch
-from .common import ComponentContract
+from .common import SAMPLE, ComponentContract
 from .sources import small_source
 from .watch import relative
-
-SAMPLE: Mapping[str, Any] = {
-    "prompt": "a cat and a red balloon on grass",
-    "boxes": {"a cat": (0.0, 0.25, 0.5, 1.0), "a red balloon": (0.5, 0.0, 1.0, 0.625)},
-}
-"""What a branch is asked for where its spec has no sample."""
 
 
 @dataclass(frozen=True)
@@ -293,7 +287,10 @@ class BranchContract(ComponentContract[BranchSpec]):
         branch, dtype = self.branch(), torch.float32
         try:
             precise = self.build(torch.float64)
-            if precise.dtype == torch.float64 and precise.attend(self.latents(dtype=torch.float64), self.step(), self.encoded(precise)).dtype == torch.float64:
+            if (
+                precise.dtype == torch.float64
+                and precise.attend(self.latents(dtype=torch.float64), self.step(), self.encoded(precise)).dtype == torch.float64
+            ):
                 branch, dtype = precise, torch.float64
         except Exception:  # a stranger's branch may refuse float64 in its own way; float32 will do
             pass

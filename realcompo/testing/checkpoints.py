@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-Family = Literal["sd1", "sd2", "sd2-v", "gligen", "sdxl"]
+Family = Literal["sd1", "sd2", "sd2-v", "gligen", "sdxl", "controlnet-sd1", "controlnet-sd2-v"]
 
 WORDS = (
     *("a", "an", "the", "of", "and", "with", "on", "two", "red", "blue", "black"),
@@ -39,9 +39,13 @@ def save_checkpoint(folder: Path, family: Family = "sd1", seed: int = 0) -> Path
                 **_sd1(folder, attention_type="gated"), safety_checker=None, **_EXTRAS
             ),
             "sdxl": lambda: diffusers.StableDiffusionXLPipeline(**_sdxl(folder)),
+            "controlnet-sd1": lambda: _with_controlnet(_sd1(folder)),
+            "controlnet-sd2-v": lambda: _with_controlnet(_sd2(folder, "v_prediction")),
         }
         pipeline = builders[family]()
         open_gates(pipeline.unet)
+        if "controlnet" in pipeline.components:
+            open_gates(pipeline.controlnet)
     pipeline.save_pretrained(str(folder), safe_serialization=True)
     return folder
 
@@ -66,8 +70,10 @@ def open_gates(network: Any) -> None:
     for name, parameter in network.named_parameters():
         if name.endswith(("alpha_attn", "alpha_dense")) or "null_" in name:
             torch.nn.init.normal_(parameter, 0.5, 0.2)
+        elif "controlnet_cond_embedding" in name:  # eight convolutions and as many SiLUs: each must keep the hint's size
+            torch.nn.init.normal_(parameter, std=0.1 if parameter.ndim == 1 else 2.4 / parameter[0].numel() ** 0.5)
         elif "lora_B" in name or "controlnet_" in name:
-            torch.nn.init.normal_(parameter, std=0.2)
+            torch.nn.init.normal_(parameter, std=0.4 if "controlnet_" in name else 0.2)
         elif parameter.ndim == 2 and ("position_net" in name or "fuser" in name):
             torch.nn.init.normal_(parameter, std=1.4 / parameter.shape[1] ** 0.5)
 
@@ -134,6 +140,16 @@ def _sdxl(folder: Path) -> dict[str, Any]:
         "vae": _vae(0.13025),
         "scheduler": _scheduler("epsilon"),
     }
+
+
+def _with_controlnet(parts: dict[str, Any]) -> Any:
+    """A pipeline with a ControlNet made from its UNet, whose zero convolutions `open_gates` opens."""
+    import diffusers
+
+    net_class: Any = diffusers.ControlNetModel
+    pipeline_class: Any = diffusers.StableDiffusionControlNetPipeline
+    net = net_class.from_unet(parts["unet"], conditioning_embedding_out_channels=(4, 4, 8, 8)).eval()
+    return pipeline_class(**parts, controlnet=net, safety_checker=None, **_EXTRAS)
 
 
 def _unet(**config: Any) -> Any:

@@ -17,6 +17,13 @@ from ..specs import Options, Spec
 T = TypeVar("T", bound=Spec)
 
 
+SAMPLE: Mapping[str, Any] = {
+    "prompt": "a cat and a red balloon on grass",
+    "boxes": {"a cat": (0.0, 0.25, 0.5, 1.0), "a red balloon": (0.5, 0.0, 1.0, 0.625)},
+}
+"""What a component is asked for where its spec has no sample."""
+
+
 class ComponentContract(Generic[T]):
     """Base of the contracts. Inherit one of its subclasses in a class whose name starts with ``Test`` and override:
 
@@ -57,7 +64,8 @@ class ComponentContract(Generic[T]):
 
     def test_options_are_described(self) -> None:
         """`realcompo show` prints the meaning of every option."""
-        fields = self.spec().options.model_fields if self.spec().options is not None else {}
+        options = self.spec().options
+        fields = options.model_fields if options is not None else {}
         silent = [name for name, field in fields.items() if not (field.description or "").strip()]
         assert not silent, f"options without a description: {', '.join(silent)}"
 

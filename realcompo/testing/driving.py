@@ -21,11 +21,12 @@ def request(
     size: tuple[int, int] = (128, 128),
     guidance_scale: float = 7.5,
 ) -> Request:
-    """A request whose regions are those of its box conditions."""
-    from ..builtin.transfers import BoxTransfer
+    """A request whose regions are those of its conditions, by the core's own transfers."""
+    from ..registry import Registry
 
+    core = Registry(())
     told = tuple(conditions or [None] * len(prompts))
-    regions = Regions(tuple(() if condition is None else BoxTransfer()(condition, size) for condition in told))
+    regions = Regions(tuple(() if condition is None else core.transfer(condition.kind)(condition, size) for condition in told))
     return Request(tuple(prompts), tuple(negatives or [""] * len(prompts)), regions, told, size, guidance_scale)
 
 

@@ -13,8 +13,7 @@ from ..conditions import KINDS, Condition
 from ..errors import PlanningError
 from ..interfaces import Plan, Planner, PlanRequest, Region
 from ..specs import PlannerSpec
-from .branches import SAMPLE
-from .common import ComponentContract
+from .common import SAMPLE, ComponentContract
 
 NONSENSE = ("", "  ", "qwzx vbnm", "🙂", "and and and", "a cat " * 200)
 """Prompts that may have no plan; whatever comes of them, it is a plan or a `PlanningError`."""
@@ -77,7 +76,9 @@ class PlannerContract(ComponentContract[PlannerSpec]):
         """A branch looks each phrase up among the prompt's tokens."""
         for request in self.requests():
             for item in self.items(self.planner().plan(request).condition):
-                assert item.phrase.strip() and item.phrase.lower() in request.prompt.lower(), f"{item.phrase!r} is not in {request.prompt!r}"
+                assert item.phrase.strip() and item.phrase.lower() in request.prompt.lower(), (
+                    f"{item.phrase!r} is not in {request.prompt!r}"
+                )
 
     def test_same_seed_plans_the_same(self) -> None:
         planner = self.planner()

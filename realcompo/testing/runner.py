@@ -53,7 +53,18 @@ def run(name: str, registry: Registry | None = None, extra_args: Sequence[str] =
         file = Path(folder) / f"test_contract_{key}.py"
         file.write_text(_FILE.format(key=key), encoding="utf-8")
         (Path(folder) / "pytest.ini").write_text("[pytest]\nfilterwarnings = ignore::pytest.PytestAssertRewriteWarning\n", encoding="utf-8")
-        options = ["-c", f"{folder}/pytest.ini", "--rootdir", folder, "--import-mode=importlib", "-p", "no:cacheprovider", "-q", "-ra", "--no-header"]
+        options = [
+            "-c",
+            f"{folder}/pytest.ini",
+            "--rootdir",
+            folder,
+            "--import-mode=importlib",
+            "-p",
+            "no:cacheprovider",
+            "-q",
+            "-ra",
+            "--no-header",
+        ]
         try:
             return int(pytest.main([*options, *extra_args, str(file)], plugins=list(plugins)))
         finally:

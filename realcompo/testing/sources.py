@@ -1,4 +1,4 @@
-"""Where a branch's weights come from when it is tested: its own where they lie in its package, small random ones where they lie on a hub."""
+"""Where a branch's weights come from when it is tested: its package's own, or small random ones where the real ones lie on a hub."""
 
 from __future__ import annotations
 
@@ -17,10 +17,17 @@ FAMILIES: dict[tuple[str, str], Family] = {
     ("SD 2.x", "v_prediction"): "sd2-v",
     ("SD 1.x with GLIGEN", "epsilon"): "gligen",
     ("SDXL", "epsilon"): "sdxl",
+    ("SD 1.x with ControlNet", "epsilon"): "controlnet-sd1",
+    ("SD 2.x with ControlNet", "v_prediction"): "controlnet-sd2-v",
 }
 """(`Traits.family`, `Traits.prediction_type`) → the small checkpoint that stands for it."""
 
-PIPELINES: dict[str, Family] = {"StableDiffusionPipeline": "sd1", "StableDiffusionXLPipeline": "sdxl", "StableDiffusionGLIGENPipeline": "gligen"}
+PIPELINES: dict[str, Family] = {
+    "StableDiffusionPipeline": "sd1",
+    "StableDiffusionXLPipeline": "sdxl",
+    "StableDiffusionGLIGENPipeline": "gligen",
+    "StableDiffusionControlNetPipeline": "controlnet-sd1",
+}
 """For branches that name no checkpoint of their own but take a pipeline of this class, or a folder of one."""
 
 

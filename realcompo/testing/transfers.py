@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from ..conditions import Box, Boxes, BoxItem, Condition
+from ..conditions import Box, Boxes, Condition, Keypoints, Segment, Segmentation
 from ..errors import BadCondition
 from ..interfaces import ConditionTransfer, Region, Regions
 from ..specs import TransferSpec
@@ -34,6 +34,38 @@ def boxes() -> SearchStrategy[Condition]:
     return layout.map(lambda items: Boxes([(phrase, (x[0], y[0], x[1], y[1])) for phrase, x, y in items]))
 
 
+def poses() -> SearchStrategy[Condition]:
+    """One to three people of one to eighteen visible points, at the picture's edges too; phrases may repeat."""
+    from ..conditions.keypoints import OPENPOSE_18
+
+    share = st.floats(0, 1, width=32)
+    points = st.dictionaries(st.sampled_from(OPENPOSE_18), st.tuples(share, share), min_size=1)
+    people = st.lists(st.tuples(st.sampled_from(["a dancer", "a runner"]), points), min_size=1, max_size=3)
+    return people.map(Keypoints)
+
+
+def segmentations() -> SearchStrategy[Condition]:
+    """One to three segments of a square map: rectangles of whole pixels, one pixel too, as runs and as polygons."""
+
+    def built(rows: Sequence[tuple[str, tuple[int, int, int, int], bool]]) -> Condition:
+        import numpy as np
+
+        from ..conditions.runs import encode
+
+        items = []
+        for phrase, (x, y, w, h), as_runs in rows:
+            if as_runs:
+                mask = np.zeros((24, 24), dtype=bool)
+                mask[y : y + h, x : x + w] = True
+                items.append(Segment(phrase=phrase, rle=encode(mask)))
+            else:
+                items.append(Segment(phrase=phrase, polygons=((x, y, x + w, y, x + w, y + h, x, y + h),)))
+        return Segmentation(items=items, size=(24, 24))
+
+    place = st.tuples(st.integers(0, 15), st.integers(0, 15), st.integers(1, 8), st.integers(1, 8))
+    return st.lists(st.tuples(st.sampled_from(["a cat", "a house"]), place, st.booleans()), min_size=1, max_size=3).map(built)
+
+
 def drawn(region: Region, h: int, w: int) -> Tensor | None:
     """(h, w) coverage of a region, or None where the core refuses to draw it."""
     try:
@@ -42,7 +74,7 @@ def drawn(region: Region, h: int, w: int) -> Tensor | None:
         return None
 
 
-STRATEGIES: Mapping[str, Any] = {"boxes": boxes}
+STRATEGIES: Mapping[str, Any] = {"boxes": boxes, "keypoints": poses, "segmentation": segmentations}
 """Kind of condition → a hypothesis strategy of such conditions."""
 
 
@@ -63,7 +95,7 @@ class TransferContract(ComponentContract[TransferSpec]):
         """A hypothesis strategy of valid conditions."""
         kind = cls.spec().condition
         if kind not in STRATEGIES:
-            pytest.fail(f"no strategy for conditions of kind {kind!r}: override `conditions` in a TransferContract of the plugin's module `conformance`")
+            pytest.fail(f"no strategy for conditions of kind {kind!r}: override `conditions` in the plugin's module `conformance`")
         strategy: SearchStrategy[Condition] = STRATEGIES[kind]()
         return strategy
 
@@ -77,7 +109,7 @@ class TransferContract(ComponentContract[TransferSpec]):
     def outlines(cls, condition: Condition) -> Sequence[Box] | None:
         """A box around each item, which its mask may not leave; None where nothing can be said."""
         items = cls.items(condition)
-        return [item.box for item in items] if all(isinstance(item, BoxItem) for item in items) else None
+        return [item.box for item in items] if all(hasattr(item, "box") for item in items) else None
 
     @classmethod
     def transfer(cls) -> ConditionTransfer:
@@ -98,7 +130,7 @@ class TransferContract(ComponentContract[TransferSpec]):
         )
         @given(condition=self.conditions(), size=st.sampled_from(SIZES))
         def run(condition: Condition, size: tuple[int, int]) -> None:
-            check(condition, transfer(condition, size))
+            check(condition, transfer(condition, getattr(condition, "size", None) or size))  # what was measured fits its own shape
 
         run()
 

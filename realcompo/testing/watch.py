@@ -33,7 +33,7 @@ def snapshot(thing: Any) -> dict[str, Any]:
     return {
         path: value.detach().clone() if isinstance(value, Tensor) else value
         for path, value in _walk(thing, "value")
-        if isinstance(value, Tensor) or isinstance(value, plain)
+        if isinstance(value, (Tensor, *plain))
     }
 
 

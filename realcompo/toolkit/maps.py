@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -99,6 +100,49 @@ def attention_probabilities(attn: Any, hidden: Tensor, context: Tensor, mask: Te
     return probabilities
 
 
+def watch_attention(
+    unet: nn.Module, places: Sequence[MapPlace], see: Callable[[MapPlace, Tensor], None], run: Callable[[], Any], stop: bool = True
+) -> Any:
+    """Run the network once and show `see` the probabilities A (B, heads, N, L) of each place in turn, with a graph where there is one.
+
+    Args:
+        places: at least one.
+        run: calls the network; the parameters have no gradient meanwhile.
+        stop: run nothing after the last place; otherwise the rest runs without a graph.
+
+    Returns:
+        What `run` returned; None if stopped.
+    """
+    unet = bare(unet)
+    seen = 0
+
+    def hook(place: MapPlace, attn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        nonlocal seen
+        hidden = args[0] if args else kwargs["hidden_states"]
+        context = args[1] if len(args) > 1 else kwargs["encoder_hidden_states"]
+        if isinstance(context, tuple):  # with an IP-Adapter: (text, pictures)
+            context = context[0]
+        see(place, attention_probabilities(attn, hidden, context, kwargs.get("attention_mask")))
+        seen += 1
+        if seen == len(places):
+            if stop:
+                raise _Enough
+            torch.set_grad_enabled(False)  # until `run` is over: see below
+
+    result = None
+    with exclusive(unet), frozen(unet):
+        handles = [place.module.register_forward_pre_hook(partial(hook, place), with_kwargs=True) for place in places]
+        try:
+            with torch.set_grad_enabled(torch.is_grad_enabled()):  # restores what the hook switches off
+                result = run()
+        except _Enough:
+            pass
+        finally:
+            for handle in handles:
+                handle.remove()
+    return result
+
+
 class MapReader:
     """Reads the maps of chosen places during one forward pass.
 
@@ -141,28 +185,9 @@ class MapReader:
         """
         seen: list[Tensor] = []
 
-        def hook(attn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            hidden = args[0] if args else kwargs["hidden_states"]
-            context = args[1] if len(args) > 1 else kwargs["encoder_hidden_states"]
-            if isinstance(context, tuple):  # with an IP-Adapter: (text, pictures)
-                context = context[0]
-            probabilities = attention_probabilities(attn, hidden, context, kwargs.get("attention_mask"))
+        def see(place: MapPlace, probabilities: Tensor) -> None:
             seen.append(torch.einsum("bhnl,brl->brn", probabilities, weights.to(probabilities)) / probabilities.shape[1])
-            if len(seen) == len(self.places):
-                if stop:
-                    raise _Enough
-                torch.set_grad_enabled(False)  # until `run` is over: see below
 
-        result = None
-        with exclusive(self.unet), frozen(self.unet):
-            handles = [place.module.register_forward_pre_hook(hook, with_kwargs=True) for place in self.places]
-            try:
-                with torch.set_grad_enabled(torch.is_grad_enabled()):  # restores what the hook switches off
-                    result = run()
-            except _Enough:
-                pass
-            finally:
-                for handle in handles:
-                    handle.remove()
+        result = watch_attention(self.unet, self.places, see, run, stop)
         maps = torch.stack(seen).mean(dim=0).to(dtype)
         return maps.reshape(*maps.shape[:2], *self.size(*size)), result

@@ -44,4 +44,10 @@ class UNetOptions(Options):
         description="Name of the latent space ('sd', 'sdxl', …), for a checkpoint whose files do not tell: "
         "you vouch that it is that one.",
     )
+    lora: str | None = Field(
+        None,
+        description="A LoRA (.safetensors file) to put into the weights of UNet and text encoder; needs peft: pip install "
+        "'realcompo[lora]'.",
+    )
+    lora_scale: float = Field(1.0, description="How much of the LoRA: 0 is none.")
     vae_tiling: bool = Field(False, description="Decode in tiles: large pictures in less memory, with faint seams at worst.")

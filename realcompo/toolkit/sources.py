@@ -91,7 +91,7 @@ def open_checkpoint(
         source: see above.
         options: of the branch.
         revision: of a hub id; the options' own comes first.
-        parts: what to fetch, where fetching is allowed.
+        parts: what to fetch, where fetching is allowed; "" is a network that lies at the top, without a folder of its own.
         weights: whether to fetch weights too, not only config files.
 
     Raises:
@@ -145,9 +145,10 @@ def _from_hub(id: str, options: UNetOptions, revision: str | None, parts: Sequen
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     fetch = may_download(options)
-    patterns = ["*.json"] + [f"{part}/{name}" for part in parts for name in ("*.json", "*.txt")]
+    folders = [f"{part}/" if part else "" for part in parts]
+    patterns = ["*.json"] + [f"{folder}{name}" for folder in folders for name in ("*.json", "*.txt")]
     if weights:
-        patterns += [f"{part}/{name}" for part in parts for name in weight_names(options)]
+        patterns += [f"{folder}{name}" for folder in folders for name in weight_names(options)]
     try:
         return Path(snapshot_download(id, revision=revision, local_files_only=not fetch, allow_patterns=patterns))
     except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError, OSError) as error:
@@ -160,7 +161,8 @@ def _from_hub(id: str, options: UNetOptions, revision: str | None, parts: Sequen
         raise BadCheckpoint(
             "there is no such folder, and the local cache of the hub does not hold it",
             where=id,
-            mend=f"allow the download (option download = true, or REALCOMPO_DOWNLOAD=1), or fetch it yourself: hf download {id}",
+            mend=f"allow the download (option download = true, or REALCOMPO_DOWNLOAD=1), or fetch it yourself: hf download {id}"
+            + (f" --revision {revision}" if revision else ""),
         ) from None
 
 

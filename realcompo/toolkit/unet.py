@@ -19,7 +19,8 @@ from ..errors import BadCheckpoint, Incompatible
 from ..interfaces import Branch, Prediction, Region, Request, Step
 from ..specs import BranchSpec, Options, Traits
 from .guard import bare, exclusive
-from .loading import Loader
+from .loading import Loader, file_digest
+from .lora import check_lora, merge_lora
 from .maps import MapReader
 from .options import UNetOptions
 from .sources import Checkpoint, open_checkpoint
@@ -78,14 +79,17 @@ class UNetBranch(Branch):
     ) -> None:
         self.spec = spec
         self.options = _unet_options(spec, options)
+        check_lora(self.options.lora, source)
         self.checkpoint = self._open(spec, self.options, source, weights=True)
         self.traits = self._traits(spec, self.options, self.checkpoint, source)
-        self.loader = Loader(self.checkpoint, self.options, device=device, dtype=dtype)
+        own = self.options.lora is not None  # its weights are changed: they must be nobody else's
+        self.loader = Loader(self.checkpoint, self.options, device=device, dtype=dtype, share=not own)
         self.unet: Any = self.loader.module("unet")
         self.text: TextEncoding = self.loader.text()
         self.vae: Any = self.loader.module("vae") if spec.role != "spatial" else None
         if self.vae is not None and self.options.vae_tiling and self.checkpoint.pipeline is None:
             self.vae.enable_tiling()
+        merge_lora({"unet": self.unet, "text_encoder": self.text.encoder}, self.options.lora, self.options.lora_scale)
         self.reader = MapReader(self.unet, self.options.places, self.options.map_divisor)
 
     # -- before weights -------------------------------------------------------------------------------------------------------
@@ -117,6 +121,7 @@ class UNetBranch(Branch):
             BadCheckpoint: the source is missing or of another architecture.
         """
         told = _unet_options(spec, options)
+        check_lora(told.lora, source)
         try:
             checkpoint = cls._open(spec, told, source, weights=False)
         except BadCheckpoint:
@@ -274,7 +279,9 @@ class UNetBranch(Branch):
         return self.unet.dtype  # type: ignore[no-any-return]
 
     def fingerprint(self) -> dict[str, str]:
-        return self.loader.fingerprint(self.networks())
+        parts = self.loader.fingerprint(self.networks())
+        lora = check_lora(self.options.lora)
+        return parts if lora is None else {**parts, "lora": f"{file_digest([lora])} at {self.options.lora_scale!r}"}
 
 
 def _unet_options(spec: BranchSpec, options: Options | None) -> UNetOptions:

@@ -1,4 +1,4 @@
-"""Conditions C: what a spatial branch is told, as validated data. Boxes now; every kind is a `Condition` with a `kind`."""
+"""Boxes with phrases: what GLIGEN and its kin are told."""
 
 from __future__ import annotations
 
@@ -8,17 +8,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from .errors import BadCondition
-
-Box = tuple[float, float, float, float]
-"""(x0, y0, x1, y1) as shares of the picture's width and height, origin at the top left."""
-
-
-class Condition(BaseModel):
-    """Base of all conditions of one picture. Serialises to plain data for recipes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    kind: ClassVar[str]
+from ..errors import BadCondition
+from .base import Box, Condition, with_ids
 
 
 class BoxItem(BaseModel):
@@ -48,6 +39,7 @@ class Boxes(Condition):
     """
 
     kind: ClassVar[str] = "boxes"
+    form: ClassVar[str] = "write a table of phrase = [x0, y0, x1, y1]"
     items: tuple[BoxItem, ...] = ()
 
     def __init__(
@@ -63,22 +55,9 @@ class Boxes(Condition):
 
     @model_validator(mode="after")
     def _check(self) -> Boxes:
-        seen: dict[str, int] = {}
-        named = []
         for index, item in enumerate(self.items):
             _check_box(item, index)
-            id = item.id or item.phrase
-            seen[id] = seen.get(id, 0) + 1
-            if seen[id] > 1:
-                if item.id:
-                    raise BadCondition(
-                        f"the id {item.id!r} is used twice",
-                        where=f"box {index}",
-                        mend="give each box its own id",
-                    )
-                id = f"{id}#{seen[id]}"
-            named.append(item.model_copy(update={"id": id}))
-        object.__setattr__(self, "items", tuple(named))
+        object.__setattr__(self, "items", with_ids(self.items, "box"))
         return self
 
 
@@ -117,7 +96,3 @@ def _check_box(item: BoxItem, index: int) -> None:
         )
     if x1 <= x0 or y1 <= y0:
         raise BadCondition(f"{item.box} has no area", where=where, mend="write (x0, y0, x1, y1) with x0 < x1 and y0 < y1")
-
-
-KINDS: dict[str, type[Condition]] = {Boxes.kind: Boxes}
-"""The kinds that a recipe file can hold, by name."""

@@ -1,0 +1,101 @@
+"""Declares ControlNets for poses and segmentation maps. Data only: torch is imported when a branch is first built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from realcompo.hookspecs import hookimpl
+from realcompo.specs import BranchSpec, LatentSpace, Traits
+
+from .options import ControlNetOptions, NetOptions
+
+REALCOMPO_API = 1
+
+__all__ = ["REALCOMPO_API", "ControlNetOptions", "NetOptions", "register_branches"]
+
+_TARGET = "realcompo_controlnet.branch:ControlNetBranch"
+_SD = LatentSpace("sd")
+
+
+def _standing(x: float, top: float, height: float) -> dict[str, list[float]]:
+    """A standing figure, arms a little away from the body; shares of a square picture."""
+    figure = {
+        **{"nose": (0, 0.06), "neck": (0, 0.18), "right_eye": (-0.02, 0.04), "left_eye": (0.02, 0.04), "right_ear": (-0.045, 0.06)},
+        **{"left_ear": (0.045, 0.06), "right_shoulder": (-0.12, 0.19), "left_shoulder": (0.12, 0.19), "right_elbow": (-0.2, 0.34)},
+        **{"left_elbow": (0.2, 0.34), "right_wrist": (-0.24, 0.49), "left_wrist": (0.24, 0.49), "right_hip": (-0.075, 0.53)},
+        **{"left_hip": (0.075, 0.53), "right_knee": (-0.09, 0.75), "left_knee": (0.09, 0.75), "right_ankle": (-0.1, 0.97)},
+        "left_ankle": (0.1, 0.97),
+    }
+    return {name: [round(x + dx * height, 3), round(top + dy * height, 3)] for name, (dx, dy) in figure.items()}
+
+
+POSE: dict[str, Any] = {
+    "fidelity": "sd/v1-5",
+    "prompt": "a dancer and a runner on grass, full body",
+    "keypoints": {"a dancer": _standing(0.3, 0.1, 0.8), "a runner": _standing(0.72, 0.15, 0.75)},
+}
+MAP: dict[str, Any] = {
+    "prompt": "a house and a red car on grass under a blue sky",
+    "segmentation": {
+        "size": [64, 64],
+        "backdrop": [
+            {"label": "sky", "polygons": [[0, 0, 64, 0, 64, 40, 0, 40]]},
+            {"label": "grass", "polygons": [[0, 40, 64, 40, 64, 64, 0, 64]]},
+        ],
+        "items": [
+            {"phrase": "a house", "polygons": [[6, 44, 6, 24, 18, 12, 30, 24, 30, 44]]},
+            {"phrase": "a red car", "polygons": [[34, 54, 34, 46, 40, 46, 43, 40, 53, 40, 56, 46, 61, 46, 61, 54]]},
+        ],
+    },
+}
+
+
+@hookimpl
+def register_branches() -> Iterable[BranchSpec]:
+    """Pose and segmentation, each for the base that the published checkpoint was trained on."""
+    yield BranchSpec(
+        id="controlnet/pose-sd15",
+        summary="ControlNet 1.1 openpose on Stable Diffusion 1.5: each person stands as drawn.",
+        target=_TARGET,
+        options=ControlNetOptions,
+        defaults={"base": "sd/v1-5"},
+        role="spatial",
+        condition="keypoints",
+        source="lllyasviel/control_v11p_sd15_openpose",
+        traits=Traits(_SD, "SD 1.x with ControlNet"),
+        guidance_scale=7.5,
+        licence="CreativeML OpenRAIL-M",
+        requires=("realcompo-stable-diffusion",),
+        sample=POSE,
+    )
+    yield BranchSpec(
+        id="controlnet/seg-sd15",
+        summary="ControlNet 1.1 segmentation (ADE20K colours) on Stable Diffusion 1.5.",
+        target=_TARGET,
+        options=ControlNetOptions,
+        defaults={"base": "sd/v1-5"},
+        role="spatial",
+        condition="segmentation",
+        source="lllyasviel/control_v11p_sd15_seg",
+        traits=Traits(_SD, "SD 1.x with ControlNet"),
+        guidance_scale=7.5,
+        licence="CreativeML OpenRAIL-M",
+        requires=("realcompo-stable-diffusion",),
+        sample={"fidelity": "sd/v1-5", **MAP},
+    )
+    yield BranchSpec(
+        id="controlnet/seg-sd21",
+        summary="ControlNet segmentation (ADE20K colours) on Stable Diffusion 2.1, which predicts v. The paper's segmentation model.",
+        target=_TARGET,
+        options=ControlNetOptions,
+        defaults={"base": "sd/v2-1"},
+        role="spatial",
+        condition="segmentation",
+        source="thibaud/controlnet-sd21-ade20k-diffusers",
+        traits=Traits(_SD, "SD 2.x with ControlNet", prediction_type="v_prediction", default_size=(768, 768)),
+        guidance_scale=7.5,
+        licence="CreativeML OpenRAIL++-M",
+        requires=("realcompo-stable-diffusion",),
+        sample={"fidelity": "sd/v2-1", **MAP},
+    )

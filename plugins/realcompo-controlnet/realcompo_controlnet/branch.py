@@ -1,0 +1,252 @@
+"""ControlNets on a UNet: a hint picture steers the base through residuals that enter after its down and mid blocks.
+
+ε^c = UNet(z_t, t, text | Σ_n scale_n · ControlNet_n(z_t, t, text, hint)). The hint is drawn from the condition, in the colours that the
+checkpoint was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from realcompo.conditions import Condition, Keypoints, Segmentation
+from realcompo.conditions.drawing import draw_segments, draw_skeleton
+from realcompo.errors import BadCheckpoint, BadCondition, BadOption
+from realcompo.interfaces import Region, Request, Step
+from realcompo.registry import installed
+from realcompo.specs import BranchSpec, Options, Traits
+from realcompo.toolkit import Checkpoint, Half, Loader, MapReader, UNetBranch, UNetConditioning, UNetOptions, open_checkpoint
+from realcompo.toolkit.guard import bare, exclusive, frozen
+from realcompo.toolkit.loading import file_digest, tensor_digest
+from realcompo.toolkit.sources import weight_files
+from realcompo.toolkit.traits import unet_config
+
+from .nets import SUFFIX, NetPlace, check_families, check_fit, find_nets, holds_base
+from .options import ControlNetOptions, NetOptions
+
+_SHARED = ("variant", "download", "allow_pickle", "latent_space", "lora", "lora_scale")
+"""Options that hold for the base too, unless `base_options` says otherwise."""
+
+
+class ControlNetBranch(UNetBranch):
+    """One or several ControlNets on the network of another branch.
+
+    Attributes:
+        base: the branch that it builds on; its network may be shared with a fidelity branch of the same checkpoint.
+        nets: the ControlNets, each with how strongly and when it acts.
+    """
+
+    options_class = ControlNetOptions
+    options: ControlNetOptions
+
+    def __init__(
+        self, spec: BranchSpec, options: Options | None = None, *, source: Any = None, device: Any = None, dtype: Any = None
+    ) -> None:
+        self.spec = spec
+        self.options = _own(spec, options)
+        base, cls, told = _base(spec, self.options)
+        self.places = find_nets(spec, self.options, source, weights=True)
+        base_source = _base_source(self.options, source)
+        _check_base(self.places, base, told, base_source)
+        # as a spatial branch: it needs no VAE
+        self.base: UNetBranch = cls(replace(base, role="spatial"), told, source=base_source, device=device, dtype=dtype)
+        self.checkpoint, self.loader = self.base.checkpoint, self.base.loader
+        self.unet, self.text, self.vae = self.base.unet, self.base.text, None
+        check_fit(self.places, self.unet.config, self.checkpoint.where)
+        self.traits = _labelled(self.base.traits)
+        self.nets: list[tuple[Any, NetOptions]] = [(self._load(place), place.told) for place in self.places]
+        self.reader = MapReader(self.unet, self.options.places, self.options.map_divisor)
+
+    def _load(self, place: NetPlace) -> Any:
+        if place.module is not None:
+            return place.module
+        holder = Checkpoint(place.where, folder=place.folder)
+        return Loader(holder, self.options, device=self.base.device, dtype=self.base.dtype).module("controlnet", place.folder)
+
+    # -- before weights -------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def inspect(cls, spec: BranchSpec, options: Options, source: Any = None) -> Traits:
+        """The base's traits.
+
+        Raises:
+            Incompatible: the ControlNet belongs to another base. BadCheckpoint: either is missing or of another architecture.
+        """
+        own = _own(spec, options)
+        base, inner, told = _base(spec, own)
+        base_source = _base_source(own, source)
+        try:
+            places = find_nets(spec, own, source, weights=False)
+        except BadCheckpoint:
+            if source is not None and source != spec.source:
+                raise
+            places = []  # not on this machine yet: the spec's word holds
+        _check_base(places, base, told, base_source)
+        return _labelled(inner.inspect(base, told, base_source))
+
+    @classmethod
+    def locate(
+        cls, spec: BranchSpec, options: Options, prompt: str, regions: Sequence[Region], source: Any = None
+    ) -> dict[str, tuple[str, ...]] | None:
+        own = _own(spec, options)
+        base, inner, told = _base(spec, own)
+        return inner.locate(base, told, prompt, regions, _base_source(own, source))
+
+    @classmethod
+    def remarks(cls, spec: BranchSpec, options: Options, balanced: tuple[float, float] | None) -> tuple[str, ...]:
+        """A hint that is over when the balance begins leaves the base alone beside the fidelity model."""
+        own = _own(spec, options)
+        nets = [one for one in (own.first, *own.more) if one.conditioning_scale > 0]
+        end = max((one.end for one in nets), default=0.0)
+        if balanced is None or end > balanced[0]:
+            return ()
+        return (
+            f"its hint acts no longer than {end:.0%} of the steps, and the balance begins at {balanced[0]:.0%}: from there on it is "
+            f"{own.base} as it stands; let it end later or shorten the balancer's warmup",
+        )
+
+    # -- once a run -----------------------------------------------------------------------------------------------------------
+
+    def prepare(self, request: Request) -> Tensor:
+        """Hints (B, 3, H, W) in [0, 1]: one drawn for each picture; black where it has no condition.
+
+        Raises:
+            BadCondition: another kind of condition, a class without a colour, or a condition of another shape than the picture.
+        """
+        pictures = [self.hint(condition, request.size) for condition in request.conditions]
+        pixels = np.stack([np.asarray(picture, dtype=np.float32) for picture in pictures]) / 255
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous().to(self.device, self.dtype)
+
+    def hint(self, condition: Condition | None, size: tuple[int, int]) -> Image.Image:
+        """What the ControlNets see of a condition: RGB, (height, width) pixels."""
+        if condition is None:
+            return Image.new("RGB", (size[1], size[0]))
+        if condition.kind == self.spec.condition:
+            if isinstance(condition, Keypoints):
+                return draw_skeleton(condition, size)
+            if isinstance(condition, Segmentation):
+                return draw_segments(condition, size, self.options.palette)
+        raise BadCondition(
+            f"{self.spec.id} takes {self.spec.condition}, not {condition.kind}", mend="give the branch its own kind of condition"
+        )
+
+    # -- every step -----------------------------------------------------------------------------------------------------------
+
+    def told(self, sample: Tensor, step: Step, conditioning: UNetConditioning, half: Half) -> Mapping[str, Any]:
+        """The residuals of the ControlNets that act at this step, added; nothing where none does."""
+        acting = [(net, told) for net, told in self.nets if acts(told, step)]
+        if not acting:
+            return {}
+        hints = conditioning.rows(half, conditioning.extra).to(sample)
+        text = conditioning.text(half).to(sample)
+        sums: list[Tensor] = []
+        for net, told in acting:
+            with exclusive(bare(net)), frozen(bare(net)):
+                down, mid = net(
+                    sample,
+                    step.t,
+                    encoder_hidden_states=text,
+                    controlnet_cond=hints,
+                    conditioning_scale=told.conditioning_scale,
+                    return_dict=False,
+                )
+            residuals = [*down, mid]
+            sums = residuals if not sums else [a + b for a, b in zip(sums, residuals, strict=True)]
+        return {"down_block_additional_residuals": tuple(sums[:-1]), "mid_block_additional_residual": sums[-1]}
+
+    # -- where it is ----------------------------------------------------------------------------------------------------------
+
+    def networks(self) -> dict[str, Any]:
+        return {**self.base.networks(), **{self._part(n): net for n, (net, _) in enumerate(self.nets)}}
+
+    def _part(self, index: int) -> str:
+        return f"controlnet_{index}" if index else "controlnet"
+
+    def to(self, device: Any = None, dtype: Any = None) -> ControlNetBranch:
+        self.base.to(device, dtype)
+        for (net, _), place in zip(self.nets, self.places, strict=True):
+            if place.module is None:  # a pipeline's own stay where their owner put them
+                net.to(self.base.device)
+                if net.dtype != self.base.dtype:
+                    net.to(self.base.dtype)
+        return self
+
+    def fingerprint(self) -> dict[str, str]:
+        return {**self.base.fingerprint(), **{self._part(n): self._digest(n) for n in range(len(self.nets))}}
+
+    def _digest(self, index: int) -> str:
+        folder: Path | None = self.places[index].folder
+        return tensor_digest(self.nets[index][0]) if folder is None else file_digest(weight_files(folder, self.options).files)
+
+
+def acts(told: NetOptions, step: Step) -> bool:
+    """Whether a ControlNet acts at a step: as in diffusers, one that begins at `start` or later and is over at `end` or before."""
+    return told.conditioning_scale > 0 and step.index / step.count >= told.start and (step.index + 1) / step.count <= told.end
+
+
+def _own(spec: BranchSpec, options: Options | None) -> ControlNetOptions:
+    if isinstance(options, ControlNetOptions):
+        return options
+    return ControlNetOptions(**{**spec.defaults, **(options.model_dump() if options is not None else {})})
+
+
+def _base(spec: BranchSpec, options: ControlNetOptions) -> tuple[BranchSpec, type[UNetBranch], UNetOptions]:
+    """The base's spec, class and options. What is said of loading here holds for the base too, unless it is said for the base.
+
+    Raises:
+        UnknownName, BadOption: no such branch, or none that a ControlNet can steer. Incompatible: known to be of another kind.
+    """
+    registry = installed()
+    base = registry.find(BranchSpec, options.base)
+    cls = registry.load(base)
+    if base.role == "spatial" or not issubclass(cls, UNetBranch):
+        raise BadOption(
+            f"{base.id!r} is no base for a ControlNet: it is {'a spatial branch' if base.role == 'spatial' else 'not built on a UNet'}",
+            where=f"{spec.id}, option 'base'",
+            mend="name a fidelity branch such as 'sd/v1-5'",
+        )
+    check_families(spec, base, options)
+    # A recipe may not turn these on for a branch (layers.py); hidden in a table of options they would get past that check.
+    guarded = {"allow_pickle", *getattr(base.options, "guarded", ())}
+    hidden = sorted(name for name in guarded if options.base_options.get(name))
+    if hidden:
+        raise BadOption(
+            f"base_options turns {hidden[0]} on, which a stranger's recipe could misuse",
+            where=f"{spec.id}, option 'base_options'",
+            mend="if you trust the checkpoint, set allow_pickle on this branch: it holds for the base too",
+        )
+    shared: dict[str, Any] = {name: getattr(options, name) for name in _SHARED if name in options.model_fields_set}
+    told = registry.options(base, {**shared, **options.base_options})
+    if not isinstance(told, UNetOptions):
+        raise BadOption(f"{base.id!r} has no options of a UNet branch", where=f"{spec.id}, option 'base'", mend="name another")
+    return base, cls, told
+
+
+def _base_source(options: ControlNetOptions, source: Any) -> Any:
+    """Where the base's checkpoint is: what the options say, a whole pipeline that is the branch's source, or (None) the base's own."""
+    if options.base_source is not None:
+        return options.base_source
+    return source if source is not None and holds_base(source, options) else None
+
+
+def _check_base(places: Sequence[NetPlace], base: BranchSpec, told: UNetOptions, source: Any) -> None:
+    """Compare the configs of ControlNets and base, where the base is on this machine in diffusers' layout; see `check_fit`."""
+    try:
+        checkpoint = open_checkpoint(
+            base.source if source is None else source, told, revision=base.revision, parts=("unet",), weights=False
+        )
+        config = unet_config(checkpoint)
+    except BadCheckpoint:
+        return  # the base's own class says what is wrong with it
+    check_fit(places, config, checkpoint.where)
+
+
+def _labelled(traits: Traits) -> Traits:
+    return replace(traits, family=traits.family + SUFFIX)

@@ -1,0 +1,109 @@
+"""Layout guidance on a trained network, the embedded family's: attention goes where the boxes are, and beside its base there is
+something to balance. Its control is a loss scale of 0."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from realcompo.builtin.balance import Balance, softmax_gradient
+from realcompo.builtin.options import BalanceOptions
+from realcompo.composer import Composer
+from realcompo.conditions import Boxes
+from realcompo.diffusion import Solver
+from realcompo.errors import BadCheckpoint
+from realcompo.registry import installed
+from realcompo.testing.driving import draw_alone, request
+from realcompo.toolkit import UNetOptions, open_checkpoint
+from realcompo.toolkit.maps import watch_attention
+
+SOURCE = "package://realcompo_mini/weights/fidelity"
+PROMPT = "a cat and a red balloon on grass"
+LAYOUTS = [
+    Boxes({"a cat": (0.08, 0.45, 0.5, 0.87), "a red balloon": (0.6, 0.1, 0.9, 0.5)}),
+    Boxes({"a cat": (0.5, 0.45, 0.92, 0.87), "a red balloon": (0.1, 0.1, 0.4, 0.5)}),
+]
+
+
+def have_weights() -> bool:
+    try:
+        return (open_checkpoint(SOURCE, UNetOptions()).folder / "unet" / "diffusion_pytorch_model.safetensors").is_file()  # type: ignore[operator]
+    except BadCheckpoint:
+        return False
+
+
+pytestmark = pytest.mark.skipif(not have_weights(), reason="this checkout holds no mini weights")
+
+
+def branch(**options: Any) -> Any:
+    return installed().branch("layguide/sd", {"base": "mini/fidelity", "window": (0.0, 0.9), **options}, source=SOURCE)
+
+
+def noise(one: Any) -> Tensor:
+    channels = one.traits.latent.channels
+    return torch.stack([torch.randn(channels, 16, 16, generator=torch.Generator().manual_seed(b)) for b in range(len(LAYOUTS))])
+
+
+def shares_in_boxes(one: Any, z: Tensor, now: Any, told: Any) -> Tensor:
+    """(B,) attention of the regions' tokens that lies in their boxes: the mean over guided places, heads and regions."""
+    shares: list[Tensor] = []
+
+    def see(place: Any, probabilities: Tensor) -> None:
+        maps = torch.einsum("bhnl,brl->bhrn", probabilities, told.tokens.to(probabilities))
+        masks = told.masks[place.level].flatten(2).to(maps)
+        shares.append(((maps * masks[:, None]).sum(-1) / maps.sum(-1)).mean(dim=(1, 2)))
+
+    with torch.no_grad():
+        watch_attention(one.inner.unet, one.guided, see, lambda: one.inner.denoise(z, now, told.inner, "conditional"))
+    return torch.stack(shares).mean(dim=0)
+
+
+def test_attention_in_the_boxes_rises_at_each_update() -> None:
+    """With the original's own moves: scale 30, five of them, at the first steps."""
+    one = branch()
+    told = one.encode(request((PROMPT,) * 2, conditions=LAYOUTS, guidance_scale=4.0))
+    z = noise(one)
+    for now in Solver("ddim", one.traits.schedule, 20).steps[:3]:
+        shares = [shares_in_boxes(one, z, now, told)]
+        for _ in range(one.options.inner_updates):
+            z = z - one.options.loss_scale * (1 - now.alpha_bar) * one.placement(z, now, told)[1]
+            shares.append(shares_in_boxes(one, z, now, told))
+        assert bool((torch.stack(shares).diff(dim=0) > 0).all()), shares
+
+
+def test_guided_pictures_hold_their_objects_in_their_boxes() -> None:
+    """The loss of finished latents, against the same seeds unguided (the control)."""
+    losses = {}
+    for scale in (30.0, 0.0):
+        one = branch(loss_scale=scale)
+        asked = request((PROMPT,) * 2, conditions=LAYOUTS, guidance_scale=4.0)
+        latents = draw_alone(one, asked, noise(one), steps=10)
+        losses[scale] = one.placement(latents, Solver("ddim", one.traits.schedule, 10).steps[6], one.encode(asked))[0]
+    assert bool((losses[30.0] < losses[0.0] - 0.05).all()), losses
+
+
+class Watching(Balance):
+    """Keeps the size of ∂L/∂Coe of each probe."""
+
+    sizes: list[float]
+
+    def update(self, state: Any, step: Any, probe: Any) -> Any:
+        def seen(weights: Tensor) -> Any:
+            result = probe(weights)
+            self.sizes.append(float(softmax_gradient(weights, result.grad_weights).square().mean().sqrt()))
+            return result
+
+        return super().update(state, step, seen)
+
+
+def test_v3_has_something_to_balance() -> None:
+    balancer = Watching(BalanceOptions(warmup=0.1))
+    balancer.sizes = []
+    guided = {"name": "layguide/sd", "source": SOURCE, "guidance_scale": 4.0, "options": {"base": "mini/fidelity"}}
+    composer = Composer("mini/fidelity", guided, balancer=balancer, num_inference_steps=10, device="cpu")
+    composer(PROMPT, LAYOUTS[0], seed=0, output_type="latent")
+    felt = [size > 1e-4 * max(balancer.sizes) for size in balancer.sizes]
+    assert len(felt) == 9 and sum(felt) >= 0.8 * len(felt), balancer.sizes

@@ -1,0 +1,150 @@
+"""The planner: one prompt, or a batch with a limit on requests in flight. Imports `openai` when it first plans."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import defaultdict
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from realcompo import user_settings
+from realcompo.errors import BadOption, PlanningError
+from realcompo.interfaces import Plan, Planner, PlanRequest
+from realcompo.specs import Options
+
+from .cache import Cache
+from .errors import shown
+from .examples import load_examples
+from .options import LLMOptions, settled
+
+T = TypeVar("T")
+LONGEST_PROMPT = 8000
+"""Characters."""
+
+
+class LLMPlanner(Planner):
+    """Boxes for any prompt, from a language model.
+
+    Attributes:
+        options: with the user's ``[llm]`` table beneath them.
+        totals: requests, tokens, cache hits since the planner was made.
+    """
+
+    options: LLMOptions
+
+    def __init__(self, options: Options | None = None) -> None:
+        from .conversation import Totals
+
+        said = options if isinstance(options, LLMOptions) else LLMOptions()
+        anchor = Path(Path.cwd().anchor)
+        self.options = settled(said, user_settings().llm, user_settings(anchor).llm)
+        self.totals = Totals()
+        self._examples = load_examples(self.options.examples)
+        self._cache = Cache(None if self.options.cache in (None, "off") else Path(self.options.cache))
+        from .ladder import Ladder
+
+        self._ladder = Ladder(self._cache)
+
+    def plan(self, request: PlanRequest) -> Plan:
+        """See `Planner.plan`. Works inside a running event loop, too (a notebook)."""
+        return _run(self.plan_many([request]))[0]
+
+    async def plan_many(self, requests: Sequence[PlanRequest]) -> list[Plan]:
+        """Plans of a batch, `max_in_flight` requests at once. Finishes (and caches) all it can before it raises what the first failure was.
+
+        Raises:
+            PlanningError: of the first request that failed; says how many did.
+        """
+        found = await self.try_many(requests)
+        failed = [one for one in found if isinstance(one, PlanningError)]
+        if failed and len(found) > 1:
+            first = failed[0]
+            many = type(first)(
+                f"{len(failed)} of {len(found)} prompts have no plan; the first: {first.what}", where=first.where, mend=first.mend
+            )
+            raise many from None
+        if failed:
+            raise failed[0] from None
+        return [one for one in found if isinstance(one, Plan)]
+
+    async def try_many(self, requests: Sequence[PlanRequest]) -> list[Plan | PlanningError]:
+        """As `plan_many`, with each failure in its place instead of raised."""
+        from .client import Server
+        from .conversation import Conversation
+
+        try:
+            server = Server(self.options)
+        except PlanningError as error:
+            return [self._rescue(request, error) for request in requests]
+        server.requests, server.repeated = self.totals.requests, self.totals.repeated
+        gate = asyncio.Semaphore(self.options.max_in_flight)
+        twins: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+        async def one(request: PlanRequest) -> Plan | PlanningError:
+            try:
+                _check(request)
+                async with gate, twins[talk.key(request)]:  # the second of two equal requests finds the first's reply in the cache
+                    return await talk.plan(request)
+            except PlanningError as error:
+                return self._rescue(request, error)
+
+        async with server:
+            talk = Conversation(server, self.options, self._examples, self._ladder, self._cache, self.totals)
+            return list(await asyncio.gather(*(one(request) for request in requests)))
+
+    def _rescue(self, request: PlanRequest, error: PlanningError) -> Plan | PlanningError:
+        """The plan of the fallback, where the user asked for one; else the error."""
+        name = self.options.fallback
+        if name is None:
+            return error
+        from realcompo.registry import installed
+        from realcompo.specs import PlannerSpec
+
+        if installed().find(PlannerSpec, name).id == "openai/planner":
+            raise BadOption("the planner cannot be its own fallback", where="fallback", mend="name another, such as mini/planner")
+        try:
+            plan = installed().planner(name).plan(request)
+        except PlanningError as second:
+            return type(error)(f"{error.what}; and the fallback {name}: {second.what}", where=error.where, mend=error.mend)
+        note = {"role": "planner", "content": f"the fallback {name} planned this: {shown(error.what, 600)}"}
+        return Plan(plan.condition, transcript=(note, *plan.transcript))
+
+
+def _check(request: PlanRequest) -> None:
+    """Refuse what no model need be asked."""
+    where = f"prompt {shown(request.prompt, 80)!r}"
+    if not any(letter.isalnum() for letter in request.prompt):
+        raise PlanningError("the prompt names nothing", where=where, mend="say in words what the picture shows")
+    if len(request.prompt) > LONGEST_PROMPT:
+        raise PlanningError(f"the prompt has {len(request.prompt)} characters", where=where, mend=f"at most {LONGEST_PROMPT}")
+    if "boxes" not in request.kinds:
+        raise PlanningError(f"openai/planner plans boxes, not {', '.join(request.kinds)}", where=where, mend="choose another planner")
+    masks = [region.id for region in request.keep if region.box is None]
+    if masks:
+        raise PlanningError(f"the region {masks[0]!r} has no box, so it cannot be kept", where=where, mend="give it a box")
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine, whether or not a loop runs in this thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    box: list[Any] = []
+
+    def inside() -> None:
+        try:
+            box.append((True, asyncio.run(work)))
+        except BaseException as error:
+            box.append((False, error))
+
+    thread = threading.Thread(target=inside)
+    thread.start()
+    thread.join()
+    good, value = box[0]
+    if not good:
+        raise value
+    result: T = value
+    return result

@@ -235,9 +235,7 @@ def guided(members: Sequence[Member], guidance: float | Mapping[str, float] | No
         if unknown:
             raise UnknownName(f"guidance_scale names {unknown[0]!r}", mend=nearest(unknown[0], names))
         scales = {names[key]: float(value) for key, value in guidance.items()}
-    return [
-        replace(m, entry=m.entry.model_copy(update={"guidance_scale": scales[m.name]})) if m.name in scales else m for m in members
-    ]
+    return [replace(m, entry=m.entry.model_copy(update={"guidance_scale": scales[m.name]})) if m.name in scales else m for m in members]
 
 
 def plan_missing(

@@ -50,8 +50,7 @@ class Run:
             request = Request(
                 prompts=tuple(m.own_prompt(picture.prompt) for picture in inputs.pictures),
                 negative_prompts=tuple(
-                    picture.negative_prompt if m.entry.negative_prompt is None else m.entry.negative_prompt
-                    for picture in inputs.pictures
+                    picture.negative_prompt if m.entry.negative_prompt is None else m.entry.negative_prompt for picture in inputs.pictures
                 ),
                 regions=Regions(tuple(m.own_regions(regions) for regions in self.regions.pictures)),
                 conditions=tuple(m.condition(picture) if m.role == "spatial" else None for picture in inputs.pictures),

@@ -49,9 +49,7 @@ def loss_chart(trace: Trace, index: int = 0) -> Image.Image | None:
         for k, name in enumerate(trace.names)
     ]
     slopes.append(
-        Line(
-            "dL/dweights (rms)", [(e.step.index, float(e.grad_weights[index])) for e in probed if e.grad_weights is not None], MUTED
-        )
+        Line("dL/dweights (rms)", [(e.step.index, float(e.grad_weights[index])) for e in probed if e.grad_weights is not None], MUTED)
     )
     spans = _phases(trace)
     width, height = 860, 300

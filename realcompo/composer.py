@@ -359,7 +359,5 @@ class Composer:
         return {
             "weights": {m.name: branch.fingerprint() for m, branch in zip(self.members, self.branches, strict=True)},
             "scheduler": solver.config,
-            "versions": versions(
-                [self.registry.distribution(m.spec.id) for m in self.members if m.spec.id in self.registry.branches]
-            ),
+            "versions": versions([self.registry.distribution(m.spec.id) for m in self.members if m.spec.id in self.registry.branches]),
         }

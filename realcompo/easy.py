@@ -298,7 +298,12 @@ def _safe(embedded: Embedded, path: Path, device: str | None, registry: Registry
                 where=where,
                 mend=f"if you trust it, take it out (realcompo check {path.name} -o scene.toml), read it, run that with --set",
             )
-    return recipe.model_copy(update={"planner": None, "device": device or recipe.device})
+    # A stranger's picture asks no network: what it needs is on this machine, or it is not reproduced.
+    offline = tuple(
+        one.model_copy(update={"options": {**one.options, "download": False}} if one.options.get("download") else {})
+        for one in recipe.branches
+    )
+    return recipe.model_copy(update={"planner": None, "device": device or recipe.device, "branches": offline})
 
 
 def _compare_facts(embedded: Embedded, composer: Composer, path: Path) -> list[str]:
@@ -324,16 +329,12 @@ def _compare_facts(embedded: Embedded, composer: Composer, path: Path) -> list[s
     was = embedded.facts.get("versions")
     was = was if isinstance(was, dict) else {}
     here = versions([name for name in was if name not in ("python", "realcompo", "torch", "diffusers", "transformers")])
-    notes += [
-        f"{name} {was[name]} drew the picture, {here[name]} is here" for name in was if name in here and was[name] != here[name]
-    ]
+    notes += [f"{name} {was[name]} drew the picture, {here[name]} is here" for name in was if name in here and was[name] != here[name]]
     if embedded.recipe.device != str(composer.device):
         notes.append(f"the picture was drawn on {embedded.recipe.device}, this is {composer.device}")
     batch = embedded.facts.get("batch")
     if isinstance(batch, dict) and batch.get("size", 1) != 1:
-        notes.append(
-            f"the picture was drawn in a batch of {batch['size']}, now alone: the last digits of a sum may round otherwise"
-        )
+        notes.append(f"the picture was drawn in a batch of {batch['size']}, now alone: the last digits of a sum may round otherwise")
     return notes
 
 

@@ -11,6 +11,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -364,19 +365,24 @@ def _check_components(recipe: Recipe, merged: Merged, registry: Registry) -> Non
             at = (*loc, "name")
             raise _relocated(error, merged.layer(at).where(at)) from None
         for name in guarded_options(spec, part.options):
-            at = (*loc, "options", name)
+            at = (*loc, "options", *name.split("."))
             if not merged.layer(at).trusted:
+                on = reduce(lambda table, key: table[key], name.split("."), part.options)
+                said = f"--set {dotted(at)}={'true' if on is True else '…'}"
                 raise BadOption(
                     f"the recipe turns {name} on, which a stranger's recipe could misuse",
                     where=merged.layer(at).where(at),
-                    mend=f"if you trust it, say so yourself: --set {dotted(at)}=true (or put it into the user file)",
+                    mend=f"if you trust it, say so yourself: {said} (or put it into the user file)",
                 )
 
 
 def guarded_options(spec: Spec, options: Mapping[str, Any]) -> list[str]:
-    """Names of the options that are on and that only the user may turn on. A plugin adds its own: a class attribute ``guarded``."""
+    """Names of the options that are on and that only the user may turn on, also in tables of another branch's options, such as
+    ``base_options.allow_pickle``. A plugin adds its own: a class attribute ``guarded``."""
     guarded = _GUARDED | frozenset(getattr(spec.options or NoOptions, "guarded", ()))
-    return sorted(name for name in guarded if options.get(name))
+    own = [name for name in guarded if options.get(name)]
+    tables = {name: value for name, value in options.items() if isinstance(value, Mapping)}
+    return sorted([*own, *(f"{name}.{inner}" for name, table in tables.items() for inner in guarded_options(spec, table))])
 
 
 def parse_text(text: str, suffix: str, where: str = "recipe") -> Recipe:

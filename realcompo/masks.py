@@ -20,9 +20,7 @@ Pictures = Sequence[Sequence["Region"]]
 def presence(pictures: Pictures) -> Tensor:
     """(B, R) bool: which regions exist."""
     most = max((len(picture) for picture in pictures), default=0)
-    return torch.tensor([[r < len(picture) for r in range(most)] for picture in pictures], dtype=torch.bool).reshape(
-        len(pictures), most
-    )
+    return torch.tensor([[r < len(picture) for r in range(most)] for picture in pictures], dtype=torch.bool).reshape(len(pictures), most)
 
 
 def rasterise(pictures: Pictures, h: int, w: int) -> Tensor:

@@ -129,9 +129,7 @@ class Picture(Image.Image):
             super().save(fp, format, **params)
             return
         if format is None:
-            raise BadPicture(
-                f"{path.suffix or 'no suffix'} is no format of a picture", where=str(path), mend="name it something.png"
-            )
+            raise BadPicture(f"{path.suffix or 'no suffix'} is no format of a picture", where=str(path), mend="name it something.png")
         # Beside its goal, so that the rename stays on one disk; opened by us, so that the umask holds as for any file.
         part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
         try:

@@ -71,9 +71,7 @@ def _embedded(text: bytes, where: str) -> Embedded:
         return Embedded(Recipe.model_validate(migrated), facts)
     except ValidationError as error:
         first = error.errors()[0]
-        raise BadRecipe(
-            f"its recipe is invalid: {'.'.join(map(str, first['loc']))}: {first['msg']}", where=where, mend=mend
-        ) from None
+        raise BadRecipe(f"its recipe is invalid: {'.'.join(map(str, first['loc']))}: {first['msg']}", where=where, mend=mend) from None
 
 
 def _texts(stream: BinaryIO, where: str) -> Iterator[bytes]:

@@ -186,9 +186,7 @@ def migrate(data: Mapping[str, Any], where: str | None = None) -> dict[str, Any]
     data = dict(data)
     version = data.get("version", VERSION)
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise BadRecipe(
-            f"version = {version!r} is no version of a recipe", where=where, mend=f"write version = {VERSION}, or leave it out"
-        )
+        raise BadRecipe(f"version = {version!r} is no version of a recipe", where=where, mend=f"write version = {VERSION}, or leave it out")
     if version > VERSION:
         raise BadRecipe(
             f"the recipe is of version {version}, this RealCompo reads versions up to {VERSION}",

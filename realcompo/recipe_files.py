@@ -69,9 +69,7 @@ def read_text(path: Path, what: str = "recipe") -> str:
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadRecipe(
-            f"it is no UTF-8 text (byte {error.start})", where=str(path), mend=f"is it a {what}? Save it as UTF-8"
-        ) from None
+        raise BadRecipe(f"it is no UTF-8 text (byte {error.start})", where=str(path), mend=f"is it a {what}? Save it as UTF-8") from None
 
 
 def parse(text: str, suffix: str, where: str) -> dict[str, Any]:
@@ -98,9 +96,7 @@ def parse(text: str, suffix: str, where: str) -> dict[str, Any]:
     if data is None:
         data = {}
     if not isinstance(data, dict):
-        raise BadRecipe(
-            f"it holds a {type(data).__name__}, not a table", where=where, mend="write key = value (TOML), key: value (YAML)"
-        )
+        raise BadRecipe(f"it holds a {type(data).__name__}, not a table", where=where, mend="write key = value (TOML), key: value (YAML)")
     try:
         return dict(plain_data(data))
     except ValueError as error:
@@ -196,9 +192,7 @@ def _expand_prompts(data: dict[str, Any], file: RecipeFile, root: Path) -> None:
         raise BadRecipe(wrong, where=where, mend='write prompts = "prompts.txt", or { file, negative_prompt, seed, each }')
     each, seed = table.get("each", 1), table.get("seed")
     if type(each) is not int or each < 1 or type(seed) not in (int, type(None)):
-        raise BadRecipe(
-            "prompts.each and prompts.seed are whole numbers, each at least 1", where=where, mend="write each = 4, seed = 0"
-        )
+        raise BadRecipe("prompts.each and prompts.seed are whole numbers, each at least 1", where=where, mend="write each = 4, seed = 0")
     path = _confined(file, table["file"], root, "prompts")
     lines = [line.strip() for line in read_text(path, "list of prompts").splitlines()]
     prompts = [line for line in lines if line and not line.startswith("#")]

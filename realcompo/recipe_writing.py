@@ -102,9 +102,7 @@ def write_recipe(recipe: Recipe, path: str | Path) -> Path:
     path = Path(path).expanduser()
     writers = {".toml": to_toml, ".yaml": to_yaml, ".yml": to_yaml, ".json": to_json}
     if path.suffix.lower() not in writers:
-        raise BadRecipe(
-            f"{path.suffix or 'no suffix'} is no format of a recipe", where=str(path), mend=f"one of {', '.join(SUFFIXES)}"
-        )
+        raise BadRecipe(f"{path.suffix or 'no suffix'} is no format of a recipe", where=str(path), mend=f"one of {', '.join(SUFFIXES)}")
     path.write_text(writers[path.suffix.lower()](recipe), encoding="utf-8")
     return path
 

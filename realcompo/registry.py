@@ -129,7 +129,9 @@ class Registry:
             said = "".join(f"\n  note: {problem}" for problem in self.problems if name.split("/")[0] == problem.plugin)
             raise UnknownName(f"no {noun} is called {name!r}", mend=nearest(name, table) + said)
         if len(matches) > 1:
-            raise AmbiguousName(f"{len(matches)} components of kind {noun} are called {name!r}", mend=f"write one of {', '.join(sorted(matches))}")
+            raise AmbiguousName(
+                f"{len(matches)} components of kind {noun} are called {name!r}", mend=f"write one of {', '.join(sorted(matches))}"
+            )
         spec = table[matches[0]]
         return cast(T, self._inherit(spec, ())) if isinstance(spec, BranchSpec) else spec
 

@@ -57,7 +57,8 @@ PICTURES = [
     ("a cat", {"a cat": (0.1, 0.1, 0.6, 0.6)}),
     ("a cat and a dog", {"a cat": (0, 0, 0.5, 1), "a dog": (0.5, 0, 1, 1)}),
     ("a cat a dog a cow", {"a cat": (0, 0, 0.3, 1), "a dog": (0.3, 0, 0.6, 1), "a cow": (0.6, 0, 1, 1)}),
-    ("a cat a dog a cow a hen", {"a cat": (0, 0, 0.5, 0.5), "a dog": (0.5, 0, 1, 0.5), "a cow": (0, 0.5, 0.5, 1), "a hen": (0.5, 0.5, 1, 1)}),
+    ("a cat a dog a cow a hen", {"a cat": (0, 0, 0.5, 0.5), "a dog": (0.5, 0, 1, 0.5), "a cow": (0, 0.5, 0.5, 1),
+                                 "a hen": (0.5, 0.5, 1, 1)}),
 ]  # fmt: skip
 
 
@@ -135,12 +136,8 @@ def test_every_kth_probe_and_the_control_of_none() -> None:
 def test_probe_options_name_the_published_codes_behaviour() -> None:
     def weights(**probe: Any) -> torch.Tensor:
         guidance = {"toy/fidelity": 3.0, "toy/spatial": 3.0}
-        dull = BranchEntry(
-            name="toy/fidelity", options={"sharpness": 0.5}
-        )  # else both give one gradient, and half of it says the same
-        return (
-            toys(dull, probe=probe, balancer_options=PAPER)(PROMPT, TWO, seed=0, guidance_scale=guidance).trace.entries[-1].weights
-        )
+        dull = BranchEntry(name="toy/fidelity", options={"sharpness": 0.5})  # else both give one gradient, and half of it says the same
+        return toys(dull, probe=probe, balancer_options=PAPER)(PROMPT, TWO, seed=0, guidance_scale=guidance).trace.entries[-1].weights
 
     ours = weights()
     for probe in ({"detach": ("fidelity",)}, {"guided": False}, {"timestep": "t_prev", "detach": ("toy/spatial",)}):
@@ -188,9 +185,7 @@ def at(index: int, count: int = 10) -> Step:
     index=st.integers(0, 9),
     seed=st.integers(0, 9),
 )
-def test_weights_sum_to_one_at_every_pixel(
-    k: int, inside: Any, outside: Any, warmup: float, finish: float, index: int, seed: int
-) -> None:
+def test_weights_sum_to_one_at_every_pixel(k: int, inside: Any, outside: Any, warmup: float, finish: float, index: int, seed: int) -> None:
     balancer = Balance(BalanceOptions(inside=inside, outside=outside, warmup=warmup, finish=finish, rate=5.0))
     state = balancer.start(setting(k))
     g = torch.Generator().manual_seed(seed)
@@ -357,3 +352,11 @@ def test_no_cuda_where_asked() -> None:
 
     with pytest.raises(DeviceError, match="no device cuda"):
         rc.Composer("toy/fidelity", registry=toy_registry(), device="cuda")
+
+
+def test_ids_of_boxes_are_their_own() -> None:
+    box = (0.0, 0.0, 0.5, 0.5)
+    same = rc.Boxes([("apples", box), ("apples", box), {"phrase": "apples", "box": box, "id": "apples#2"}])
+    assert [item.id for item in same.items] == ["apples", "apples#3", "apples#2"]
+    with pytest.raises(BadCondition, match="used twice"):
+        rc.Boxes([{"phrase": "a", "box": box, "id": "x"}, {"phrase": "b", "box": box, "id": "x"}])

@@ -51,9 +51,7 @@ def _mini() -> ModuleType:
     @hookimpl
     def register_branches() -> list[BranchSpec]:
         return [
-            BranchSpec(
-                id="mini/fidelity", role="fidelity", summary="a toy", recommended={"num_inference_steps": 4}, **toys._COMMON
-            ),
+            BranchSpec(id="mini/fidelity", role="fidelity", summary="a toy", recommended={"num_inference_steps": 4}, **toys._COMMON),
             BranchSpec(id="mini/boxes", role="spatial", condition="boxes", summary="a toy", **toys._COMMON),
         ]
 
@@ -61,9 +59,7 @@ def _mini() -> ModuleType:
     def register_planners() -> list[PlannerSpec]:
         return [PlannerSpec(id="mini/planner", target="cli_test_mini:Columns", summary="columns")]
 
-    module.__dict__.update(
-        REALCOMPO_API=1, register_branches=register_branches, register_planners=register_planners, Columns=Columns
-    )
+    module.__dict__.update(REALCOMPO_API=1, register_branches=register_branches, register_planners=register_planners, Columns=Columns)
     return module
 
 
@@ -87,9 +83,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Cli]:
     monkeypatch.setitem(sys.modules, "cli_test_mini", _mini())
     points.append(EntryPoint("broken", "no_such_module", "realcompo"))
     others = importlib.metadata.entry_points
-    monkeypatch.setattr(
-        importlib.metadata, "entry_points", lambda **what: points if what == {"group": "realcompo"} else others(**what)
-    )
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **what: points if what == {"group": "realcompo"} else others(**what))
     realcompo.registry.installed.cache_clear()
     monkeypatch.setenv("REALCOMPO_CONFIG", str(tmp_path / "none.toml"))
     monkeypatch.delenv("REALCOMPO_DEBUG", raising=False)
@@ -127,9 +121,7 @@ def test_demo(cli: Cli) -> None:
 
 def test_generate_with_boxes_and_overlays(cli: Cli) -> None:
     boxes = ["--box", "a cat=0,0.3,0.5,0.9", "--box", "a dog=0.5,0.3,1,0.9"]
-    done = cli(
-        "generate", "a cat and a dog", *TOYS, *boxes, "-n", 2, "-o", "out", "--show", "layout,weights,attention", "--scale", 1
-    )
+    done = cli("generate", "a cat and a dog", *TOYS, *boxes, "-n", 2, "-o", "out", "--show", "layout,weights,attention", "--scale", 1)
     assert done.exit_code == 0, done.output
     assert {path.name for path in Path("out").iterdir()} == {
         f"a-cat-and-a-dog{number}{show}.png" for number in ("", "-2") for show in ("", ".layout", ".weights", ".attention", ".loss")

@@ -244,9 +244,7 @@ def test_the_same_pixels(registry: Registry, saved: list[Path], tmp_path: Path) 
 
 def test_other_weights_are_an_error_that_names_both(registry: Registry, saved: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ToyBranch, "fingerprint", lambda self: {"toy": "abcd"})
-    with pytest.raises(
-        DifferentWeights, match=r"weights of 'toy/fidelity' are others .*toy: toy/fidelity .* in the picture, abcd here"
-    ):
+    with pytest.raises(DifferentWeights, match=r"weights of 'toy/fidelity' are others .*toy: toy/fidelity .* in the picture, abcd here"):
         easy.reproduce(saved[0], registry=registry)
 
 

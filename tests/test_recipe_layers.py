@@ -147,8 +147,7 @@ def test_set_finds_branches_by_place_and_name(home: Any) -> None:
 def test_a_file_may_set_and_unset_by_name(home: Any) -> None:
     recipe = home.folder / "scene.toml"
     recipe.write_text(
-        'branches = ["wise/fidelity", "wise/boxes"]\n'
-        'unset = ["balancer.options.inside"]\nset = { "branches.0.guidance_scale" = 4 }\n'
+        'branches = ["wise/fidelity", "wise/boxes"]\nunset = ["balancer.options.inside"]\nset = { "branches.0.guidance_scale" = 4 }\n'
     )
     found = home(recipe)
     assert found.recipe.branches[0].guidance_scale == 4
@@ -266,9 +265,7 @@ def test_prompts_files(home: Any) -> None:
     (home.folder / "prompts.txt").write_text("# pets\na cat\n\na dog\n")
     recipe.write_text('branches = ["toy/fidelity"]\nprompts = "prompts.txt"\n[[pictures]]\nprompt = "first"\n')
     assert [picture.prompt for picture in home(recipe).recipe.pictures] == ["first", "a cat", "a dog"]
-    recipe.write_text(
-        'branches = ["toy/fidelity"]\nprompts = { file = "prompts.txt", seed = 5, each = 2, negative_prompt = "blur" }\n'
-    )
+    recipe.write_text('branches = ["toy/fidelity"]\nprompts = { file = "prompts.txt", seed = 5, each = 2, negative_prompt = "blur" }\n')
     pictures = home(recipe).recipe.pictures
     assert [(p.prompt, p.seed, p.negative_prompt) for p in pictures] == [
         ("a cat", 5, "blur"),

@@ -21,13 +21,9 @@ NAME = "check"
 
 @verb
 def command(
-    recipe: Annotated[
-        Path | None, typer.Argument(help="A recipe file, or a PNG that carries one; nothing: what is configured.")
-    ] = None,
+    recipe: Annotated[Path | None, typer.Argument(help="A recipe file, or a PNG that carries one; nothing: what is configured.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say which layer set each value.")] = False,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write the recipe of all layers: .toml, .yaml, .json.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the recipe of all layers: .toml, .yaml, .json.")] = None,
     sets: SetOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,

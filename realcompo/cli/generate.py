@@ -31,9 +31,7 @@ def command(
     prompt: Annotated[str, typer.Argument(help="What to draw.")],
     box: Annotated[
         list[str] | None,
-        typer.Option(
-            "--box", metavar="PHRASE=X0,Y0,X1,Y1", help="Where a thing stands, as shares of width and height. Repeatable."
-        ),
+        typer.Option("--box", metavar="PHRASE=X0,Y0,X1,Y1", help="Where a thing stands, as shares of width and height. Repeatable."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed draws the same picture.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,

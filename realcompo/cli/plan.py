@@ -16,9 +16,7 @@ NAME = "plan"
 def command(
     prompt: Annotated[str, typer.Argument(help="What would be drawn.")],
     seed: Annotated[int, typer.Option(help="The same seed plans the same.")] = 0,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write a recipe that draws the plan: .toml, .yaml, .json.")
-    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write a recipe that draws the plan: .toml, .yaml, .json.")] = None,
     recipe: RecipeOption = None,
     planner: Annotated[str | None, typer.Option(help="Id of the planner (see realcompo list).")] = None,
     sets: SetOption = None,

@@ -37,8 +37,6 @@ def command(
     if found.same:
         typer.secho("the same pixels", fg="green")
         return 0
-    told = (
-        "another size" if found.largest is None else f"{found.changed:.2%} of the pixels differ, by at most {found.largest} of 255"
-    )
+    told = "another size" if found.largest is None else f"{found.changed:.2%} of the pixels differ, by at most {found.largest} of 255"
     typer.secho(f"not the same pixels: {told}", fg="yellow")
     return 1

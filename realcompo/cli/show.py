@@ -31,9 +31,7 @@ def command(
         typer.echo(schema_text(), nl=False)
         return None
     if id is None:
-        raise BadOption(
-            "no component was named", mend="realcompo show sd/v1-5; `realcompo list` lists them; --schema prints the schema"
-        )
+        raise BadOption("no component was named", mend="realcompo show sd/v1-5; `realcompo list` lists them; --schema prints the schema")
     from ..registry import installed
 
     registry = installed()
@@ -69,9 +67,7 @@ def find_any(registry: Registry, name: str) -> Spec:
     if len(exact) == 1 or len(found) == 1:
         return (exact or found)[0]
     if found:
-        raise AmbiguousName(
-            f"several components are called {name!r}", mend=f"write one of {', '.join(sorted(spec.id for spec in found))}"
-        )
+        raise AmbiguousName(f"several components are called {name!r}", mend=f"write one of {', '.join(sorted(spec.id for spec in found))}")
     known = [*registry.branches, *registry.balancers, *registry.planners, *registry.transfers]
     raise UnknownName(f"no component is called {name!r}", mend=nearest(name, known))
 

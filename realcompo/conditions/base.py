@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -54,15 +55,17 @@ def with_ids(items: Sequence[T], noun: str) -> tuple[T, ...]:
     Raises:
         BadCondition: an id that was given to two items.
     """
-    seen: dict[str, int] = {}
-    named: list[T] = []
+    given = [item.id for item in items if item.id]
     for index, item in enumerate(items):
-        id = item.id or item.phrase
-        seen[id] = seen.get(id, 0) + 1
-        if seen[id] > 1:
-            if item.id:
-                raise BadCondition(f"the id {item.id!r} is used twice", where=f"{noun} {index}", mend=f"give each {noun} its own id")
-            id = f"{id}#{seen[id]}"
+        if item.id and given.count(item.id) > 1:
+            raise BadCondition(f"the id {item.id!r} is used twice", where=f"{noun} {index}", mend=f"give each {noun} its own id")
+    taken, named = set(given), []
+    for item in items:
+        id = item.id
+        if not id:
+            candidates = itertools.chain([item.phrase], (f"{item.phrase}#{number}" for number in itertools.count(2)))
+            id = next(candidate for candidate in candidates if candidate not in taken)
+            taken.add(id)
         named.append(item.model_copy(update={"id": id}))
     return tuple(named)
 

@@ -45,9 +45,7 @@ class Loader:
         share: give out networks that other branches may hold too. A branch that alters its network sets it False.
     """
 
-    def __init__(
-        self, checkpoint: Checkpoint, options: UNetOptions, *, device: Any = None, dtype: Any = None, share: bool = True
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, options: UNetOptions, *, device: Any = None, dtype: Any = None, share: bool = True) -> None:
         self.checkpoint = checkpoint
         self.options = options
         self.device = default_device("cpu" if device is None else device)
@@ -88,9 +86,7 @@ class Loader:
         if self.checkpoint.folder is None:
             found = getattr(self.checkpoint.pipeline, tokenizer, None)
             if found is None:
-                raise BadCheckpoint(
-                    f"it has no {tokenizer}", where=self.checkpoint.where, mend=f"give the pipeline its {tokenizer}"
-                )
+                raise BadCheckpoint(f"it has no {tokenizer}", where=self.checkpoint.where, mend=f"give the pipeline its {tokenizer}")
             return TextEncoding(found, self.module(encoder))
         return TextEncoding(TextEncoding.from_folder(self.checkpoint.folder / tokenizer).tokenizer, self.module(encoder))
 
@@ -118,9 +114,7 @@ class Loader:
         try:
             module, info = cls.from_pretrained(str(folder), **kwargs)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise BadCheckpoint(
-                f"its weights do not fit its config: {error}", where=str(folder), mend="fetch or copy it again"
-            ) from error
+            raise BadCheckpoint(f"its weights do not fit its config: {error}", where=str(folder), mend="fetch or copy it again") from error
         missing = sorted(info["missing_keys"])
         if missing:
             raise BadCheckpoint(

@@ -36,13 +36,11 @@ class UNetOptions(Options):
     )
     allow_pickle: bool = Field(
         False,
-        description="Load pickled weights (.bin) where there are no safetensors. A pickle can run any code: only from "
-        "people you trust.",
+        description="Load pickled weights (.bin) where there are no safetensors. A pickle can run any code: only from people you trust.",
     )
     latent_space: str | None = Field(
         None,
-        description="Name of the latent space ('sd', 'sdxl', …), for a checkpoint whose files do not tell: "
-        "you vouch that it is that one.",
+        description="Name of the latent space ('sd', 'sdxl', …), for a checkpoint whose files do not tell: you vouch that it is that one.",
     )
     lora: str | None = Field(
         None,

@@ -74,9 +74,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise BadCheckpoint(f"{path.name} is missing", where=str(path.parent), mend="fetch or copy the checkpoint again") from None
     except ValueError as error:
-        raise BadCheckpoint(
-            f"{path.name} is damaged: {error}", where=str(path.parent), mend="fetch or copy the checkpoint again"
-        ) from None
+        raise BadCheckpoint(f"{path.name} is damaged: {error}", where=str(path.parent), mend="fetch or copy the checkpoint again") from None
     if not isinstance(value, dict):
         raise BadCheckpoint(f"{path.name} holds no table", where=str(path.parent), mend="fetch or copy the checkpoint again")
     return value
@@ -125,9 +123,7 @@ def _packaged(text: str) -> Path:
     try:
         path = Path(str(resources.files(module).joinpath(inside)))
     except ModuleNotFoundError:
-        raise BadCheckpoint(
-            f"the package {module!r} is not installed", where=text, mend=f"install {module.replace('_', '-')}"
-        ) from None
+        raise BadCheckpoint(f"the package {module!r} is not installed", where=text, mend=f"install {module.replace('_', '-')}") from None
     if not path.is_dir():
         raise BadCheckpoint(
             f"the package {module!r} has no folder {inside!r}", where=text, mend="install it again: its weights are package data"

@@ -41,9 +41,7 @@ class TextEncoding:
         try:
             tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         except Exception as error:  # damaged JSON, missing vocabulary, unknown class: transformers raises many kinds
-            raise BadCheckpoint(
-                f"its tokenizer cannot be read: {error}", where=str(folder), mend="fetch or copy it again"
-            ) from error
+            raise BadCheckpoint(f"its tokenizer cannot be read: {error}", where=str(folder), mend="fetch or copy it again") from error
         return cls(tokenizer)
 
     @property

@@ -133,9 +133,7 @@ def test_traits_of_config_files(checkpoint: Fetch, family: str, space: str, pred
     assert found.latent.downscale == 8 and found.size_multiple == 8
 
 
-@pytest.mark.parametrize(
-    ("width", "name"), [(768, "SD 1.x"), (1024, "SD 2.x"), (2048, "SDXL"), (640, "UNet of cross-attention width 640")]
-)
+@pytest.mark.parametrize(("width", "name"), [(768, "SD 1.x"), (1024, "SD 2.x"), (2048, "SDXL"), (640, "UNet of cross-attention width 640")])
 def test_family_by_width(copy: Fetch, width: int, name: str) -> None:
     folder = copy("sd1")
     edit(folder / "unet" / "config.json", cross_attention_dim=width)

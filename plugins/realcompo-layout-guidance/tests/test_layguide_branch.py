@@ -285,3 +285,15 @@ def test_check_warns_when_guidance_ends_before_the_balance(tmp_path: Path, end: 
     said = CliRunner().invoke(app, ["check", str(file)])
     assert said.exit_code == 0, said.output
     assert ("warning: layguide/sd: its guidance ends after 20% of the steps" in said.output) == warned, said.output
+
+
+def test_a_strangers_recipe_turns_no_pickle_on_in_the_options_of_the_base(tmp_path: Path) -> None:
+    from realcompo.errors import BadOption
+    from realcompo.layers import resolve
+
+    recipe = tmp_path / "scene.toml"
+    recipe.write_text('branches = ["sd/v1-5", { name = "layguide/sd", options = { base_options = { allow_pickle = true } } }]')
+    with pytest.raises(
+        BadOption, match=r"turns base_options.allow_pickle on[\s\S]*branches.1.options.base_options.allow_pickle=true"
+    ):
+        resolve(recipe)

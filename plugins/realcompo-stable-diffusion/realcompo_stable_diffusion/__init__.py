@@ -43,9 +43,7 @@ def _spec(
 @hookimpl
 def register_branches() -> Iterable[BranchSpec]:
     """The published checkpoints, and a pipeline object that the user holds."""
-    yield _spec(
-        "v1-5", "Stable Diffusion 1.5, the paper's fidelity model.", "stable-diffusion-v1-5/stable-diffusion-v1-5", "SD 1.x"
-    )
+    yield _spec("v1-5", "Stable Diffusion 1.5, the paper's fidelity model.", "stable-diffusion-v1-5/stable-diffusion-v1-5", "SD 1.x")
     yield _spec("v1-4", "Stable Diffusion 1.4.", "CompVis/stable-diffusion-v1-4", "SD 1.x")
     yield _spec(
         "v2-1-base",

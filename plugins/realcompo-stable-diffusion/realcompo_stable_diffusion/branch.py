@@ -15,9 +15,7 @@ class StableDiffusionBranch(UNetBranch):
         config = unet_config(checkpoint)
         for part in ("text_encoder", "tokenizer"):
             if not checkpoint.has(part):
-                raise BadCheckpoint(
-                    f"it has no {part}", where=checkpoint.where, mend="choose a whole checkpoint, or put the part back"
-                )
+                raise BadCheckpoint(f"it has no {part}", where=checkpoint.where, mend="choose a whole checkpoint, or put the part back")
         extra = config.get("addition_embed_type") or config.get("encoder_hid_dim_type") or config.get("class_embed_type")
         if extra is not None:
             what = "an SDXL checkpoint" if extra == "text_time" else f"conditioned on {extra!r} too"

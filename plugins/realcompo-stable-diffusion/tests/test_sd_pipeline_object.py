@@ -128,9 +128,7 @@ def test_it_is_bit_identical_before_and_after(pipe: Any) -> None:
     assert torch.equal(images, draw(pipe))
 
 
-@pytest.mark.parametrize(
-    "where", ["down_blocks.1.resnets.0", "up_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k", "conv_out"]
-)
+@pytest.mark.parametrize("where", ["down_blocks.1.resnets.0", "up_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k", "conv_out"])
 @pytest.mark.parametrize("call", ["attend", "predict", "read"])
 def test_it_is_bit_identical_after_an_interruption(pipe: Any, where: str, call: str) -> None:
     images, before = draw(pipe), state(pipe)

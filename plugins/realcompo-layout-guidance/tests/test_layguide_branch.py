@@ -293,7 +293,5 @@ def test_a_strangers_recipe_turns_no_pickle_on_in_the_options_of_the_base(tmp_pa
 
     recipe = tmp_path / "scene.toml"
     recipe.write_text('branches = ["sd/v1-5", { name = "layguide/sd", options = { base_options = { allow_pickle = true } } }]')
-    with pytest.raises(
-        BadOption, match=r"turns base_options.allow_pickle on[\s\S]*branches.1.options.base_options.allow_pickle=true"
-    ):
+    with pytest.raises(BadOption, match=r"turns base_options.allow_pickle on[\s\S]*branches.1.options.base_options.allow_pickle=true"):
         resolve(recipe)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .assembly import Member
 from .diffusion import Solver, Transition, convert
+from .errors import PluginProblem
 from .inputs import PictureInputs
 from .interfaces import Balancer, Branch, Conditioning, Prediction, Regions, Request, Setting, Step
 from .probe import LossScale, TrialProbe
@@ -97,7 +98,16 @@ class Run:
         return (self.chances - 1) % self.options.every == 0
 
     def trial(self, z: Tensor, step: Step, noises: Sequence[Tensor], shifts: Sequence[Tensor | None]) -> TrialProbe:
-        """The probe of a step at which all branches act; their guided noises are used again."""
+        """The probe of a step at which all branches act; their guided noises are used again.
+
+        Raises:
+            PluginProblem: the balancer asked for a probe at a step at which it leaves a branch out.
+        """
+        if len(noises) < len(self.branches):
+            raise PluginProblem(
+                f"the balancer asked for a probe at step {step.index} of {step.count}, at which not all branches act",
+                mend="ask for a probe only where Needs.branches are all True",
+            )
         if not self.options.guided:
             noises = [self._unguided(k, z, step) for k in range(len(self.branches))]
         return TrialProbe(

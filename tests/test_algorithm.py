@@ -360,3 +360,15 @@ def test_ids_of_boxes_are_their_own() -> None:
     assert [item.id for item in same.items] == ["apples", "apples#3", "apples#2"]
     with pytest.raises(BadCondition, match="used twice"):
         rc.Boxes([{"phrase": "a", "box": box, "id": "x"}, {"phrase": "b", "box": box, "id": "x"}])
+
+
+def test_a_probe_without_all_branches_is_the_balancers_mistake() -> None:
+    from realcompo.errors import PluginProblem
+    from realcompo.interfaces import Needs
+
+    class Greedy(Balance):
+        def needs(self, state: Any, step: Step) -> Needs:
+            return Needs((True, False), probe=True)
+
+    with pytest.raises(PluginProblem, match="at which not all branches act"):
+        toys(balancer=Greedy(BalanceOptions()))(PROMPT, TWO, seed=0)

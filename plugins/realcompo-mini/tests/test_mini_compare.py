@@ -95,3 +95,15 @@ def test_rows_have_names_of_their_own() -> None:
     assert len({row.name for row in ROWS}) == len(ROWS)
     with pytest.raises(KeyError, match="no row is called 'bxes'"):
         chosen(["bxes"])
+
+
+def test_the_shipped_scorer_sees_nothing_in_nothing_and_states_its_accuracy() -> None:
+    from importlib import resources
+
+    from realcompo_mini.scorer import detect, features
+
+    empty = np.full((2, 128, 128, 3), 200, np.uint8)
+    assert detect(empty) == [[], []]
+    assert features(empty).shape == (2, 128)
+    stated = json.loads(resources.files("realcompo_mini").joinpath("weights/scorer/accuracy.json").read_text())
+    assert set(stated) == {"3d", "flat", "outline", "cute"} and min(look["found"] for look in stated.values()) > 0.95

@@ -218,6 +218,6 @@ def judge(model: Detector, sprites: Path, look: str, seed: int) -> dict[str, flo
         "mean_iou": overlap / max(1, found),
         "false_per_picture": false / JUDGED,
         "exact_pictures": exact / JUDGED,
-        "colour": colour_right / max(1, colours),
+        "colour": None if look == "outline" else colour_right / max(1, colours),  # outlines have no colours
         "pattern": pattern_right / max(1, patterns),
     }

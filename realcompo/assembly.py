@@ -12,7 +12,7 @@ from .errors import BadCondition, BadOption, Incompatible, UnknownName, nearest
 from .interfaces import Branch, Planner, PlanRequest, Region, Regions
 from .recipe import BranchEntry, PictureEntry, read_part
 from .registry import Registry
-from .specs import BranchSpec, Role, Traits
+from .specs import BranchSpec, Options, Role, Traits
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,10 @@ class Member:
             device=self.entry.device or device,
             dtype=dtype,
         )
+
+    def options(self, registry: Registry) -> Options:
+        """Its options, every one written out: the branch's own where the caller brought one."""
+        return self.ready.options if self.ready is not None else registry.options(self.spec, self.entry.options)
 
     def own_prompt(self, prompt: str) -> str:
         """This branch's prompt; '{prompt}' in it stands for the picture's."""

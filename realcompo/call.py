@@ -147,8 +147,7 @@ def remarks(members: Sequence[Member], registry: Registry, balancer: Balancer, s
     said = []
     for m in members:
         cls: type[Branch] = type(m.ready) if m.ready is not None else registry.load(m.spec)
-        options = m.ready.options if m.ready is not None else registry.options(m.spec, m.entry.options)
-        said += [f"{m.name}: {remark}" for remark in cls.remarks(m.spec, options, span)]
+        said += [f"{m.name}: {remark}" for remark in cls.remarks(m.spec, m.options(registry), span)]
     return said
 
 

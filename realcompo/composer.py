@@ -350,8 +350,7 @@ class Composer:
 
     def _stated(self, m: Member) -> BranchEntry:
         """A member's entry with every option written out, so that a default that changes later changes no old picture."""
-        options = m.ready.options if m.ready is not None else self.registry.options(m.spec, m.entry.options)
-        stated = {"role": m.role, "guidance_scale": m.guidance_scale, "options": options.model_dump(mode="json")}
+        stated = {"role": m.role, "guidance_scale": m.guidance_scale, "options": m.options(self.registry).model_dump(mode="json")}
         return m.entry.model_copy(update=stated)
 
     def facts(self, solver: Solver) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Stage `boxes`: the gated (GLIGEN) model of the flat look, blind to attributes.
 
 Trained whole, from scratch: with the base frozen, as GLIGEN trains, models of this size never come to notice their boxes. The loss is the
-error of the clean latent, first at high noise only, because that is where a layout is decided.
+error of the clean latent, first at high noise only, because that is where a layout is decided; later times come as often as their number
+says (density ∝ t), because RealCompo leaves the last steps, which paint the look, to the fidelity model.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from realcompo_mini.train.text import all_phrases, embed_phrases, ids, load_text
 STEPS, BATCH, PEAK = 4500, 32, 1e-3
 SAVE, DRAW = 240, 1200  # seconds between checkpoints and between sheets
 # until which step, lowest t, bounds of the weight (1 − ᾱ) / ᾱ
-STAGES = ((700, 600, 0.0, 300.0), (1300, 300, 0.3, 100.0), (10**9, 0, 0.3, 10.0))
+STAGES = ((700, 600, 0.0, 300.0), (1300, 300, 0.3, 100.0), (10**9, 0, 0.3, 30.0))
 DROP_BOTH, DROP_BOXES, DROP_TEXT = 0.06, 0.05, 0.05
 
 
@@ -33,6 +34,12 @@ def phrase_table(text: nn.Module, tokenizer: CLIPTokenizer) -> tuple[torch.Tenso
     table = embed_phrases(text, tokenizer, all_phrases())  # type: ignore[arg-type]
     mean, deviation = table.mean(0), table.std(0)
     return (table - mean) / deviation, mean, deviation
+
+
+def times(lowest: int) -> torch.Tensor:
+    """(BATCH,) training times in lowest … TIMES − 1, the density rising with t."""
+    share = torch.rand(BATCH)
+    return (lowest**2 + share * (TIMES**2 - lowest**2)).sqrt().long().clamp(max=TIMES - 1)
 
 
 def train(settings: Settings) -> None:
@@ -89,7 +96,7 @@ def train(settings: Settings) -> None:
         weights = ((1 - bars) / bars).clamp(low, high)
         weights = weights / weights[lowest:].mean()
         index = np.sort(index)
-        clean, t, tokens = scenes.clean(index), torch.randint(lowest, TIMES, (BATCH,)), scenes.tokens[index].clone()
+        clean, t, tokens = scenes.clean(index), times(lowest), scenes.tokens[index].clone()
         mask = scenes.mask[index].clone()
         chance = torch.rand(BATCH)
         mask[chance < DROP_BOTH + DROP_BOXES] = 0

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-Family = Literal["sd1", "sd2", "sd2-v", "gligen", "sdxl", "controlnet-sd1", "controlnet-sd2-v"]
+Family = Literal["sd1", "sd2", "sd2-v", "gligen", "sdxl", "controlnet-sd1", "controlnet-sd2-v", "controlnet-sdxl"]
 
 WORDS = (
     *("a", "an", "the", "of", "and", "with", "on", "two", "red", "blue", "black"),
@@ -22,7 +22,10 @@ WORDS = (
 """Words that are one token in the tiny vocabulary; all others fall into pieces."""
 
 WIDTH = 32
-"""Of the text encoder, and so of cross-attention."""
+"""Of the text encoder, and so of cross-attention; of SDXL's first one."""
+
+SECOND, POOLED = 48, 40
+"""Widths of SDXL's second text encoder, and of its pooled embedding: all differ, so that none can stand for another."""
 
 
 def save_checkpoint(folder: Path, family: Family = "sd1", seed: int = 0) -> Path:
@@ -39,8 +42,9 @@ def save_checkpoint(folder: Path, family: Family = "sd1", seed: int = 0) -> Path
                 **_sd1(folder, attention_type="gated"), safety_checker=None, **_EXTRAS
             ),
             "sdxl": lambda: diffusers.StableDiffusionXLPipeline(**_sdxl(folder)),
-            "controlnet-sd1": lambda: _with_controlnet(_sd1(folder)),
-            "controlnet-sd2-v": lambda: _with_controlnet(_sd2(folder, "v_prediction")),
+            "controlnet-sd1": lambda: _with_controlnet(_sd1(folder), "StableDiffusionControlNetPipeline", **_NO_CHECKER),
+            "controlnet-sd2-v": lambda: _with_controlnet(_sd2(folder, "v_prediction"), "StableDiffusionControlNetPipeline", **_NO_CHECKER),
+            "controlnet-sdxl": lambda: _with_controlnet(_sdxl(folder), "StableDiffusionXLControlNetPipeline"),
         }
         pipeline = builders[family]()
         open_gates(pipeline.unet)
@@ -51,6 +55,7 @@ def save_checkpoint(folder: Path, family: Family = "sd1", seed: int = 0) -> Path
 
 
 _EXTRAS: dict[str, Any] = {"feature_extractor": None, "requires_safety_checker": False}
+_NO_CHECKER: dict[str, Any] = {**_EXTRAS, "safety_checker": None}
 
 
 @contextmanager
@@ -74,7 +79,7 @@ def open_gates(network: Any) -> None:
             torch.nn.init.normal_(parameter, std=0.1 if parameter.ndim == 1 else 2.4 / parameter[0].numel() ** 0.5)
         elif "lora_B" in name or "controlnet_" in name:
             torch.nn.init.normal_(parameter, std=0.4 if "controlnet_" in name else 0.2)
-        elif parameter.ndim == 2 and ("position_net" in name or "fuser" in name):
+        elif parameter.ndim == 2 and ("position_net" in name or "fuser" in name or "add_embedding" in name):
             torch.nn.init.normal_(parameter, std=1.4 / parameter.shape[1] ** 0.5)
 
 
@@ -114,7 +119,8 @@ def _sd2(folder: Path, prediction_type: str) -> dict[str, Any]:
 
 
 def _sdxl(folder: Path) -> dict[str, Any]:
-    """SDXL: three levels, deep transformers, two text encoders, size conditioning."""
+    """SDXL: three levels, deep transformers, two text encoders of different widths, size conditioning, Euler's scheduler; the second
+    tokenizer pads with another token."""
     from transformers import CLIPTextModelWithProjection
 
     unet = _unet(
@@ -126,11 +132,14 @@ def _sdxl(folder: Path) -> dict[str, Any]:
         use_linear_projection=True,
         addition_embed_type="text_time",
         addition_time_embed_dim=8,
-        projection_class_embeddings_input_dim=WIDTH + 6 * 8,
-        cross_attention_dim=2 * WIDTH,
+        projection_class_embeddings_input_dim=POOLED + 6 * 8,
+        cross_attention_dim=WIDTH + SECOND,
     )
     text, tokenizer = _text(folder)
-    second, tokenizer_2 = _text(folder, CLIPTextModelWithProjection, hidden_act="gelu")
+    second, tokenizer_2 = _text(
+        folder, CLIPTextModelWithProjection, hidden_act="gelu", hidden_size=SECOND, num_hidden_layers=3, projection_dim=POOLED
+    )
+    tokenizer_2.pad_token = "!"
     return {
         "unet": unet,
         "text_encoder": text,
@@ -138,18 +147,17 @@ def _sdxl(folder: Path) -> dict[str, Any]:
         "text_encoder_2": second,
         "tokenizer_2": tokenizer_2,
         "vae": _vae(0.13025),
-        "scheduler": _scheduler("epsilon"),
+        "scheduler": _scheduler("epsilon", "EulerDiscreteScheduler"),
     }
 
 
-def _with_controlnet(parts: dict[str, Any]) -> Any:
-    """A pipeline with a ControlNet made from its UNet, whose zero convolutions `open_gates` opens."""
+def _with_controlnet(parts: dict[str, Any], pipeline: str, **more: Any) -> Any:
+    """A pipeline of a class with a ControlNet made from its UNet, whose zero convolutions `open_gates` opens."""
     import diffusers
 
     net_class: Any = diffusers.ControlNetModel
-    pipeline_class: Any = diffusers.StableDiffusionControlNetPipeline
     net = net_class.from_unet(parts["unet"], conditioning_embedding_out_channels=(4, 4, 8, 8)).eval()
-    return pipeline_class(**parts, controlnet=net, safety_checker=None, **_EXTRAS)
+    return getattr(diffusers, pipeline)(**parts, controlnet=net, **more)
 
 
 def _unet(**config: Any) -> Any:
@@ -176,18 +184,17 @@ def _vae(scaling_factor: float) -> Any:
     ).eval()
 
 
-def _scheduler(prediction_type: str) -> Any:
+def _scheduler(prediction_type: str, name: str = "PNDMScheduler") -> Any:
     import diffusers
 
-    cls: Any = diffusers.PNDMScheduler
-    return cls(
+    of_pndm = {"skip_prk_steps": True, "set_alpha_to_one": False} if name == "PNDMScheduler" else {"timestep_spacing": "leading"}
+    return getattr(diffusers, name)(
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",
-        skip_prk_steps=True,
-        set_alpha_to_one=False,
         steps_offset=1,
         prediction_type=prediction_type,
+        **of_pndm,
     )
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from ..conditions import KINDS, Condition
 from ..errors import PlanningError
 from ..interfaces import Plan, Planner, PlanRequest, Region
+from ..planning import finished
 from ..specs import PlannerSpec
 from .common import SAMPLE, ComponentContract
 
@@ -119,6 +120,35 @@ class PlannerContract(ComponentContract[PlannerSpec]):
                 assert error.what.strip(), "a PlanningError says why"
             else:
                 assert self.items(plan.condition), f"an empty plan of {prompt!r}: raise PlanningError"
+
+    def test_batches_are_the_single_plans(self) -> None:
+        """`try_many` gives one answer a request, in order, each that of `plan`; a failure stands in its place."""
+        requests = self.requests()[:4]
+        asked = [*requests, replace(requests[0], prompt=NONSENSE[0])]
+        found = finished(self.planner().try_many(asked))
+        assert len(found) == len(asked)
+        for request, one in zip(requests, found, strict=False):
+            assert isinstance(one, Plan) and one.condition == self.planner().plan(request).condition
+        assert isinstance(found[-1], Plan | PlanningError)
+
+    def test_wishes_are_plans_or_planning_errors(self) -> None:
+        """A planner that `revises` answers any wish with a valid plan or a PlanningError."""
+        if not self.planner().revises:
+            return
+        for request in self.requests()[:2]:
+            layout = tuple(Region(item.id, item.phrase, box=item.box) for item in self.items(self.planner().plan(request).condition))
+            for wish in ("qwzx vbnm", "move everything", layout[0].phrase, "remove " * 50):
+                try:
+                    plan = self.planner().plan(replace(request, layout=layout, wish=wish))
+                except PlanningError as error:
+                    assert error.what.strip(), "a PlanningError says why"
+                else:
+                    assert self.items(plan.condition), f"an empty plan of the wish {wish!r}: raise PlanningError"
+
+    def test_a_dry_run_is_plain_data(self) -> None:
+        """What `requested` says can be printed as JSON."""
+        told = self.planner().requested(self.requests()[0])
+        assert told is None or json.loads(json.dumps(told)) == told
 
     def test_transcript_is_plain_data(self) -> None:
         """It is kept in the picture's recipe."""

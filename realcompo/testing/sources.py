@@ -19,6 +19,7 @@ FAMILIES: dict[tuple[str, str], Family] = {
     ("SDXL", "epsilon"): "sdxl",
     ("SD 1.x with ControlNet", "epsilon"): "controlnet-sd1",
     ("SD 2.x with ControlNet", "v_prediction"): "controlnet-sd2-v",
+    ("SDXL with ControlNet", "epsilon"): "controlnet-sdxl",
 }
 """(`Traits.family`, `Traits.prediction_type`) → the small checkpoint that stands for it."""
 
@@ -27,6 +28,7 @@ PIPELINES: dict[str, Family] = {
     "StableDiffusionXLPipeline": "sdxl",
     "StableDiffusionGLIGENPipeline": "gligen",
     "StableDiffusionControlNetPipeline": "controlnet-sd1",
+    "StableDiffusionXLControlNetPipeline": "controlnet-sdxl",
 }
 """For branches that name no checkpoint of their own but take a pipeline of this class, or a folder of one."""
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .loading import Loader
     from .maps import MapReader
     from .sources import Checkpoint, open_checkpoint
-    from .text import TextEncoding
+    from .text import Text, TextEncoding
     from .unet import Half, UNetBranch, UNetConditioning
 
 _LAZY = {
@@ -23,6 +23,7 @@ _LAZY = {
     "Half": "unet",
     "Loader": "loading",
     "MapReader": "maps",
+    "Text": "text",
     "TextEncoding": "text",
     "UNetBranch": "unet",
     "UNetConditioning": "unet",
@@ -34,6 +35,7 @@ __all__ = [
     "Half",
     "Loader",
     "MapReader",
+    "Text",
     "TextEncoding",
     "UNetBranch",
     "UNetConditioning",

@@ -24,6 +24,12 @@ def exclusive(network: nn.Module) -> Iterator[None]:
         yield
 
 
+def share_lock(network: nn.Module, other: nn.Module) -> None:
+    """Of two networks that hold the same parameters, one runs at a time: `frozen` in one is felt in the other."""
+    with _registry_lock:
+        _locks[other] = _locks.setdefault(network, threading.RLock())
+
+
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
     """Parameters without gradient, so that a graph holds only what leads to z; afterwards each is as it was."""

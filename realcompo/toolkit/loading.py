@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..errors import BadCheckpoint
 from .options import UNetOptions
 from .sources import Checkpoint, weight_files
 from .text import TextEncoding
+from .vae import decoding_dtype
 
 CLASSES: dict[str, tuple[str, tuple[str, ...]]] = {
     "unet": ("diffusers", ("UNet2DConditionModel",)),
@@ -28,7 +29,7 @@ CLASSES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """Part → the library and the classes that may be loaded for it. Nothing else is: a config cannot name code to run."""
 
-_shared: dict[tuple[Path, str | None], weakref.WeakSet[Any]] = {}
+_shared: dict[tuple[Path | str, str | None], weakref.WeakSet[Any]] = {}
 _shared_lock = threading.Lock()
 
 
@@ -62,18 +63,18 @@ class Loader:
         Raises:
             BadCheckpoint: missing, pickled, truncated, incomplete, or of a class that is not for this part.
         """
-        if self.checkpoint.folder is None:
+        if self.checkpoint.pipeline is not None:
             module = getattr(self.checkpoint.pipeline, part, None)
             if module is None:
                 raise BadCheckpoint(f"it has no {part}", where=self.checkpoint.where, mend=f"give the pipeline its {part}")
             _check_class(part, type(module).__name__, self.checkpoint.where)
             return module
-        where = folder or self.checkpoint.folder / part
+        where = folder or (None if self.checkpoint.folder is None else self.checkpoint.folder / part)
         dtype = self._dtype(part)
         if not self.share:
             return self._load(part, where, dtype)
         with _shared_lock:
-            known = _shared.setdefault((where, self.options.variant), weakref.WeakSet())
+            known = _shared.setdefault(self._key(part, where), weakref.WeakSet())
             for module in known:
                 if (module.dtype, _indexed(module.device)) == (dtype, _indexed(self.device)):
                     return module
@@ -81,26 +82,38 @@ class Loader:
             known.add(module)
             return module
 
-    def text(self, encoder: str = "text_encoder", tokenizer: str = "tokenizer") -> TextEncoding:
-        """Text encoder and tokenizer."""
-        if self.checkpoint.folder is None:
-            found = getattr(self.checkpoint.pipeline, tokenizer, None)
-            if found is None:
-                raise BadCheckpoint(f"it has no {tokenizer}", where=self.checkpoint.where, mend=f"give the pipeline its {tokenizer}")
-            return TextEncoding(found, self.module(encoder))
-        return TextEncoding(TextEncoding.from_folder(self.checkpoint.folder / tokenizer).tokenizer, self.module(encoder))
+    def _key(self, part: str, folder: Path | None) -> tuple[Path | str, str | None]:
+        """What the shared networks of a part are known by: its folder, or its file and config."""
+        if folder is not None:
+            return folder, self.options.variant
+        single = self.checkpoint.single
+        facts = None if single is None else (single.where, *_facts(single.file.path))
+        return f"{part} of {facts}", json.dumps(self.checkpoint.config(part), sort_keys=True)
+
+    def text(self, encoder: str = "text_encoder", tokenizer: str = "tokenizer", layer: int | None = None) -> TextEncoding:
+        """Text encoder and tokenizer; `layer` as in `TextEncoding`."""
+        return TextEncoding(TextEncoding.from_checkpoint(self.checkpoint, tokenizer).tokenizer, self.module(encoder), layer)
 
     def _dtype(self, part: str) -> torch.dtype:
-        """float16 overflows in many VAEs: those that say so decode in float32."""
-        if part == "vae" and self.dtype == torch.float16 and self.checkpoint.config("vae").get("force_upcast", True):
-            return torch.float32
-        return self.dtype
+        """That of the branch; a VAE's own where that would overflow in it."""
+        return decoding_dtype(self.checkpoint.config("vae"), self.dtype) if part == "vae" else self.dtype
 
-    def _load(self, part: str, folder: Path, dtype: torch.dtype) -> nn.Module:
+    def _load(self, part: str, folder: Path | None, dtype: torch.dtype) -> nn.Module:
+        if folder is not None:
+            return self._load_folder(part, folder, dtype).to(self.device)
+        from .conversion import load_part
+
+        single, config = self.checkpoint.single, self.checkpoint.config(part)
+        if single is None:
+            raise BadCheckpoint(f"it has no {part}", where=self.checkpoint.where, mend="give a folder, a file, or a pipeline object")
+        name = class_name(config)
+        return load_part(single, part, _check_class(part, name, single.where), name, dtype).to(self.device)
+
+    def _load_folder(self, part: str, folder: Path, dtype: torch.dtype) -> nn.Module:
         import importlib
 
         config = Checkpoint(str(folder), folder=folder.parent).config(folder.name)
-        name = config.get("_class_name") or (config.get("architectures") or ["network of an unnamed class"])[0]
+        name = class_name(config)
         library = _check_class(part, name, str(folder))
         found = weight_files(folder, self.options)
         cls = getattr(importlib.import_module(library), name)
@@ -122,17 +135,25 @@ class Loader:
                 where=str(folder),
                 mend=f"its weights are not those of a {name} with this config: fetch or copy it again",
             )
-        result: nn.Module = module.eval().to(self.device)
+        result: nn.Module = module.eval()
         return result
 
     # -- digests --------------------------------------------------------------------------------------------------------------
 
     def fingerprint(self, parts: Iterable[str]) -> dict[str, str]:
-        """Part → sha256: of its weight files, or, in a pipeline, of its tensors and LoRA scales as they are now."""
+        """Part → sha256: of its weight files, of the file that it is in, or, in a pipeline, of its tensors and LoRA scales as they are
+        now."""
+        if self.checkpoint.single is not None:
+            return dict.fromkeys(parts, file_digest([self.checkpoint.single.file.path]))
         if self.checkpoint.folder is None:
             return {part: tensor_digest(self.module(part)) for part in parts}
         folder = self.checkpoint.folder
         return {part: file_digest(weight_files(folder / part, self.options).files) for part in parts}
+
+
+def class_name(config: Mapping[str, Any]) -> str:
+    """The class that a config of diffusers or transformers names."""
+    return str(config.get("_class_name") or (config.get("architectures") or ["network of an unnamed class"])[0])
 
 
 def _check_class(part: str, name: str, where: str) -> str:
@@ -153,13 +174,18 @@ def file_digest(files: Iterable[Path]) -> str:
     """sha256 over files in their order; remembered while their size and time of change stay."""
     total = hashlib.sha256()
     for path in files:
-        facts = path.stat()
-        key = (str(path), facts.st_size, facts.st_mtime_ns)
+        key = (str(path), *_facts(path))
         if key not in _digests:
             with path.open("rb") as file:
                 _digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
         total.update(_digests[key].encode())
     return total.hexdigest()
+
+
+def _facts(path: Path) -> tuple[int, int]:
+    """Size and time of change: while they stay, so does what the file holds."""
+    facts = path.stat()
+    return facts.st_size, facts.st_mtime_ns
 
 
 def tensor_digest(module: nn.Module) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import BadCheckpoint
+from .sources import packaged
 
 ADAPTER = "realcompo"
 
@@ -17,7 +18,7 @@ def merge_lora(networks: Mapping[str, nn.Module], file: str | None, scale: float
     """W ← W + scale · (α/r) · B A in place. The networks must be this branch's alone: the change is not taken back.
 
     Args:
-        networks: ``unet`` and ``text_encoder``; a LoRA may be of either or both.
+        networks: by part: ``unet``, ``text_encoder`` and, in SDXL, ``text_encoder_2``; a LoRA may be of any of them.
 
     Raises:
         BadCheckpoint: not there, not safetensors, damaged, without a tensor for these networks, of another architecture, or without peft.
@@ -31,23 +32,30 @@ def merge_lora(networks: Mapping[str, nn.Module], file: str | None, scale: float
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     adapters: Any = peft_utils  # diffusers' helpers are not typed
-    pipeline: Any = library.StableDiffusionPipeline  # whose class methods read the layouts that are about
+    unet: Any = networks["unet"]
+    two = "text_encoder_2" in networks
+    # the pipeline whose class methods read the layouts that are about for such networks, and what it tells them itself
+    pipeline: Any = library.StableDiffusionXLPipeline if two else library.StableDiffusionPipeline
+    told = {"unet_config": unet.config} if two else {}
     try:
-        state, alphas = pipeline.lora_state_dict(str(path.parent), weight_name=path.name, use_safetensors=True, local_files_only=True)
+        state, alphas = pipeline.lora_state_dict(
+            str(path.parent), weight_name=path.name, use_safetensors=True, local_files_only=True, **told
+        )
         unknown = sorted(key for key in state if key.split(".")[0] not in networks)
         if not state or unknown:
             raise ValueError(f"it is for {unknown[0].split('.')[0]!r}" if unknown else "it holds no tensors")
-        if any(key.startswith("unet.") for key in state):
-            pipeline.load_lora_into_unet(state, network_alphas=alphas, unet=networks["unet"], adapter_name=ADAPTER)
-        if any(key.startswith("text_encoder.") for key in state):
-            pipeline.load_lora_into_text_encoder(
-                state, network_alphas=alphas, text_encoder=networks["text_encoder"], prefix="text_encoder", adapter_name=ADAPTER
-            )
+        for part in sorted({key.split(".")[0] for key in state}):
+            if part == "unet":
+                pipeline.load_lora_into_unet(state, network_alphas=alphas, unet=unet, adapter_name=ADAPTER)
+            else:
+                pipeline.load_lora_into_text_encoder(
+                    state, network_alphas=alphas, text_encoder=networks[part], prefix=part, adapter_name=ADAPTER
+                )
     except Exception as error:  # damaged files, other architectures and unknown layouts raise many kinds here
         raise BadCheckpoint(
             f"the LoRA cannot be put on this checkpoint: {error}",
             where=str(path),
-            mend="choose a LoRA that was trained on the same kind of model, for its UNet or its text encoder",
+            mend="choose a LoRA that was trained on the same kind of model, for its UNet or its text encoders",
         ) from error
     changed = 0
     for network in networks.values():
@@ -62,19 +70,23 @@ def merge_lora(networks: Mapping[str, nn.Module], file: str | None, scale: float
                 delattr(network, name)
     if not changed:
         raise BadCheckpoint(
-            "the LoRA changes nothing of this checkpoint", where=str(path), mend="choose one for its UNet or its text encoder"
+            "the LoRA changes nothing of this checkpoint", where=str(path), mend="choose one for its UNet or its text encoders"
         )
 
 
 def check_lora(file: str | None, source: Any = None) -> Path | None:
     """The file, checked as far as can be without weights; None where there is none.
 
+    Args:
+        file: a path, or ``package://module/path`` of one inside an installed package, which a recipe can carry elsewhere.
+        source: of the branch.
+
     Raises:
         BadCheckpoint: not there, not safetensors, or to be put on a pipeline that the user holds.
     """
     if file is None:
         return None
-    path = Path(file).expanduser()
+    path = packaged(file) if file.startswith("package://") else Path(file).expanduser()
     if path.suffix != ".safetensors":
         raise BadCheckpoint(
             "a LoRA must be a .safetensors file: other kinds can run code when they are read",

@@ -7,7 +7,7 @@ attention processors, which belong to the user, are neither replaced nor asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -55,15 +55,34 @@ def chosen_places(unet: nn.Module, parts: Sequence[str], divisor: int) -> list[M
         BadOption: there are none; says where there are some.
     """
     places = cross_attention_places(unet)
-    found = [p for p in places if p.name.split("_")[0] in parts and 2**p.level == divisor]
-    if not found:
-        have = sorted({(p.name.split("_")[0], 2**p.level) for p in places})
+    _refuse_none({(p.name.split("_")[0], 2**p.level) for p in places}, parts, divisor)
+    return [p for p in places if p.name.split("_")[0] in parts and 2**p.level == divisor]
+
+
+def check_places(config: Mapping[str, Any], parts: Sequence[str], divisor: int) -> None:
+    """The same from a UNet's config, before its weights are loaded. Where a config leaves its blocks out, nothing is refused.
+
+    Raises:
+        BadOption: there are none; says where there are some.
+    """
+    down, up = config.get("down_block_types"), config.get("up_block_types")
+    if not down or not up:
+        return
+    have = {("down", 2**i) for i, kind in enumerate(down) if "CrossAttn" in kind}
+    have |= {("up", 2 ** (len(up) - 1 - i)) for i, kind in enumerate(up) if "CrossAttn" in kind}
+    if "CrossAttn" in (config.get("mid_block_type", "UNetMidBlock2DCrossAttn") or ""):
+        have.add(("mid", 2 ** (len(down) - 1)))
+    _refuse_none(have, parts, divisor)
+
+
+def _refuse_none(have: set[tuple[str, int]], parts: Sequence[str], divisor: int) -> None:
+    """`have`: (part, divisor) of all places that there are."""
+    if not any(part in parts and at == divisor for part, at in have):
         raise BadOption(
             f"the network has no cross-attention in {', '.join(parts)} at the latent's size divided by {divisor}",
             where="options places, map_divisor",
-            mend="it has some in " + (", ".join(f"{part} at {d}" for part, d in have) or "no part"),
+            mend="it has some in " + (", ".join(f"{part} at {at}" for part, at in sorted(have)) or "no part"),
         )
-    return found
 
 
 def attention_probabilities(attn: Any, hidden: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..specs import Options
+from ..specs import Options, PredictionType
 
 Place = Literal["down", "mid", "up"]
 
@@ -42,10 +42,24 @@ class UNetOptions(Options):
         None,
         description="Name of the latent space ('sd', 'sdxl', …), for a checkpoint whose files do not tell: you vouch that it is that one.",
     )
+    config: str | None = Field(
+        None,
+        description="Folder of configs in diffusers' layout (unet/config.json, tokenizer/ …) for a single file whose architecture is none "
+        "of the published ones, whose configs ship with us.",
+    )
+    prediction_type: PredictionType | None = Field(
+        None,
+        description="What the network predicts, 'epsilon' or 'v_prediction', where its files do not tell, or tell wrong: single files of "
+        "SD 2.x need it.",
+    )
     lora: str | None = Field(
         None,
-        description="A LoRA (.safetensors file) to put into the weights of UNet and text encoder; needs peft: pip install "
+        description="A LoRA (.safetensors file) to put into the weights of UNet and text encoders; needs peft: pip install "
         "'realcompo[lora]'.",
     )
     lora_scale: float = Field(1.0, description="How much of the LoRA: 0 is none.")
-    vae_tiling: bool = Field(False, description="Decode in tiles: large pictures in less memory, with faint seams at worst.")
+    vae_tiling: bool = Field(
+        False,
+        description="Decode pictures that are larger than the VAE was trained for in tiles of that size: less memory, with faint seams "
+        "at worst.",
+    )

@@ -1,13 +1,12 @@
 """Where a checkpoint is, and what its config files say: no torch, no weights.
 
-A source is a hub id (``"org/name"``), a folder in diffusers' layout, ``"package://module/path"`` (a folder inside an
-installed package), or a diffusers pipeline object. Nothing touches the network unless the user asked for it: option
-`download`, or REALCOMPO_DOWNLOAD=1.
+A source is a hub id (``"org/name"``), a folder in diffusers' layout, a single file in the original layout, ``"package://module/path"``
+(a folder or file inside an installed package), or a diffusers pipeline object. Nothing touches the network unless the user asked for
+it: option `download`, or REALCOMPO_DOWNLOAD=1.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -17,16 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadCheckpoint
+from .configs import read_config, read_json
 from .options import UNetOptions
+from .single_file import SingleFile, open_single_file
+from .tensor_files import ENDINGS, PICKLES
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_CONFIG_FILES = {"scheduler": "scheduler_config.json", "tokenizer": "tokenizer_config.json", "tokenizer_2": "tokenizer_config.json"}
-_PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A checkpoint whose config can be read. Either `folder` or `pipeline` is set.
+    """A checkpoint whose config can be read. One of `folder`, `pipeline` and `single` is set.
 
     Attributes:
         where: its name in messages.
@@ -35,9 +35,12 @@ class Checkpoint:
     where: str
     folder: Path | None = None
     pipeline: Any = None
+    single: SingleFile | None = None
 
     def has(self, part: str) -> bool:
         """Whether it holds a part such as 'vae'."""
+        if self.single is not None:
+            return self.single.has(part)
         if self.folder is not None:
             return (self.folder / part).is_dir()
         return getattr(self.pipeline, part, None) is not None
@@ -52,32 +55,33 @@ class Checkpoint:
             raise BadCheckpoint(
                 f"it has no {part!r}", where=self.where, mend=f"it holds {self.describe()}; choose a checkpoint with a {part}"
             )
+        if self.single is not None:
+            return self.single.config(part)
         if self.folder is None:
             config = getattr(getattr(self.pipeline, part), "config", {})
             return dict(config.to_dict() if hasattr(config, "to_dict") else config)
-        return _read_json(self.folder / part / _CONFIG_FILES.get(part, "config.json"))
+        return read_config(self.folder, part)
+
+    def setting(self, name: str, default: Any = None) -> Any:
+        """What the whole pipeline's own config says, such as ``force_zeros_for_empty_prompt``; the default where it says nothing."""
+        if self.single is not None:
+            return self.single.setting(name, default)
+        if self.folder is None:
+            return dict(getattr(self.pipeline, "config", {})).get(name, default)
+        index = self.folder / "model_index.json"
+        return read_json(index).get(name, default) if index.is_file() else default
 
     def describe(self) -> str:
         """What kind of checkpoint it is, for messages."""
+        if self.single is not None:
+            return self.single.describe()
         if self.folder is None:
             return f"a {type(self.pipeline).__name__}"
         index = self.folder / "model_index.json"
         if index.is_file():
-            return f"a {_read_json(index).get('_class_name', 'pipeline of an unnamed class')}"
+            return f"a {read_json(index).get('_class_name', 'pipeline of an unnamed class')}"
         parts = sorted(path.name for path in self.folder.iterdir() if path.is_dir())
         return f"the folders {', '.join(parts)}" if parts else "no folders (a diffusers checkpoint has unet, vae, text_encoder …)"
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BadCheckpoint(f"{path.name} is missing", where=str(path.parent), mend="fetch or copy the checkpoint again") from None
-    except ValueError as error:
-        raise BadCheckpoint(f"{path.name} is damaged: {error}", where=str(path.parent), mend="fetch or copy the checkpoint again") from None
-    if not isinstance(value, dict):
-        raise BadCheckpoint(f"{path.name} holds no table", where=str(path.parent), mend="fetch or copy the checkpoint again")
-    return value
 
 
 def open_checkpoint(
@@ -103,28 +107,37 @@ def open_checkpoint(
         raise BadCheckpoint(f"a {type(source).__name__} is no checkpoint", mend="give a hub id, a folder, or a pipeline object")
     text = str(source)
     if text.startswith("package://"):
-        return Checkpoint(text, folder=_packaged(text))
+        found = packaged(text)
+        return Checkpoint(text, single=open_single_file(found, options)) if found.is_file() else Checkpoint(text, _packaged_folder(text))
     path = Path(text).expanduser()
     if path.is_dir():
         return Checkpoint(text, folder=path.resolve())
     if path.is_file():
-        raise BadCheckpoint(
-            "it is a single file",
-            where=text,
-            mend="convert it to a folder: diffusers' StableDiffusionPipeline.from_single_file(…).save_pretrained(…)",
-        )
+        return Checkpoint(text, single=open_single_file(path.resolve(), options))
+    if path.suffix in ENDINGS:
+        raise BadCheckpoint("there is no such file", where=text, mend="check the path")
     if isinstance(source, Path) or not _HUB_ID.fullmatch(text):
         raise BadCheckpoint("there is no such folder", where=text, mend="check the path; a hub id is written organisation/name")
     return Checkpoint(text, folder=_from_hub(text, options, options.revision or revision, parts, weights))
 
 
-def _packaged(text: str) -> Path:
+def packaged(text: str) -> Path:
+    """Where ``package://module/path`` is; whether anything is there is for the caller to see.
+
+    Raises:
+        BadCheckpoint: the package is not installed.
+    """
     module, _, inside = text.removeprefix("package://").partition("/")
     try:
-        path = Path(str(resources.files(module).joinpath(inside)))
+        return Path(str(resources.files(module).joinpath(inside)))
     except ModuleNotFoundError:
         raise BadCheckpoint(f"the package {module!r} is not installed", where=text, mend=f"install {module.replace('_', '-')}") from None
+
+
+def _packaged_folder(text: str) -> Path:
+    path = packaged(text)
     if not path.is_dir():
+        module, _, inside = text.removeprefix("package://").partition("/")
         raise BadCheckpoint(
             f"the package {module!r} has no folder {inside!r}", where=text, mend="install it again: its weights are package data"
         )
@@ -188,7 +201,7 @@ def weight_files(folder: Path, options: UNetOptions) -> WeightFiles:
     """
     where = str(folder)
     safe = _by_variant(folder, (".safetensors",))
-    pickles = _by_variant(folder, _PICKLES)
+    pickles = _by_variant(folder, PICKLES)
     found, pickled = (safe, False) if safe or not options.allow_pickle else (pickles, True)
     if not found:
         if pickles:

@@ -1,11 +1,14 @@
-"""Text of one encoder: prompts to hidden states, a region's phrase to token indices, phrases to pooled embeddings.
+"""Text of one encoder or of several beside each other: prompts to hidden states, a region's phrase to token indices, phrases to
+pooled embeddings.
 
-Shapes: B pictures, R regions, L tokens (the encoder's full length, 77 for CLIP), D its width.
+Shapes: B pictures, R regions, L tokens (the encoder's full length, 77 for CLIP), D the width (of all encoders together), P that of a
+pooled embedding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,30 @@ from torch import Tensor
 from ..errors import BadCheckpoint, PhraseNotFound
 from ..interfaces import Region, Regions
 from .phrases import Span, find_phrases
+from .sources import Checkpoint
+
+
+@dataclass(frozen=True)
+class Text:
+    """Encoded prompts.
+
+    Attributes:
+        hidden: (B, L, D), what cross-attention sees.
+        pooled: (B, P), a whole prompt as one vector, from an encoder with a projection; None where there is none.
+    """
+
+    hidden: Tensor
+    pooled: Tensor | None = None
+
+    def to(self, device: Any, dtype: Any) -> Text:
+        """The same elsewhere."""
+        return Text(self.hidden.to(device, dtype), None if self.pooled is None else self.pooled.to(device, dtype))
+
+    def without(self, rows: Sequence[bool]) -> Text:
+        """Zeros in the rows that are True."""
+        gone = torch.tensor(list(rows), device=self.hidden.device)
+        pooled = None if self.pooled is None else self.pooled.masked_fill(gone[:, None], 0)
+        return Text(self.hidden.masked_fill(gone[:, None, None], 0), pooled)
 
 
 class TextEncoding:
@@ -22,12 +49,19 @@ class TextEncoding:
 
     Args:
         tokenizer: of transformers.
-        encoder: a CLIPTextModel, or None for what the tokenizer alone can tell.
+        encoder: a CLIPTextModel, with or without a projection, or None for what the tokenizer alone can tell.
+        layer: index of the hidden states that the UNet was trained on, such as -2, before the last norm; None = the last ones, after it.
     """
 
-    def __init__(self, tokenizer: Any, encoder: Any = None) -> None:
+    def __init__(self, tokenizer: Any, encoder: Any = None, layer: int | None = None) -> None:
         self.tokenizer = tokenizer
         self.encoder = encoder
+        self.layer = layer
+
+    @property
+    def encoders(self) -> tuple[Any, ...]:
+        """The networks, in the order in which their hidden states lie side by side."""
+        return (self.encoder,)
 
     @classmethod
     def from_folder(cls, folder: Path) -> TextEncoding:
@@ -43,6 +77,25 @@ class TextEncoding:
         except Exception as error:  # damaged JSON, missing vocabulary, unknown class: transformers raises many kinds
             raise BadCheckpoint(f"its tokenizer cannot be read: {error}", where=str(folder), mend="fetch or copy it again") from error
         return cls(tokenizer)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, tokenizer: str = "tokenizer") -> TextEncoding:
+        """From a checkpoint's tokenizer, without its text encoder.
+
+        Raises:
+            BadCheckpoint: it has none, or none that can be read.
+        """
+        if checkpoint.folder is not None:
+            return cls.from_folder(checkpoint.folder / tokenizer)
+        single = checkpoint.single
+        if single is None:
+            found = getattr(checkpoint.pipeline, tokenizer, None)
+        else:
+            folder = single.tokenizer_folder(tokenizer)
+            found = single.tokenizer(tokenizer) if folder is None else cls.from_folder(folder).tokenizer
+        if found is None:
+            raise BadCheckpoint(f"it has no {tokenizer}", where=checkpoint.where, mend=f"give the pipeline its {tokenizer}")
+        return cls(found)
 
     @property
     def limit(self) -> int:
@@ -110,15 +163,17 @@ class TextEncoding:
     # -- encoding -------------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def encode(self, prompts: Sequence[str]) -> Tensor:
-        """Last hidden states (B, L, D), in the encoder's dtype. Longer prompts are cut, as pipelines do."""
+    def encode(self, prompts: Sequence[str]) -> Text:
+        """B prompts, in the encoder's dtype. Longer ones are cut, as pipelines do."""
         told = self.tokenizer(
             list(prompts), padding="max_length", max_length=self.limit, truncation=True, return_tensors="pt", verbose=False
         )
         masked = getattr(self.encoder.config, "use_attention_mask", False)
         mask = told["attention_mask"].to(self.encoder.device) if masked else None
-        hidden: Tensor = self.encoder(told["input_ids"].to(self.encoder.device), attention_mask=mask)[0]
-        return hidden
+        ids = told["input_ids"].to(self.encoder.device)
+        output = self.encoder(ids, attention_mask=mask, output_hidden_states=self.layer is not None)
+        hidden: Tensor = output.last_hidden_state if self.layer is None else output.hidden_states[self.layer]
+        return Text(hidden, getattr(output, "text_embeds", None))
 
     @torch.no_grad()
     def pool(self, phrases: Sequence[str]) -> Tensor:
@@ -128,3 +183,35 @@ class TextEncoding:
         )
         pooled: Tensor = self.encoder(input_ids=told["input_ids"], attention_mask=told["attention_mask"]).pooler_output
         return pooled
+
+
+class JointTextEncoding(TextEncoding):
+    """Several encoders that read one prompt. Their hidden states lie side by side; the pooled embedding is that of the first encoder
+    that has a projection. Tokens are the first one's: CLIP tokenizers differ in their padding, not in where a word stands.
+
+    Args:
+        encodings: two or more, of equal length.
+    """
+
+    def __init__(self, encodings: Sequence[TextEncoding]) -> None:
+        super().__init__(encodings[0].tokenizer, encodings[0].encoder, encodings[0].layer)
+        self.encodings = tuple(encodings)
+
+    @property
+    def encoders(self) -> tuple[Any, ...]:
+        return tuple(one.encoder for one in self.encodings)
+
+    @property
+    def limit(self) -> int:
+        """L: of the shortest encoder."""
+        return min(one.limit for one in self.encodings)
+
+    def encode(self, prompts: Sequence[str]) -> Text:
+        texts = [one.encode(prompts) for one in self.encodings]
+        pooled = next((text.pooled for text in texts if text.pooled is not None), None)
+        return Text(torch.cat([text.hidden.to(texts[0].hidden) for text in texts], dim=-1), pooled)
+
+
+def join_texts(encodings: Sequence[TextEncoding]) -> TextEncoding:
+    """One of them as it is, several as one."""
+    return encodings[0] if len(encodings) == 1 else JointTextEncoding(encodings)

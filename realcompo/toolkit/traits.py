@@ -18,6 +18,7 @@ SPACES = {
 """Latent spaces known by their numbers; SD 1.x and 2.x share one."""
 
 _FAMILIES = {768: "SD 1.x", 1024: "SD 2.x", 2048: "SDXL"}
+_ENCODERS = ("text_encoder", "text_encoder_2")
 
 
 def unet_config(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -26,6 +27,8 @@ def unet_config(checkpoint: Checkpoint) -> dict[str, Any]:
     Raises:
         BadCheckpoint: it is a checkpoint of another architecture; says of which.
     """
+    if checkpoint.single is not None:
+        checkpoint.single.refuse()
     if not checkpoint.has("unet"):
         what = "a transformer" if checkpoint.has("transformer") else "no UNet"
         raise BadCheckpoint(
@@ -74,15 +77,16 @@ def read_traits(checkpoint: Checkpoint, spec: BranchSpec, options: UNetOptions, 
                 where=checkpoint.where,
                 mend="choose a text-to-image checkpoint",
             )
-    if checkpoint.has("text_encoder"):
-        width = checkpoint.config("text_encoder").get("hidden_size")
-        if unet.get("addition_embed_type") is None and width is not None and width != unet.get("cross_attention_dim"):
-            raise BadCheckpoint(
-                f"its text encoder is {width} wide, its UNet expects {unet.get('cross_attention_dim')}",
-                where=checkpoint.where,
-                mend="take unet and text_encoder from one checkpoint",
-            )
-    schedule, prediction = _schedule(checkpoint, spec)
+    encoders = [part for part in _ENCODERS if checkpoint.has(part)]
+    widths: list[Any] = [checkpoint.config(part).get("hidden_size") for part in encoders]  # side by side, where there are several
+    if widths and None not in widths and unet.get("encoder_hid_dim_type") is None and sum(widths) != unet.get("cross_attention_dim"):
+        raise BadCheckpoint(
+            f"its text encoder{'s are' if len(widths) > 1 else ' is'} {' + '.join(map(str, widths))} wide, "
+            f"its UNet expects {unet.get('cross_attention_dim')}",
+            where=checkpoint.where,
+            mend=f"take unet and {' and '.join(encoders)} from one checkpoint",
+        )
+    schedule, prediction = _schedule(checkpoint, spec, options)
     sample = unet.get("sample_size") or 64
     side = sample if isinstance(sample, list | tuple) else (sample, sample)
     base = spec.traits or Traits(latent, "")
@@ -114,6 +118,12 @@ def _latent(checkpoint: Checkpoint, spec: BranchSpec, options: UNetOptions, chan
         return SPACES[named]
     vae = checkpoint.config("vae")
     kind = vae.get("_class_name") or type(getattr(checkpoint.pipeline, "vae", None)).__name__
+    if vae.get("latents_mean") is not None or vae.get("latents_std") is not None:
+        raise BadCheckpoint(
+            "its VAE shifts and scales each channel by numbers of its own (latents_mean, latents_std)",
+            where=checkpoint.where,
+            mend="choose a checkpoint whose latents have one scaling_factor",
+        )
     widths = vae.get("encoder_block_out_channels") or vae.get("block_out_channels") or ()
     space = LatentSpace(
         name=kind,
@@ -128,13 +138,15 @@ def _latent(checkpoint: Checkpoint, spec: BranchSpec, options: UNetOptions, chan
     return replace(space, name=named) if named is not None else space
 
 
-def _schedule(checkpoint: Checkpoint, spec: BranchSpec) -> tuple[NoiseSchedule, Any]:
+def _schedule(checkpoint: Checkpoint, spec: BranchSpec, options: UNetOptions) -> tuple[NoiseSchedule, Any]:
     """The forward process and what the network predicts. Older configs leave out what was the default then, which are ours now."""
+    stated = options.prediction_type
     if not checkpoint.has("scheduler"):
         base = spec.traits
-        return (base.schedule, base.prediction_type) if base is not None else (NoiseSchedule(), "epsilon")
+        found = (base.schedule, base.prediction_type) if base is not None else (NoiseSchedule(), "epsilon")
+        return found[0], stated or found[1]
     config = checkpoint.config("scheduler")
-    prediction = config.get("prediction_type", "epsilon")
+    prediction = stated or config.get("prediction_type", "epsilon")
     if prediction not in ("epsilon", "v_prediction"):
         raise BadCheckpoint(
             f"it predicts {prediction!r}", where=checkpoint.where, mend="choose a checkpoint that predicts epsilon or v_prediction"

@@ -21,11 +21,12 @@ from ..specs import BranchSpec, Options, Traits
 from .guard import bare, exclusive
 from .loading import Loader, file_digest
 from .lora import check_lora, merge_lora
-from .maps import MapReader
+from .maps import MapReader, check_places
 from .options import UNetOptions
 from .sources import Checkpoint, open_checkpoint
-from .text import TextEncoding
-from .traits import read_traits
+from .text import Text, TextEncoding, join_texts
+from .traits import read_traits, unet_config
+from .vae import decode_pictures, decoding_dtype
 
 Half = Literal["both", "conditional", "unconditional"]
 """The rows of a forward pass: the 2B of guidance, unconditional ones first as in diffusers' pipelines, or B of one kind."""
@@ -36,14 +37,14 @@ class UNetConditioning:
     """All that belongs to a run.
 
     Attributes:
-        conditional, unconditional: text (B, L, D); no unconditional text where there is no guidance.
+        conditional, unconditional: text of B prompts; no unconditional text where there is no guidance.
         weights: (B, R, L) of each region's tokens.
         guidance_scale: of the blend u + g·(c − u).
         extra: what `UNetBranch.prepare` made.
     """
 
-    conditional: Tensor
-    unconditional: Tensor | None
+    conditional: Text
+    unconditional: Text | None
     weights: Tensor
     guidance_scale: float
     extra: Any = None
@@ -58,20 +59,29 @@ class UNetConditioning:
         }[half]()
 
     def text(self, half: Half) -> Tensor:
-        """The text of a half."""
-        return self.rows(half, self.conditional, self.unconditional)
+        """The hidden states of a half, (rows, L, D)."""
+        return self.rows(half, self.conditional.hidden, None if self.unconditional is None else self.unconditional.hidden)
+
+    def pooled(self, half: Half) -> Tensor:
+        """The pooled embeddings of a half, (rows, P); only of encoders that have some."""
+        other = None if self.unconditional is None else self.unconditional.pooled
+        if self.conditional.pooled is None:
+            raise ValueError("its text encoders pool no prompt")
+        return self.rows(half, self.conditional.pooled, other)
 
 
 class UNetBranch(Branch):
-    """A UNet with a CLIP text encoder and, in the fidelity role, a VAE.
+    """A UNet with CLIP text encoders and, in the fidelity role, a VAE.
 
     Attributes:
-        parts: what is loaded, besides the tokenizer.
+        encoders: part of each text encoder → part of its tokenizer; several read one prompt side by side.
+        text_layer: index of the hidden states that the UNet was trained on; None = the last, after the norm.
         unet, text, vae: the networks; `vae` is None in a spatial branch.
     """
 
     options_class: ClassVar[type[UNetOptions]] = UNetOptions
-    parts: ClassVar[tuple[str, ...]] = ("unet", "text_encoder")
+    encoders: ClassVar[Mapping[str, str]] = {"text_encoder": "tokenizer"}
+    text_layer: ClassVar[int | None] = None
     options: UNetOptions
 
     def __init__(
@@ -85,24 +95,23 @@ class UNetBranch(Branch):
         own = self.options.lora is not None  # its weights are changed: they must be nobody else's
         self.loader = Loader(self.checkpoint, self.options, device=device, dtype=dtype, share=not own)
         self.unet: Any = self.loader.module("unet")
-        self.text: TextEncoding = self.loader.text()
+        self.text: TextEncoding = join_texts([self.loader.text(part, words, self.text_layer) for part, words in self.encoders.items()])
         self.vae: Any = self.loader.module("vae") if spec.role != "spatial" else None
-        if self.vae is not None and self.options.vae_tiling and self.checkpoint.pipeline is None:
-            self.vae.enable_tiling()
-        merge_lora({"unet": self.unet, "text_encoder": self.text.encoder}, self.options.lora, self.options.lora_scale)
+        merge_lora({"unet": self.unet, **self._text_networks()}, self.options.lora, self.options.lora_scale)
         self.reader = MapReader(self.unet, self.options.places, self.options.map_divisor)
 
     # -- before weights -------------------------------------------------------------------------------------------------------
 
     @classmethod
     def _open(cls, spec: BranchSpec, options: UNetOptions, source: Any, weights: bool) -> Checkpoint:
-        parts = [*cls.parts, "tokenizer", "scheduler", "vae"]
+        parts = ["unet", *cls.encoders, *cls.encoders.values(), "scheduler", "vae"]
         source = spec.source if source is None else source
         return open_checkpoint(source, options, revision=spec.revision, parts=parts, weights=weights)
 
     @classmethod
     def _traits(cls, spec: BranchSpec, options: UNetOptions, checkpoint: Checkpoint, source: Any) -> Traits:
         cls.check(checkpoint)
+        check_places(unet_config(checkpoint), options.places, options.map_divisor)
         return read_traits(checkpoint, spec, options, own=source is None or source == spec.source)
 
     @classmethod
@@ -118,10 +127,11 @@ class UNetBranch(Branch):
         """Traits from config files; the spec's word where the plugin's own checkpoint is not on this machine yet.
 
         Raises:
-            BadCheckpoint: the source is missing or of another architecture.
+            BadCheckpoint: the source is missing or of another architecture. BadOption: its network has no maps where they are to be read.
         """
         told = _unet_options(spec, options)
-        check_lora(told.lora, source)
+        if hasattr(source, "unet") or told.lora != spec.defaults.get("lora"):
+            check_lora(told.lora, source)  # the plugin's own may not be on this machine yet, as its checkpoint
         try:
             checkpoint = cls._open(spec, told, source, weights=False)
         except BadCheckpoint:
@@ -137,10 +147,7 @@ class UNetBranch(Branch):
         """Region id → the words that its maps are read at; None where the tokenizer is not on this machine."""
         try:
             checkpoint = cls._open(spec, _unet_options(spec, options), source, weights=False)
-            if checkpoint.folder is None:
-                text = TextEncoding(checkpoint.pipeline.tokenizer)
-            else:
-                text = TextEncoding.from_folder(checkpoint.folder / "tokenizer")
+            text = TextEncoding.from_checkpoint(checkpoint)
         except BadCheckpoint:
             return None
         found = text.tokens(prompt, regions)
@@ -154,8 +161,12 @@ class UNetBranch(Branch):
         weights = self.text.weights(request.prompts, request.regions)  # first: a phrase that is not there costs no encoding
         guided = request.guidance_scale > 1
         conditional = self.text.encode(request.prompts).to(self.device, self.dtype)
-        unconditional = self.text.encode(request.negative_prompts).to(self.device, self.dtype) if guided else None
+        unconditional = self.encode_negative(request.negative_prompts).to(self.device, self.dtype) if guided else None
         return UNetConditioning(conditional, unconditional, weights.to(self.device), request.guidance_scale, self.prepare(request))
+
+    def encode_negative(self, prompts: Sequence[str]) -> Text:
+        """The text of the unconditional half. Here, negative prompts are encoded like any other."""
+        return self.text.encode(prompts)
 
     def prepare(self, request: Request) -> Any:
         """What `told` needs of a request, kept as the conditioning's `extra`. Nothing here."""
@@ -234,24 +245,21 @@ class UNetBranch(Branch):
 
     @torch.no_grad()
     def decode(self, z: Tensor) -> list[Image.Image]:
-        """Pictures of latents (B, C, h, w), one after the other: a batch then needs no more memory than one picture, and gives
-        the same pixels."""
+        """Pictures of latents (B, C, h, w), in tiles if the option `vae_tiling` says so; see `decode_pictures`."""
         if self.vae is None:
             return super().decode(z)
         latent = self.traits.latent
-        pictures = []
-        for one in (z / latent.scaling_factor + latent.shift_factor).to(self.vae.device, self.vae.dtype).unsqueeze(1):
-            pixels = self.vae.decode(one, return_dict=False)[0][0]
-            pixels = (pixels.float() / 2 + 0.5).clamp(0, 1).nan_to_num(0.0).permute(1, 2, 0).cpu()
-            pictures.append(Image.fromarray((pixels * 255).round().to(torch.uint8).numpy()))
-        return pictures
+        return decode_pictures(self.vae, z / latent.scaling_factor + latent.shift_factor, self.options.vae_tiling)
 
     # -- where it is ----------------------------------------------------------------------------------------------------------
 
     def networks(self) -> dict[str, Any]:
         """Part → network; subclasses add theirs, so that `to` and `fingerprint` know them."""
-        networks = {"unet": self.unet, "text_encoder": self.text.encoder}
+        networks = {"unet": self.unet, **self._text_networks()}
         return networks if self.vae is None else {**networks, "vae": self.vae}
+
+    def _text_networks(self) -> dict[str, Any]:
+        return dict(zip(self.encoders, self.text.encoders, strict=True))
 
     def to(self, device: Any = None, dtype: Any = None) -> UNetBranch:
         """Move the networks, for every branch that shares them. A pipeline's stay where their owner put them."""
@@ -259,8 +267,7 @@ class UNetBranch(Branch):
             return self
         wanted = None if dtype is None else torch_dtype(dtype)
         for part, network in self.networks().items():
-            upcast = part == "vae" and wanted == torch.float16 and network.config.get("force_upcast", True)
-            own = torch.float32 if upcast else wanted
+            own = decoding_dtype(network.config, wanted) if part == "vae" and wanted is not None else wanted
             if device is not None:
                 network.to(device)
             if own is not None and own != network.dtype:

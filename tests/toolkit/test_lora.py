@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +105,28 @@ def test_bad_files(checkpoint: Fetch, lora: Path, tmp_path: Path) -> None:
         branch(folder, lora=str(damaged))
     with pytest.raises(BadCheckpoint, match="would change a pipeline that you hold"):
         UNetBranch(SPEC, UNetOptions(lora=str(lora)), source=pipeline(folder))
+
+
+def test_a_file_inside_a_package(checkpoint: Fetch, lora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A spec's own LoRA may not be there yet, as its checkpoint: its traits stand. A user's must be."""
+    folder = checkpoint("sd1")
+    package = tmp_path / "some_lora"
+    (package / "weights").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "some_lora", raising=False)
+    name = "package://some_lora/weights/x.safetensors"
+    spec = replace(SPEC, defaults={"lora": name}, source=str(folder))
+    assert UNetBranch.inspect(spec, UNetOptions(lora=name)) == UNetBranch.inspect(SPEC, UNetOptions(), str(folder))
+    for owner, options in ((SPEC, UNetOptions(lora=name)), (spec, UNetOptions(lora=name.replace("/x", "/y")))):
+        with pytest.raises(BadCheckpoint, match="no such LoRA"):
+            UNetBranch.inspect(owner, options, str(folder))
+    with pytest.raises(BadCheckpoint, match="no such LoRA"):
+        UNetBranch(spec, UNetOptions(lora=name))
+    with pytest.raises(BadCheckpoint, match="'no_such_lora' is not installed"):
+        UNetBranch.inspect(SPEC, UNetOptions(lora="package://no_such_lora/x.safetensors"), str(folder))
+    (package / "weights" / "x.safetensors").write_bytes(lora.read_bytes())
+    assert UNetBranch(spec, UNetOptions(lora=name)).fingerprint()["lora"] == branch(folder, lora=str(lora)).fingerprint()["lora"]
 
 
 def test_of_another_architecture(checkpoint: Fetch, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 
 from realcompo.errors import BadOption
 from realcompo.toolkit import MapReader
-from realcompo.toolkit.maps import attention_probabilities, cross_attention_places
+from realcompo.toolkit.maps import attention_probabilities, check_places, cross_attention_places
 
 FAMILIES = ("sd1", "sd2-v", "sdxl", "gligen")
 REGION_WEIGHTS = torch.zeros(2, 2, 77)
@@ -36,7 +36,8 @@ def arguments(unet: Any, batch: int = 2, side: tuple[int, int] = (16, 16)) -> di
         "encoder_hidden_states": draw(batch, 77, unet.config.cross_attention_dim),
     }
     if unet.config.addition_embed_type == "text_time":
-        told["added_cond_kwargs"] = {"text_embeds": draw(batch, 32), "time_ids": draw(batch, 6)}
+        pooled = unet.config.projection_class_embeddings_input_dim - 6 * unet.config.addition_time_embed_dim
+        told["added_cond_kwargs"] = {"text_embeds": draw(batch, pooled), "time_ids": draw(batch, 6)}
     return told
 
 
@@ -203,3 +204,20 @@ def test_odd_sizes(unet: Any) -> None:
 def test_no_such_place_says_where_there_are_some(unet: Any) -> None:
     with pytest.raises(BadOption, match=r"divided by 64\n  mend: it has some in .*down at 4"):
         MapReader(unet, ("up",), 64)
+
+
+def test_the_config_tells_the_same_places_as_the_network(unet: Any) -> None:
+    """What `check` says before weights are loaded is what the reader finds."""
+
+    def allowed(see: Any, part: str, divisor: int) -> bool:
+        try:
+            see(part, divisor)
+        except BadOption:
+            return False
+        return True
+
+    wanted = [(part, divisor) for part in ("down", "mid", "up") for divisor in (1, 2, 4, 8, 16)]
+    told = [pair for pair in wanted if allowed(lambda part, divisor: check_places(unet.config, (part,), divisor), *pair)]
+    found = [pair for pair in wanted if allowed(lambda part, divisor: MapReader(unet, (part,), divisor), *pair)]
+    assert told == found and ("down", 2) in told and ("down", 16) not in told
+    check_places({}, ("down",), 16)  # a config that names no blocks refuses nothing

@@ -16,6 +16,7 @@ __all__ = ["REALCOMPO_API", "ControlNetOptions", "NetOptions", "register_branche
 
 _TARGET = "realcompo_controlnet.branch:ControlNetBranch"
 _SD = LatentSpace("sd")
+_SDXL = LatentSpace("sdxl", scaling_factor=0.13025)
 
 
 def _standing(x: float, top: float, height: float) -> dict[str, list[float]]:
@@ -68,6 +69,20 @@ def register_branches() -> Iterable[BranchSpec]:
         licence="CreativeML OpenRAIL-M",
         requires=("realcompo-stable-diffusion",),
         sample=POSE,
+    )
+    yield BranchSpec(
+        id="controlnet/pose-sdxl",
+        summary="ControlNet openpose on Stable Diffusion XL. The paper's model for keypoints.",
+        target=_TARGET,
+        options=ControlNetOptions,
+        defaults={"base": "sd/xl-base"},
+        role="spatial",
+        condition="keypoints",
+        source="thibaud/controlnet-openpose-sdxl-1.0",
+        traits=Traits(_SDXL, "SDXL with ControlNet", default_size=(1024, 1024)),
+        guidance_scale=5.0,
+        requires=("realcompo-stable-diffusion",),
+        sample={**POSE, "fidelity": "sd/xl-base"},
     )
     yield BranchSpec(
         id="controlnet/seg-sd15",

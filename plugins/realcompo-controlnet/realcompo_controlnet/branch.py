@@ -1,13 +1,14 @@
 """ControlNets on a UNet: a hint picture steers the base through residuals that enter after its down and mid blocks.
 
 ε^c = UNet(z_t, t, text | Σ_n scale_n · ControlNet_n(z_t, t, text, hint)). The hint is drawn from the condition, in the colours that the
-checkpoint was trained on.
+checkpoint was trained on. Whatever else the base tells its UNet (SDXL: a pooled prompt and sizes) it tells here too, and the ControlNets
+hear of it what they were made for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +19,36 @@ from torch import Tensor
 
 from realcompo.conditions import Condition, Keypoints, Segmentation
 from realcompo.conditions.drawing import draw_segments, draw_skeleton
-from realcompo.errors import BadCheckpoint, BadCondition, BadOption
+from realcompo.errors import BadCheckpoint, BadCondition
 from realcompo.interfaces import Region, Request, Step
 from realcompo.registry import installed
 from realcompo.specs import BranchSpec, Options, Traits
 from realcompo.toolkit import Checkpoint, Half, Loader, MapReader, UNetBranch, UNetConditioning, UNetOptions, open_checkpoint
+from realcompo.toolkit.bases import check_families, find_base
 from realcompo.toolkit.guard import bare, exclusive, frozen
 from realcompo.toolkit.loading import file_digest, tensor_digest
+from realcompo.toolkit.maps import check_places
 from realcompo.toolkit.sources import weight_files
 from realcompo.toolkit.traits import unet_config
 
-from .nets import SUFFIX, NetPlace, check_families, check_fit, find_nets, holds_base
+from .nets import NOUN, SUFFIX, NetPlace, check_fit, find_nets, holds_base
 from .options import ControlNetOptions, NetOptions
 
-_SHARED = ("variant", "download", "allow_pickle", "latent_space", "lora", "lora_scale")
-"""Options that hold for the base too, unless `base_options` says otherwise."""
+_HEARD = ("added_cond_kwargs",)
+"""Arguments of a UNet's forward pass that a ControlNet which was made from that UNet takes as well."""
+
+
+@dataclass(frozen=True)
+class Hinted:
+    """What a run's conditioning carries beside the text.
+
+    Attributes:
+        hints: (B, 3, H, W) in [0, 1].
+        base: the conditioning that the base made, with what it tells its UNet.
+    """
+
+    hints: Tensor
+    base: UNetConditioning
 
 
 class ControlNetBranch(UNetBranch):
@@ -54,7 +70,7 @@ class ControlNetBranch(UNetBranch):
         base, cls, told = _base(spec, self.options)
         self.places = find_nets(spec, self.options, source, weights=True)
         base_source = _base_source(self.options, source)
-        _check_base(self.places, base, told, base_source)
+        _check_base(self.places, base, told, base_source, self.options)
         # as a spatial branch: it needs no VAE
         self.base: UNetBranch = cls(replace(base, role="spatial"), told, source=base_source, device=device, dtype=dtype)
         self.checkpoint, self.loader = self.base.checkpoint, self.base.loader
@@ -78,6 +94,7 @@ class ControlNetBranch(UNetBranch):
 
         Raises:
             Incompatible: the ControlNet belongs to another base. BadCheckpoint: either is missing or of another architecture.
+            BadOption: the base has no maps where they are to be read.
         """
         own = _own(spec, options)
         base, inner, told = _base(spec, own)
@@ -88,7 +105,7 @@ class ControlNetBranch(UNetBranch):
             if source is not None and source != spec.source:
                 raise
             places = []  # not on this machine yet: the spec's word holds
-        _check_base(places, base, told, base_source)
+        _check_base(places, base, told, base_source, own)
         return _labelled(inner.inspect(base, told, base_source))
 
     @classmethod
@@ -113,6 +130,12 @@ class ControlNetBranch(UNetBranch):
         )
 
     # -- once a run -----------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def encode(self, request: Request) -> UNetConditioning:
+        """The base's own text (and what it does with an empty negative prompt), with the hints beside it."""
+        base = self.base.encode(request)
+        return replace(base, extra=Hinted(self.prepare(request), base))
 
     def prepare(self, request: Request) -> Tensor:
         """Hints (B, 3, H, W) in [0, 1]: one drawn for each picture; black where it has no condition.
@@ -140,12 +163,15 @@ class ControlNetBranch(UNetBranch):
     # -- every step -----------------------------------------------------------------------------------------------------------
 
     def told(self, sample: Tensor, step: Step, conditioning: UNetConditioning, half: Half) -> Mapping[str, Any]:
-        """The residuals of the ControlNets that act at this step, added; nothing where none does."""
+        """What the base tells, and the residuals of the ControlNets that act at this step, added; none where none does."""
+        extra: Hinted = conditioning.extra
+        base = self.base.told(sample, step, extra.base, half)
         acting = [(net, told) for net, told in self.nets if acts(told, step)]
         if not acting:
-            return {}
-        hints = conditioning.rows(half, conditioning.extra).to(sample)
+            return base
+        hints = conditioning.rows(half, extra.hints).to(sample)
         text = conditioning.text(half).to(sample)
+        heard = {name: base[name] for name in _HEARD if name in base}
         sums: list[Tensor] = []
         for net, told in acting:
             with exclusive(bare(net)), frozen(bare(net)):
@@ -156,10 +182,11 @@ class ControlNetBranch(UNetBranch):
                     controlnet_cond=hints,
                     conditioning_scale=told.conditioning_scale,
                     return_dict=False,
+                    **heard,
                 )
             residuals = [*down, mid]
             sums = residuals if not sums else [a + b for a, b in zip(sums, residuals, strict=True)]
-        return {"down_block_additional_residuals": tuple(sums[:-1]), "mid_block_additional_residual": sums[-1]}
+        return {**base, "down_block_additional_residuals": tuple(sums[:-1]), "mid_block_additional_residual": sums[-1]}
 
     # -- where it is ----------------------------------------------------------------------------------------------------------
 
@@ -198,35 +225,15 @@ def _own(spec: BranchSpec, options: Options | None) -> ControlNetOptions:
 
 
 def _base(spec: BranchSpec, options: ControlNetOptions) -> tuple[BranchSpec, type[UNetBranch], UNetOptions]:
-    """The base's spec, class and options. What is said of loading here holds for the base too, unless it is said for the base.
+    """See `find_base`.
 
     Raises:
         UnknownName, BadOption: no such branch, or none that a ControlNet can steer. Incompatible: known to be of another kind.
     """
-    registry = installed()
-    base = registry.find(BranchSpec, options.base)
-    cls = registry.load(base)
-    if base.role == "spatial" or not issubclass(cls, UNetBranch):
-        raise BadOption(
-            f"{base.id!r} is no base for a ControlNet: it is {'a spatial branch' if base.role == 'spatial' else 'not built on a UNet'}",
-            where=f"{spec.id}, option 'base'",
-            mend="name a fidelity branch such as 'sd/v1-5'",
-        )
-    check_families(spec, base, options)
-    # A recipe may not turn these on for a branch (layers.py); hidden in a table of options they would get past that check.
-    guarded = {"allow_pickle", *getattr(base.options, "guarded", ())}
-    hidden = sorted(name for name in guarded if options.base_options.get(name))
-    if hidden:
-        raise BadOption(
-            f"base_options turns {hidden[0]} on, which a stranger's recipe could misuse",
-            where=f"{spec.id}, option 'base_options'",
-            mend="if you trust the checkpoint, set allow_pickle on this branch: it holds for the base too",
-        )
-    shared: dict[str, Any] = {name: getattr(options, name) for name in _SHARED if name in options.model_fields_set}
-    told = registry.options(base, {**shared, **options.base_options})
-    if not isinstance(told, UNetOptions):
-        raise BadOption(f"{base.id!r} has no options of a UNet branch", where=f"{spec.id}, option 'base'", mend="name another")
-    return base, cls, told
+    found = find_base(installed(), spec, options, options.base, options.base_options, NOUN)
+    if options.base_source is None:
+        check_families(spec, found[0], SUFFIX, NOUN)
+    return found
 
 
 def _base_source(options: ControlNetOptions, source: Any) -> Any:
@@ -236,8 +243,9 @@ def _base_source(options: ControlNetOptions, source: Any) -> Any:
     return source if source is not None and holds_base(source, options) else None
 
 
-def _check_base(places: Sequence[NetPlace], base: BranchSpec, told: UNetOptions, source: Any) -> None:
-    """Compare the configs of ControlNets and base, where the base is on this machine in diffusers' layout; see `check_fit`."""
+def _check_base(places: Sequence[NetPlace], base: BranchSpec, told: UNetOptions, source: Any, own: ControlNetOptions) -> None:
+    """Compare the configs of ControlNets and base, where the base is on this machine in diffusers' layout: see `check_fit`, and
+    `check_places` for where maps are to be read."""
     try:
         checkpoint = open_checkpoint(
             base.source if source is None else source, told, revision=base.revision, parts=("unet",), weights=False
@@ -246,6 +254,7 @@ def _check_base(places: Sequence[NetPlace], base: BranchSpec, told: UNetOptions,
     except BadCheckpoint:
         return  # the base's own class says what is wrong with it
     check_fit(places, config, checkpoint.where)
+    check_places(config, own.places, own.map_divisor)
 
 
 def _labelled(traits: Traits) -> Traits:

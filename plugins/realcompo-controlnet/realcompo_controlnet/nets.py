@@ -18,6 +18,16 @@ PARTS = ("", "controlnet", "controlnet_1", "controlnet_2", "controlnet_3")
 """Where a checkpoint holds ControlNets: at its top, or in folders as diffusers' pipeline saves several."""
 
 SUFFIX = " with ControlNet"
+NOUN = "a ControlNet"
+
+_SHAPES = (
+    "cross_attention_dim",
+    "block_out_channels",
+    "layers_per_block",
+    "addition_embed_type",
+    "projection_class_embeddings_input_dim",
+)
+"""What a ControlNet has in common with the UNet that it was made from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +103,12 @@ def _open(source: Any, options: ControlNetOptions, revision: str | None, weights
 
 def _inside(checkpoint: Checkpoint) -> Iterable[tuple[str, Any]]:
     """(name in messages, folder or module) of each ControlNet in a checkpoint."""
+    if checkpoint.single is not None:
+        raise BadCheckpoint(
+            f"it is {checkpoint.describe()}",
+            where=checkpoint.where,
+            mend="a ControlNet is loaded from a folder in diffusers' layout; a single file can be the option base_source",
+        )
     if checkpoint.folder is None:
         held = getattr(checkpoint.pipeline, "controlnet", None)
         for index, module in enumerate(getattr(held, "nets", [held] if held is not None else [])):
@@ -131,22 +147,6 @@ def _check(place: NetPlace) -> None:
         )
 
 
-def check_families(spec: BranchSpec, base: BranchSpec, options: ControlNetOptions) -> None:
-    """Refuse a base that is known to be of another kind, from what both declare: no file is read.
-
-    Raises:
-        Incompatible: names both.
-    """
-    if spec.traits is None or base.traits is None or options.base_source is not None:
-        return
-    mine, other = spec.traits.family.removesuffix(SUFFIX), base.traits.family
-    if not other.startswith(mine):
-        raise Incompatible(
-            f"{spec.id!r} is a ControlNet for {mine}, its base {base.id!r} is {other}",
-            mend=f"set the option base to a branch of {mine} (`realcompo list`), or choose a ControlNet for {other}",
-        )
-
-
 def check_fit(places: Sequence[NetPlace], base: Mapping[str, Any], where: str) -> None:
     """Refuse ControlNets whose residuals the base cannot take, from both configs.
 
@@ -154,7 +154,7 @@ def check_fit(places: Sequence[NetPlace], base: Mapping[str, Any], where: str) -
         Incompatible: names the ControlNet and its base, and what each is.
     """
     for place in places:
-        for key in ("cross_attention_dim", "block_out_channels", "layers_per_block", "addition_embed_type"):
+        for key in _SHAPES:
             mine, other = _plain(place.config.get(key)), _plain(base.get(key))
             if mine != other:
                 kinds = (family(place.config), family(base))

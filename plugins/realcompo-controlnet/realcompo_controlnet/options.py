@@ -38,7 +38,7 @@ class ControlNetOptions(UNetOptions):
         description="Parts of the network whose cross-attention is read: down, mid, up. A ControlNet's residuals enter after the down "
         "and mid blocks, so only the up maps feel its hint.",
     )
-    base: str = Field("sd/v1-5", description="Id of the Stable Diffusion branch whose network the ControlNet steers.")
+    base: str = Field("sd/v1-5", description="Id of the Stable Diffusion or SDXL branch whose network the ControlNet steers.")
     base_source: str | None = Field(None, description="Hub id or folder of the base's checkpoint, in place of the base branch's own.")
     base_options: dict[str, Any] = Field(default_factory=dict, description="Options of the base branch (`realcompo show BASE`).")
     conditioning_scale: float = Field(1.0, ge=0, allow_inf_nan=False, description="The residuals are multiplied by this.")

@@ -78,6 +78,20 @@ def test_the_network_is_shared_with_the_base(checkpoint: Any, branch: Any) -> No
     assert base.unet is branch.unet and branch.vae is None
 
 
+def test_sdxl_beside_its_own_base(checkpoint: Any) -> None:
+    """One network on both sides, two text encoders, and maps that feel the hint."""
+    folder = str(checkpoint("controlnet-sdxl"))
+    branch, base = Registry().branch("controlnet/pose-sdxl", source=folder), Registry().branch("sd/xl-base", source=folder)
+    assert base.unet is branch.unet and base.text.encoders == branch.text.encoders
+    assert set(branch.fingerprint()) == {"unet", "text_encoder", "text_encoder_2", "controlnet"}
+    assert branch.traits.latent == base.traits.latent and branch.traits.latent.name == "sdxl"
+    one, other = maps(branch, POSE), maps(branch, TURNED)
+    print(f"up maps change by {relative(one, other):.1e}")
+    assert relative(one, other) > 1e-4
+    published = Registry().inspect("controlnet/pose-sdxl")
+    assert (published.default_size, published.family) == ((1024, 1024), "SDXL with ControlNet")
+
+
 def test_fingerprint_names_every_network(branch: Any) -> None:
     assert set(branch.fingerprint()) == {"unet", "text_encoder", "controlnet"}
     assert branch.to("cpu", torch.float32) is branch and {part.dtype for part, _ in branch.nets} == {torch.float32}
@@ -115,6 +129,43 @@ def test_a_base_of_another_kind_is_refused_before_weights(checkpoint: Any, tmp_p
     said = r"the ControlNet .*sd2-net is for SD 2\.x \(cross_attention_dim 1024\), its base .* \(cross_attention_dim 32\)"
     with pytest.raises(Incompatible, match=said):
         Registry().inspect("controlnet/pose-sd15", options, source=str(net))
+
+
+@pytest.mark.parametrize(
+    ("id", "base", "kinds"),
+    [
+        ("controlnet/pose-sd15", "sd/xl-base", ("SD 1.x", "SDXL")),
+        ("controlnet/pose-sdxl", "sd/v1-5", ("SDXL", "SD 1.x")),
+        ("controlnet/seg-sd21", "sd/xl-base", ("SD 2.x", "SDXL")),
+    ],
+)
+def test_kinds_that_the_plugins_declare(id: str, base: str, kinds: tuple[str, str]) -> None:
+    with pytest.raises(Incompatible, match=f"'{id}' is a ControlNet for {kinds[0]}, its base '{base}' is {kinds[1]}"):
+        Registry().inspect(id, {"base": base})
+
+
+def test_an_sd_controlnet_on_sdxl_and_back_are_told_from_configs(checkpoint: Any, tmp_path: Path) -> None:
+    for net, base, source, said in (
+        ("controlnet-sd1", "sd/xl-base", "sdxl", r"\(cross_attention_dim 32\), its base .* is SDXL-shaped, .* \(cross_attention_dim 80\)"),
+        ("controlnet-sdxl", "sd/v1-5", "sd1", r"is for SDXL-shaped, .* \(cross_attention_dim 80\), its base .* \(cross_attention_dim 32\)"),
+    ):
+        folder = tmp_path / net
+        shutil.copytree(checkpoint(net) / "controlnet", folder, ignore=shutil.ignore_patterns("*.safetensors"))
+        options = {"base": base, "base_source": str(checkpoint(source))}
+        with pytest.raises(Incompatible, match=said):
+            Registry().inspect("controlnet/pose-sdxl" if base == "sd/xl-base" else "controlnet/pose-sd15", options, source=str(folder))
+    refined = tmp_path / "refined"
+    shutil.copytree(checkpoint("controlnet-sdxl") / "controlnet", refined, ignore=shutil.ignore_patterns("*.safetensors"))
+    config = json.loads((refined / "config.json").read_text())
+    (refined / "config.json").write_text(json.dumps({**config, "projection_class_embeddings_input_dim": 80}))
+    with pytest.raises(Incompatible, match=r"projection_class_embeddings_input_dim 80\), its base .* \(.* 88\)"):
+        Registry().inspect("controlnet/pose-sdxl", {"base_source": str(checkpoint("sdxl"))}, source=str(refined))
+
+
+def test_where_its_base_has_no_maps(checkpoint: Any) -> None:
+    """Told from the base's config: SDXL has cross-attention at latent/2 and latent/4."""
+    with pytest.raises(BadOption, match="no cross-attention in up at the latent's size divided by 8"):
+        Registry().inspect("controlnet/pose-sdxl", {"map_divisor": 8}, source=str(checkpoint("controlnet-sdxl")))
 
 
 def test_what_is_no_controlnet_or_no_base(checkpoint: Any, tmp_path: Path) -> None:

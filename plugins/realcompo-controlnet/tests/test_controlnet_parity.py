@@ -1,4 +1,5 @@
-"""Our ControlNet branch alone is diffusers' StableDiffusionControlNetPipeline: one and two nets, scales, start and end, noise and v."""
+"""Our ControlNet branch alone is diffusers' StableDiffusionControlNetPipeline, or SDXL's: one and two nets, scales, start and end,
+noise and v."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import ControlNetModel, MultiControlNetModel, StableDiffusionControlNetPipeline
+from diffusers import ControlNetModel, MultiControlNetModel, StableDiffusionControlNetPipeline, StableDiffusionXLControlNetPipeline
 
 from realcompo.conditions import Keypoints, Segmentation
 from realcompo.diffusion import Solver
@@ -35,6 +36,7 @@ CASES = {
     "controlnet/pose-sd15": ("controlnet-sd1", POSE, TURNED),
     "controlnet/seg-sd15": ("controlnet-sd1", _map(40), _map(8)),
     "controlnet/seg-sd21": ("controlnet-sd2-v", _map(40), _map(8)),
+    "controlnet/pose-sdxl": ("controlnet-sdxl", POSE, TURNED),
 }
 
 
@@ -43,16 +45,26 @@ def noise() -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def second(checkpoint: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Another ControlNet of the SD 1.x base, in a folder of its own as a hub repository has it."""
+def seconds(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Family → another ControlNet of that base, in a folder of its own as a hub repository has it."""
+    from functools import cache
+
     from realcompo.testing.checkpoints import save_checkpoint
 
-    return save_checkpoint(tmp_path_factory.mktemp("second"), "controlnet-sd1", seed=3) / "controlnet"
+    return cache(lambda family: save_checkpoint(tmp_path_factory.mktemp("second"), family, seed=3) / "controlnet")
+
+
+@pytest.fixture(scope="module")
+def second(seconds: Any) -> Path:
+    return seconds("controlnet-sd1")  # type: ignore[no-any-return]
 
 
 def oracle(folder: Path, branch: Any, condition: Any, nets: Any = None, scheduler: str = "ddim", **asked: Any) -> torch.Tensor:
     given = {} if nets is None else {"controlnet": nets}
-    pipe = StableDiffusionControlNetPipeline.from_pretrained(str(folder), safety_checker=None, **given)
+    if (folder / "text_encoder_2").is_dir():
+        pipe = StableDiffusionXLControlNetPipeline.from_pretrained(str(folder), **given)
+    else:
+        pipe = StableDiffusionControlNetPipeline.from_pretrained(str(folder), safety_checker=None, **given)
     pipe.set_progress_bar_config(disable=True)
     pipe.scheduler = Solver(scheduler, branch.traits.schedule, STEPS, branch.traits.prediction_type).scheduler
     hint = branch.hint(condition, (128, 128))
@@ -61,6 +73,7 @@ def oracle(folder: Path, branch: Any, condition: Any, nets: Any = None, schedule
         image=hint if nets is None else [hint] * len(nets.nets),
         negative_prompt=NEGATIVE,
         num_inference_steps=STEPS,
+        guidance_scale=7.5,
         latents=noise(),
         generator=[torch.Generator().manual_seed(0)],
         output_type="latent",
@@ -101,11 +114,13 @@ def test_parity_holds_for_other_solvers(checkpoint: Any, scheduler: str) -> None
     assert relative(oracle(folder, branch, POSE, scheduler=scheduler, control_guidance_end=0.7), mine) < 1e-4
 
 
+@pytest.mark.parametrize("id", ["controlnet/pose-sd15", "controlnet/pose-sdxl"])
 @pytest.mark.parametrize(("start", "end"), [(0.0, 1.0), (0.2, 0.6)])
-def test_two_nets_are_the_pipeline_with_two(checkpoint: Any, second: Path, start: float, end: float) -> None:
-    folder = checkpoint("controlnet-sd1")
+def test_two_nets_are_the_pipeline_with_two(checkpoint: Any, seconds: Any, id: str, start: float, end: float) -> None:
+    family = CASES[id][0]
+    folder, second = checkpoint(family), seconds(family)
     other = {"source": str(second), "conditioning_scale": 0.5, "start": start, "end": end}
-    branch, mine = ours("controlnet/pose-sd15", folder, POSE, conditioning_scale=0.8, more=[other])
+    branch, mine = ours(id, folder, POSE, conditioning_scale=0.8, more=[other])
     nets = MultiControlNetModel([ControlNetModel.from_pretrained(str(path)) for path in (folder / "controlnet", second)])
     theirs = oracle(
         folder,
@@ -116,16 +131,44 @@ def test_two_nets_are_the_pipeline_with_two(checkpoint: Any, second: Path, start
         control_guidance_start=[0.0, start],
         control_guidance_end=[1.0, end],
     )
-    print(f"two nets {start} {end}: parity {relative(theirs, mine):.1e}")
+    print(f"{id}, two nets {start} {end}: parity {relative(theirs, mine):.1e}")
     assert relative(theirs, mine) < 1e-4
     for what, moved in {
-        "another hint": ours("controlnet/pose-sd15", folder, TURNED, conditioning_scale=0.8, more=[other])[1],
-        "the second's scale": ours(
-            "controlnet/pose-sd15", folder, POSE, conditioning_scale=0.8, more=[{**other, "conditioning_scale": 1.0}]
-        )[1],
-        "the first's scale": ours("controlnet/pose-sd15", folder, POSE, conditioning_scale=0.4, more=[other])[1],
+        "another hint": ours(id, folder, TURNED, conditioning_scale=0.8, more=[other])[1],
+        "the second's scale": ours(id, folder, POSE, conditioning_scale=0.8, more=[{**other, "conditioning_scale": 1.0}])[1],
+        "the first's scale": ours(id, folder, POSE, conditioning_scale=0.4, more=[other])[1],
     }.items():
         assert relative(mine, moved) > 1e-2, f"{what} must matter"
+
+
+@pytest.mark.parametrize("told", [{"original_size": (24, 512)}, {"crops_coords_top_left": (64, 900)}], ids=lambda told: next(iter(told)))
+def test_base_and_controlnet_are_told_the_sizes(checkpoint: Any, told: dict[str, Any]) -> None:
+    """SDXL: options of the base. The ControlNet must hear them too: told only the base, the latents are others."""
+    folder = checkpoint("controlnet-sdxl")
+    branch, mine = ours("controlnet/pose-sdxl", folder, POSE, base_options=told)
+    theirs = oracle(folder, branch, POSE, **told)
+    plain = ours("controlnet/pose-sdxl", folder, POSE)[1]
+    print(f"{told}: parity {relative(theirs, mine):.1e}, moves the latents by {relative(plain, mine):.1e}")
+    assert relative(theirs, mine) < 1e-4 and relative(plain, mine) > 1e-2
+    net, forward = branch.nets[0][0], branch.nets[0][0].forward
+
+    def deaf(*args: Any, added_cond_kwargs: Any, **kwargs: Any) -> Any:
+        zeros = {name: torch.zeros_like(value) for name, value in added_cond_kwargs.items()}
+        return forward(*args, added_cond_kwargs=zeros, **kwargs)
+
+    try:
+        net.forward = deaf
+        asked = request((PROMPT,), negatives=(NEGATIVE,), conditions=(POSE,))
+        assert relative(theirs, draw_alone(branch, asked, noise(), steps=STEPS)) > 1e-3
+    finally:
+        del net.forward
+
+
+def test_an_empty_negative_prompt_is_the_bases_zeros(checkpoint: Any) -> None:
+    folder = checkpoint("controlnet-sdxl")
+    branch = Registry().branch("controlnet/pose-sdxl", source=str(folder))
+    conditioning = branch.encode(request((PROMPT,), negatives=("",), conditions=(POSE,)))
+    assert not conditioning.unconditional.hidden.any() and not conditioning.unconditional.pooled.any()
 
 
 def test_a_pipeline_that_you_hold_is_a_source(checkpoint: Any, second: Path, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""GLIGEN: a UNet whose gated self-attention sees, beside the picture's tokens, one token a box.
+"""GLIGEN: a UNet whose gated self-attention sees, beside the picture's tokens, one token a box. The UNet is the GLIGEN checkpoint's own,
+or, with the option `base`, that of another branch, which the gated layers are put on.
 
 Padding matters: null tokens take part in that attention without a mask, so every picture is padded to `max_objects`, a
 picture without boxes too.
@@ -6,9 +7,9 @@ picture without boxes too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,12 +17,18 @@ from torch import Tensor
 
 from realcompo.conditions import Boxes
 from realcompo.errors import BadCheckpoint, BadCondition
-from realcompo.interfaces import Request, Step
-from realcompo.toolkit import Checkpoint, Half, UNetBranch, UNetConditioning
+from realcompo.interfaces import Region, Request, Step
+from realcompo.registry import installed
+from realcompo.specs import BranchSpec, Options, Traits
+from realcompo.toolkit import Checkpoint, Half, MapReader, UNetBranch, UNetConditioning, UNetOptions, open_checkpoint
+from realcompo.toolkit.bases import check_families, find_base
+from realcompo.toolkit.kinds import gate_prefix
 from realcompo.toolkit.traits import unet_config
 
+from .gates import Gates, check_gates, find_gates, graft, has_weights
 from .options import GligenOptions
 
+SUFFIX = " with GLIGEN"
 DEFAULT_MAX_OBJECTS = 30
 """What GLIGEN's checkpoints were trained with; their configs do not say."""
 
@@ -42,13 +49,93 @@ class Grounding:
 
 
 class GligenBranch(UNetBranch):
-    """Drives the gated UNet itself, with boxes of their own for each picture of a batch."""
+    """Drives the gated UNet itself, with boxes of their own for each picture of a batch.
+
+    Attributes:
+        base: the branch whose network the layers were put on, whose own stays as it is; None where the checkpoint stands alone.
+        gates: those layers.
+    """
 
     options_class = GligenOptions
     options: GligenOptions
+    base: UNetBranch | None = None
+    gates: Gates | None = None
+
+    def __init__(
+        self, spec: BranchSpec, options: Options | None = None, *, source: Any = None, device: Any = None, dtype: Any = None
+    ) -> None:
+        own = _own(spec, options)
+        if own.base is None:
+            super().__init__(spec, own, source=source, device=device, dtype=dtype)
+            return
+        self.spec, self.options = spec, own
+        base, cls, told = _base(spec, own, source)
+        self.gates = find_gates(self._open(spec, own, source, weights=True), own)
+        # as a spatial branch: it needs no VAE
+        self.base = cls(replace(base, role="spatial"), told, source=own.base_source, device=device, dtype=dtype)
+        self.checkpoint, self.loader = self.base.checkpoint, self.base.loader
+        self.text, self.vae = self.base.text, None
+        self.unet = graft(self.base.unet, self.gates, self.checkpoint.where)
+        self.traits = _grafted(self.base.traits, spec)
+        self.reader = MapReader(self.unet, own.places, own.map_divisor)
+
+    # -- before weights -------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def inspect(cls, spec: BranchSpec, options: Options, source: Any = None) -> Traits:
+        """Its checkpoint's traits, or its base's.
+
+        Raises:
+            BadCheckpoint: either is missing or of another architecture. Incompatible: the layers do not fit the base.
+        """
+        own = _own(spec, options)
+        if own.base is None:
+            return super().inspect(spec, own, source)
+        base, inner, told = _base(spec, own, source)
+        traits = inner.inspect(base, told, own.base_source)
+        gates = cls._gates_at_hand(spec, own, source)
+        opened = None
+        with suppress(BadCheckpoint):  # the base's own checkpoint is not on this machine yet: what it declares holds
+            opened = open_checkpoint(
+                base.source if own.base_source is None else own.base_source, told, revision=base.revision, parts=("unet",), weights=False
+            )
+        if gates is not None and opened is not None:
+            check_gates(gates, unet_config(opened), opened.where)
+        return _grafted(traits, spec)
+
+    @classmethod
+    def _gates_at_hand(cls, spec: BranchSpec, options: GligenOptions, source: Any) -> Gates | None:
+        """None where they are not on this machine yet: of the plugin's own checkpoint nothing, of another only its configs."""
+        try:
+            checkpoint = cls._open(spec, options, source, weights=False)
+        except BadCheckpoint:
+            if source is not None and source != spec.source:
+                raise
+            return None
+        if has_weights(checkpoint):
+            return find_gates(checkpoint, options)
+        cls.check(checkpoint)
+        return None
+
+    @classmethod
+    def locate(
+        cls, spec: BranchSpec, options: Options, prompt: str, regions: Sequence[Region], source: Any = None
+    ) -> dict[str, tuple[str, ...]] | None:
+        own = _own(spec, options)
+        if own.base is None:
+            return super().locate(spec, own, prompt, regions, source)
+        base, inner, told = _base(spec, own, source)
+        return inner.locate(base, told, prompt, regions, own.base_source)
 
     @classmethod
     def check(cls, checkpoint: Checkpoint) -> None:
+        single = checkpoint.single
+        if single is not None and single.kind.family is None and gate_prefix(single.file.shapes) is not None:
+            raise BadCheckpoint(
+                f"it is {single.describe()}: no text encoder goes with it",
+                where=checkpoint.where,
+                mend="set the option base to a branch of SD 1.x, such as 'sd/v1-4', that the gated layers are put on",
+            )
         kind = unet_config(checkpoint).get("attention_type", "default")
         if kind != "gated":
             what = "has no gated attention" if kind == "default" else f"has attention of type {kind!r}"
@@ -57,6 +144,8 @@ class GligenBranch(UNetBranch):
                 where=checkpoint.where,
                 mend="choose one whose unet/config.json says attention_type 'gated'",
             )
+
+    # -- once a run -----------------------------------------------------------------------------------------------------------
 
     @property
     def max_objects(self) -> int:
@@ -83,6 +172,8 @@ class GligenBranch(UNetBranch):
                 phrases[b, n] = pooled[item.phrase].to(phrases)
         return Grounding(boxes.to(phrases), phrases, masks.to(phrases))
 
+    # -- every step -----------------------------------------------------------------------------------------------------------
+
     def told(self, sample: Tensor, step: Step, conditioning: UNetConditioning, half: Half) -> Mapping[str, Any]:
         """The boxes while they hold; the unconditional half sees only null tokens. Then nothing, as if the fusers were off."""
         if step.index >= int(self.options.grounding_share * step.count):
@@ -98,6 +189,32 @@ class GligenBranch(UNetBranch):
     def denoise(self, z: Tensor, step: Step, conditioning: UNetConditioning, half: Half) -> Tensor:
         with _fusers_on(self.unet):
             return super().denoise(z, step, conditioning, half)
+
+    # -- where it is ----------------------------------------------------------------------------------------------------------
+
+    def fingerprint(self) -> dict[str, str]:
+        if self.base is None or self.gates is None:
+            return super().fingerprint()
+        return {**self.base.fingerprint(), "gligen": self.gates.digest()}
+
+
+def _own(spec: BranchSpec, options: Options | None) -> GligenOptions:
+    if isinstance(options, GligenOptions):
+        return options
+    return GligenOptions(**{**spec.defaults, **(options.model_dump() if options is not None else {})})
+
+
+def _base(spec: BranchSpec, options: GligenOptions, source: Any) -> tuple[BranchSpec, type[UNetBranch], UNetOptions]:
+    """See `find_base`; a base that is declared to be of another kind than the plugin's own GLIGEN checkpoint is refused."""
+    found = find_base(installed(), spec, options, str(options.base), options.base_options, "GLIGEN")
+    if options.base_source is None and (source is None or source == spec.source):
+        check_families(spec, found[0], SUFFIX, "GLIGEN")
+    return found
+
+
+def _grafted(traits: Traits, spec: BranchSpec) -> Traits:
+    most = DEFAULT_MAX_OBJECTS if spec.traits is None else spec.traits.max_objects
+    return replace(traits, family=traits.family + SUFFIX, max_objects=most)
 
 
 def _items(condition: Any, picture: int, most: int) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Declares Stable Diffusion 1.x and 2.x. Data only: torch is imported when a branch is first built."""
+"""Declares Stable Diffusion 1.x, 2.x and SDXL. Data only: torch is imported when a branch is first built."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from realcompo.hookspecs import hookimpl
 from realcompo.specs import BranchSpec, LatentSpace, PredictionType, Traits
 from realcompo.toolkit import UNetOptions
 
+from .options import SDXLOptions
+
 REALCOMPO_API = 1
 
+__all__ = ["REALCOMPO_API", "SDXLOptions", "register_branches"]
+
 _TARGET = "realcompo_stable_diffusion.branch:StableDiffusionBranch"
+_XL = "realcompo_stable_diffusion.sdxl:SDXLBranch"
 _SAMPLE = {
     "prompt": "a photo of a cat and a red balloon on grass",
     "boxes": {"a cat": [0.05, 0.4, 0.5, 0.95], "a red balloon": [0.55, 0.05, 0.9, 0.6]},
@@ -70,4 +75,26 @@ def register_branches() -> Iterable[BranchSpec]:
         guidance_scale=7.5,
         sample=_SAMPLE,
         accepts=("StableDiffusionPipeline",),
+    )
+    yield BranchSpec(
+        id="sd/xl-base",
+        summary="Stable Diffusion XL 1.0 base: 1024×1024, two text encoders, told the picture's size. The paper's model for keypoints.",
+        target=_XL,
+        options=SDXLOptions,
+        role="fidelity",
+        source="stabilityai/stable-diffusion-xl-base-1.0",
+        traits=Traits(LatentSpace("sdxl", scaling_factor=0.13025), "SDXL", default_size=(1024, 1024)),
+        guidance_scale=5.0,
+        licence="CreativeML OpenRAIL++-M",
+        sample=_SAMPLE,
+    )
+    yield BranchSpec(
+        id="sd/xl-pipeline",
+        summary="A diffusers StableDiffusionXLPipeline, or a folder of one (option of the recipe: source). Left as it is.",
+        target=_XL,
+        options=SDXLOptions,
+        role="fidelity",
+        guidance_scale=5.0,
+        sample=_SAMPLE,
+        accepts=("StableDiffusionXLPipeline",),
     )

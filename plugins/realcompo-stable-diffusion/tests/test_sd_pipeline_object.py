@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
 
@@ -33,35 +33,56 @@ class OwnProcessor(AttnProcessor):
         return 1.05 * super().__call__(*args, **kwargs)
 
 
+def parts(pipe: Any) -> list[str]:
+    return [part for part in ("unet", "text_encoder", "text_encoder_2", "vae") if getattr(pipe, part, None) is not None]
+
+
 def lora_file(folder: Path, pipe: Any) -> Path:
-    """A LoRA in diffusers' format for UNet and text encoder."""
+    """A LoRA in diffusers' format for UNet and text encoders."""
     from peft import LoraConfig
     from peft.utils import get_peft_model_state_dict
 
     states = {}
-    for part, targets in (("unet", ["to_q", "to_k", "to_v"]), ("text_encoder", ["q_proj", "v_proj"])):
+    for part in parts(pipe)[:-1]:
         network = getattr(pipe, part)
+        targets = ["to_q", "to_k", "to_v"] if part == "unet" else ["q_proj", "v_proj"]
         network.add_adapter(LoraConfig(r=2, target_modules=targets))
         for name, parameter in network.named_parameters():
             if "lora_B" in name:
                 nn.init.normal_(parameter, std=0.5)
         states[f"{part}_lora_layers"] = get_peft_model_state_dict(network)
-    StableDiffusionPipeline.save_lora_weights(str(folder), **states)
+    pipe.save_lora_weights(str(folder), **states)
     return folder
 
 
 def load(folder: Path) -> Any:
-    pipe = StableDiffusionPipeline.from_pretrained(str(folder), safety_checker=None)
+    two = (folder / "text_encoder_2").is_dir()
+    cls: Any = StableDiffusionXLPipeline if two else StableDiffusionPipeline
+    pipe = cls.from_pretrained(str(folder), **({} if two else {"safety_checker": None}))
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
+IDS = {"StableDiffusionPipeline": "sd/pipeline", "StableDiffusionXLPipeline": "sd/xl-pipeline"}
+both = pytest.mark.parametrize("pipe", ["sd1", "sdxl"], indirect=True)
+
+
+def held(pipe: Any) -> Any:
+    """The branch that takes it, as a composer finds it."""
+    from realcompo.assembly import member
+
+    found = member(pipe, "fidelity", Registry())
+    assert found.spec.id == IDS[type(pipe).__name__]
+    return found.build(Registry(), "cpu", None)
+
+
 @pytest.fixture
-def pipe(checkpoint: Any, tmp_path: Path) -> Any:
+def pipe(request: pytest.FixtureRequest, checkpoint: Any, tmp_path: Path) -> Any:
     """With a LoRA at 0.7, processors, a VAE, a scheduler and training flags that are the user's."""
+    family = getattr(request, "param", "sd1")
     torch.manual_seed(0)
-    lora = lora_file(tmp_path / "lora", load(checkpoint("sd1")))
-    pipe = load(checkpoint("sd1"))
+    lora = lora_file(tmp_path / "lora", load(checkpoint(family)))
+    pipe = load(checkpoint(family))
     pipe.load_lora_weights(str(lora), adapter_name="mine")
     pipe.set_adapters(["mine"], [0.7])
     for name, processor in pipe.unet.attn_processors.items():
@@ -88,7 +109,7 @@ def state(pipe: Any) -> dict[str, Any]:
     """All that a branch could have changed."""
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     found: dict[str, Any] = {"scheduler": (id(pipe.scheduler), dict(pipe.scheduler.config))}
-    for part in ("unet", "text_encoder", "vae"):
+    for part in parts(pipe):
         network = getattr(pipe, part)
         found[part] = {
             "id": id(network),
@@ -121,9 +142,10 @@ def use(branch: Any) -> None:
     branch.to("cpu", torch.float16)  # stays where, and as, its owner put it
 
 
+@both
 def test_it_is_bit_identical_before_and_after(pipe: Any) -> None:
     images, before = draw(pipe), state(pipe)
-    use(Registry().branch("sd/pipeline", source=pipe))
+    use(held(pipe))
     assert same(before, state(pipe))
     assert torch.equal(images, draw(pipe))
 
@@ -151,15 +173,25 @@ def test_it_is_bit_identical_after_an_interruption(pipe: Any, where: str, call: 
     assert torch.equal(images, draw(pipe))
 
 
+@both
 def test_it_draws_what_the_pipeline_draws(pipe: Any) -> None:
     def ours() -> torch.Tensor:
-        branch = Registry().branch("sd/pipeline", source=pipe)
+        branch = held(pipe)
+        if isinstance(pipe, StableDiffusionXLPipeline):
+            pipe.scheduler = Solver("pndm", branch.traits.schedule, STEPS).scheduler  # its own is Euler's, in another scale
         return draw_alone(branch, request((PROMPT,), negatives=(NEGATIVE,)), noise(), scheduler="pndm", steps=STEPS)
 
-    theirs = pipe(
-        PROMPT, negative_prompt=NEGATIVE, num_inference_steps=STEPS, height=128, width=128, latents=noise(), output_type="latent"
-    ).images
     mine = ours()
+    theirs = pipe(
+        PROMPT,
+        negative_prompt=NEGATIVE,
+        num_inference_steps=STEPS,
+        height=128,
+        width=128,
+        guidance_scale=7.5,
+        latents=noise(),
+        output_type="latent",
+    ).images
     assert relative(theirs, mine) < 1e-4
     counts = [p.calls for p in pipe.unet.attn_processors.values() if isinstance(p, OwnProcessor)]
     assert min(counts) > 0, "its own processors run"
@@ -167,12 +199,13 @@ def test_it_draws_what_the_pipeline_draws(pipe: Any) -> None:
     assert relative(mine, ours()) > 1e-2, "its LoRA is felt"
 
 
+@both
 def test_fingerprint_knows_the_lora_and_its_scale(pipe: Any) -> None:
-    branch = Registry().branch("sd/pipeline", source=pipe)
+    branch = held(pipe)
     first = branch.fingerprint()
     pipe.set_adapters(["mine"], [0.5])
     second = branch.fingerprint()
-    assert first["unet"] != second["unet"] and first["text_encoder"] != second["text_encoder"] and first["vae"] == second["vae"]
+    assert all((first[part] != second[part]) == (part != "vae") for part in parts(pipe))
     pipe.set_adapters(["mine"], [0.7])
     assert branch.fingerprint() == first
 
@@ -185,13 +218,13 @@ def test_traits_are_the_pipelines_own(checkpoint: Any) -> None:
 
 
 def test_other_pipelines_are_refused(checkpoint: Any) -> None:
-    from diffusers import StableDiffusionXLPipeline
-
-    pipe = StableDiffusionXLPipeline.from_pretrained(str(checkpoint("sdxl")))
+    pipe = load(checkpoint("sdxl"))
     with pytest.raises(BadCheckpoint, match="it is an SDXL checkpoint: a StableDiffusionXLPipeline"):
         Registry().inspect("sd/pipeline", source=pipe)
     with pytest.raises(BadCheckpoint, match="it is an SDXL checkpoint"):
         Registry().inspect("sd/v1-5", source=str(checkpoint("sdxl")))
+    with pytest.raises(BadCheckpoint, match="it is no SDXL checkpoint: its UNet is told of text alone"):
+        Registry().inspect("sd/xl-pipeline", source=load(checkpoint("sd1")))
     bare = load(checkpoint("sd1"))
     bare.text_encoder = None
     with pytest.raises(BadCheckpoint, match="it has no text_encoder"):

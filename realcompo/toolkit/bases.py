@@ -1,0 +1,78 @@
+"""The branch that another one builds on, by its option `base`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..errors import BadOption, Incompatible
+from ..specs import BranchSpec
+from .options import UNetOptions
+
+if TYPE_CHECKING:
+    from ..registry import Registry
+    from .unet import UNetBranch
+
+SHARED = ("variant", "download", "allow_pickle", "latent_space", "lora", "lora_scale")
+"""Options that hold for the base too, unless `base_options` says otherwise."""
+
+
+def find_base(
+    registry: Registry, spec: BranchSpec, options: UNetOptions, id: str, base_options: Mapping[str, Any], noun: str
+) -> tuple[BranchSpec, type[UNetBranch], UNetOptions]:
+    """The base's spec, class and options. What is said of loading here holds for the base too, unless it is said for the base.
+
+    Args:
+        registry: where branches are found.
+        spec, options: of the branch that builds on it.
+        id: of the base: a UNet branch in the fidelity role.
+        base_options: its options, by the user.
+        noun: what `spec` is, such as "a ControlNet".
+
+    Raises:
+        UnknownName, BadOption: no such branch, or none that can be built on.
+    """
+    from .unet import UNetBranch
+
+    base = registry.find(BranchSpec, id)
+    cls = registry.load(base)
+    if base.role == "spatial" or not issubclass(cls, UNetBranch):
+        raise BadOption(
+            f"{base.id!r} is no base for {noun}: it is {'a spatial branch' if base.role == 'spatial' else 'not built on a UNet'}",
+            where=f"{spec.id}, option 'base'",
+            mend="name a fidelity branch such as 'sd/v1-5'",
+        )
+    # A recipe may not turn these on for a branch (layers.py); hidden in a table of options they would get past that check.
+    guarded = {"allow_pickle", *getattr(base.options, "guarded", ())}
+    hidden = sorted(name for name in guarded if base_options.get(name))
+    if hidden:
+        raise BadOption(
+            f"base_options turns {hidden[0]} on, which a stranger's recipe could misuse",
+            where=f"{spec.id}, option 'base_options'",
+            mend="if you trust the checkpoint, set allow_pickle on this branch: it holds for the base too",
+        )
+    shared = {name: getattr(options, name) for name in SHARED if name in options.model_fields_set}
+    told = registry.options(base, {**shared, **base_options})
+    if not isinstance(told, UNetOptions):
+        raise BadOption(f"{base.id!r} has no options of a UNet branch", where=f"{spec.id}, option 'base'", mend="name another")
+    return base, cls, told
+
+
+def check_families(spec: BranchSpec, base: BranchSpec, suffix: str, noun: str) -> None:
+    """Refuse a base that is known to be of another kind, from what both declare: no file is read.
+
+    Args:
+        suffix: what follows the base's kind in `spec`'s family, such as " with ControlNet".
+        noun: what `spec` is, such as "a ControlNet".
+
+    Raises:
+        Incompatible: names both.
+    """
+    if spec.traits is None or base.traits is None:
+        return
+    mine, other = spec.traits.family.removesuffix(suffix), base.traits.family
+    if not other.startswith(mine):
+        raise Incompatible(
+            f"{spec.id!r} is {noun} for {mine}, its base {base.id!r} is {other}",
+            mend=f"set the option base to a branch of {mine} (`realcompo list`), or choose {noun} for {other}",
+        )

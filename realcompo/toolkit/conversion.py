@@ -1,0 +1,96 @@
+"""Networks of a single file: built from their config, and filled by diffusers' own converters of the original layout."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import BadCheckpoint
+from .single_file import SingleFile
+
+_DROPPED = ("position_ids", "logit_scale", "text_projection", "text_projection.weight")
+"""Ends of names in text encoders' files that some classes have no place for: buffers, and a projection that is for pictures."""
+
+
+def load_part(single: SingleFile, part: str, library: str, name: str, dtype: torch.dtype) -> nn.Module:
+    """The network of a part, in evaluation mode on the CPU.
+
+    Names and shapes are compared before a tensor is read: the converters run on shapes alone first.
+
+    Args:
+        part: 'unet', 'vae', 'text_encoder' or 'text_encoder_2', which the file has.
+        library, name: of its class.
+        dtype: of the network.
+
+    Raises:
+        BadCheckpoint: tensors are missing, too many, or of another shape.
+    """
+    network: nn.Module = empty_network(single.config(part), library, name)
+    names = single.names(part)
+    hollow = {key: torch.empty(single.file.shapes[key], device="meta") for key in names}
+    wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    compare(wanted, _converted(single, part, hollow, network), part, single.where)
+    converted = _converted(single, part, single.file.read(names), network)
+    fill(network, {key: converted[key] for key in wanted}, dtype)
+    return network.eval()
+
+
+def empty_network(config: Mapping[str, Any], library: str, name: str) -> Any:
+    """A network without numbers: its parameters are on the device 'meta'."""
+    from accelerate import init_empty_weights
+
+    cls: Any = getattr(importlib.import_module(library), name)
+    with init_empty_weights():
+        return cls.from_config(dict(config)) if library == "diffusers" else cls(cls.config_class(**config))
+
+
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:
+    """Give a network of `empty_network` its tensors, each in `dtype`."""
+    ready = {key: tensor.to(dtype) if tensor.is_floating_point() else tensor for key, tensor in tensors.items()}
+    network.load_state_dict(ready, assign=True, strict=False)
+
+
+def compare(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor], part: str, where: str) -> None:
+    """Raise BadCheckpoint unless `found` are the tensors of these names and shapes."""
+    mend = "its weights are not those of this architecture, or a part of them is gone: fetch or copy it again"
+    missing = sorted(wanted.keys() - found.keys())
+    if missing:
+        raise BadCheckpoint(f"{len(missing)} tensors of its {part} are missing, among them {missing[0]!r}", where=where, mend=mend)
+    other = sorted(key for key, shape in wanted.items() if tuple(found[key].shape) != shape)
+    if other:
+        key = other[0]
+        raise BadCheckpoint(
+            f"{len(other)} tensors of its {part} are of another shape: {key!r} is {tuple(found[key].shape)}, not {wanted[key]}",
+            where=where,
+            mend=mend,
+        )
+    more = sorted(found.keys() - wanted.keys())
+    if more and part == "unet":
+        raise BadCheckpoint(f"its {part} has {len(more)} tensors too many, among them {more[0]!r}", where=where, mend=mend)
+
+
+def _converted(single: SingleFile, part: str, tensors: dict[str, Tensor], network: Any) -> dict[str, Tensor]:
+    """Tensors by the names of diffusers and transformers. Prefixes become those that the converters know."""
+    from diffusers.loaders import single_file_utils
+
+    library: Any = single_file_utils  # not typed
+    prefix = single.kind.parts[part]
+    bare = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    if part == "unet":
+        named = {library.LDM_UNET_KEY + name: tensor for name, tensor in bare.items()}
+        found: dict[str, Tensor] = library.convert_ldm_unet_checkpoint(named, config=network.config)
+        return found | {name: tensor for name, tensor in bare.items() if name.startswith("position_net.")}
+    if part == "vae":
+        named = {library.LDM_VAE_KEYS[0] + name: tensor for name, tensor in bare.items()}
+        return dict(library.convert_ldm_vae_checkpoint(named, config=network.config))
+    inside = hasattr(network, "text_model")  # transformers 5 has it in the class with a projection, no longer in the plain one
+    if f"{prefix}token_embedding.weight" in single.file.shapes:
+        bare = library.convert_open_clip_checkpoint(network, tensors, prefix=prefix)
+    plain = {name.removeprefix("text_model."): tensor for name, tensor in bare.items()}
+    wanted = network.state_dict()
+    kept = {name: tensor for name, tensor in plain.items() if name in wanted or not name.endswith(_DROPPED)}
+    return {f"text_model.{name}" if inside and name not in wanted else name: tensor for name, tensor in kept.items()}

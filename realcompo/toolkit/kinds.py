@@ -1,0 +1,152 @@
+"""What a file of tensors is, told from names and shapes alone: a Stable Diffusion checkpoint in the original layout, or something else.
+
+The original layout is that of the latent-diffusion code: ``model.diffusion_model.input_blocks…`` is the UNet, ``first_stage_model`` the
+VAE, ``cond_stage_model`` or ``conditioner`` the text encoders.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+Family = Literal["sd1", "sd2", "sdxl"]
+Shapes = Mapping[str, tuple[int, ...]]
+
+FAMILIES: Mapping[Family, str] = MappingProxyType({"sd1": "SD 1.x", "sd2": "SD 2.x", "sdxl": "SDXL"})
+"""Family → its name."""
+
+_UNET = ("model.diffusion_model.", "model.", "")
+_VAE = ("first_stage_model.", "autoencoder.", "vae.")
+_CLIP = ("cond_stage_model.transformer.", "text_encoder.transformer.")
+_OPEN_CLIP = ("cond_stage_model.model.",)
+_XL_CLIP, _XL_OPEN_CLIP = "conditioner.embedders.0.transformer.", "conditioner.embedders.1.model."
+_REFINER = "conditioner.embedders.0.model."
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a file is.
+
+    Attributes:
+        what: in words, with an article.
+        family: of a whole checkpoint that draws pictures from text; None for all else, which cannot be one's source.
+        parts: part → prefix of its tensors' names.
+        gated: its UNet has GLIGEN's gated layers.
+    """
+
+    what: str
+    family: Family | None = None
+    parts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    gated: bool = False
+
+
+def identify(shapes: Shapes) -> Kind:
+    """The kind of a file of these tensors."""
+    for what, holds in _OTHERS:
+        if any(map(holds, shapes)):
+            return Kind(what)
+    unet = next((prefix for prefix in _UNET if f"{prefix}input_blocks.0.0.weight" in shapes), None)
+    if unet is None:
+        return Kind(_fragment(shapes))
+    return _with_unet(shapes, unet)
+
+
+def gate_prefix(shapes: Shapes) -> str | None:
+    """The prefix of the names of GLIGEN's layers in the original layout; None where there are none."""
+    for prefix in _UNET:
+        if f"{prefix}position_net.linears.0.weight" in shapes:
+            return prefix
+    return None
+
+
+def context_width(shapes: Shapes, unet: str) -> int | None:
+    """How wide the text is that a UNet of the original layout reads."""
+    return next((shape[1] for name, shape in shapes.items() if name.startswith(unet) and name.endswith("attn2.to_k.weight")), None)
+
+
+def _with_unet(shapes: Shapes, unet: str) -> Kind:
+    """Of a file that holds a UNet in the original layout."""
+    texts, family = _texts(shapes)
+    channels = shapes[f"{unet}input_blocks.0.0.weight"][1]
+    gated = gate_prefix(shapes) == unet
+    labelled = f"{unet}label_emb.0.0.weight" in shapes
+    name = _family_name(family, context_width(shapes, unet), labelled)
+    if channels != 4:
+        return Kind(f"a checkpoint of {name} whose UNet takes {channels} channels: it inpaints, upscales or edits pictures")
+    if labelled and any(key.startswith(_REFINER) for key in shapes):
+        return Kind("the refiner of SDXL, which has no text encoder of CLIP-L")
+    if labelled and family in ("sd1", "sd2"):
+        return Kind(f"a checkpoint of {name} that is conditioned on a picture's embedding too (unCLIP)")
+    if family is None:
+        return Kind(f"the UNet of {'GLIGEN on ' if gated else ''}{name} alone, in the original layout")
+    parts = {"unet": unet, **texts}
+    vae = next((prefix for prefix in _VAE if f"{prefix}decoder.conv_in.weight" in shapes), None)
+    if vae is not None:
+        parts["vae"] = vae
+    what = f"a single file of {'GLIGEN on ' if gated else ''}{name} in the original layout"
+    return Kind(what + ("" if vae is not None else ", without a VAE"), family, parts, gated)
+
+
+def _texts(shapes: Shapes) -> tuple[dict[str, str], Family | None]:
+    """Part → prefix of the text encoders, and whose they are."""
+    if _XL_CLIP + "text_model.embeddings.token_embedding.weight" in shapes and _XL_OPEN_CLIP + "token_embedding.weight" in shapes:
+        return {"text_encoder": _XL_CLIP, "text_encoder_2": _XL_OPEN_CLIP}, "sdxl"
+    for prefix in _OPEN_CLIP:
+        if prefix + "token_embedding.weight" in shapes:
+            return {"text_encoder": prefix}, "sd2"
+    for prefix in _CLIP:
+        if any(prefix + inner + "embeddings.token_embedding.weight" in shapes for inner in ("text_model.", "")):
+            return {"text_encoder": prefix}, "sd1"
+    return {}, None
+
+
+def _family_name(family: Family | None, width: int | None, labelled: bool) -> str:
+    if family is not None:
+        return FAMILIES[family]
+    if labelled:
+        return "SDXL"
+    return {768: "SD 1.x", 1024: "SD 2.x"}.get(width or 0, f"a Stable Diffusion with text {width} wide")
+
+
+def _has(*words: str) -> Callable[[str], bool]:
+    return lambda name: any(word in name for word in words)
+
+
+def _starts(*prefixes: str) -> Callable[[str], bool]:
+    return lambda name: name.startswith(prefixes)
+
+
+_OTHERS: tuple[tuple[str, Callable[[str], bool]], ...] = (
+    ("a LoRA", _has("lora_up", "lora_down", "lora_A", "lora_B", ".lora.", "hada_w1", "lokr_w1")),
+    ("a ControlNet", _has("zero_convs.", "input_hint_block.", "controlnet_cond_embedding.", "controlnet_down_blocks.")),
+    ("an IP-Adapter", _starts("ip_adapter.", "image_proj.")),
+    ("a motion module", _has("motion_modules.")),
+    ("a textual inversion embedding", _starts("emb_params", "string_to_param")),
+    ("a checkpoint of Playground 2.5, whose latents and noise are scaled in ways of its own", _starts("edm_mean")),
+    ("a checkpoint of Flux", _has("double_blocks.", "double_stream_blocks.")),
+    ("a checkpoint of Stable Diffusion 3", _has("joint_blocks.")),
+)
+"""What can be told by one name, and how."""
+
+
+def _fragment(shapes: Iterable[str]) -> str:
+    """Of a file without a UNet in the original layout."""
+    names = list(shapes)
+
+    def some(pattern: str) -> bool:
+        return any(re.match(pattern, name) for name in names)
+
+    if some(r".*\.fuser\.") and some(r".*position_net\.") and not some(r"down_blocks\.\d+\.resnets"):
+        return "the gated layers of GLIGEN alone, without the UNet that they belong to"
+    if some(r"down_blocks\.\d+\.") and some(r"time_embedding\."):
+        return "the UNet of a folder in diffusers' layout"
+    if some(r"(first_stage_model\.|vae\.)?decoder\.(conv_in|mid|mid_block|up|up_blocks)\."):
+        return "a VAE"
+    if some(r"(.*\.)?(text_model|encoder\.layers|resblocks)\.") and some(r".*token_embedding\.weight"):
+        return "a text encoder"
+    if not names:
+        return "a file without tensors"
+    return f"a file of {len(names)} tensors of an unknown kind (the first is {min(names)!r})"

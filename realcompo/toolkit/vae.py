@@ -1,0 +1,69 @@
+"""Decoding: which precision a VAE can bear, and pictures of latents one by one. A VAE is left as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .guard import exclusive
+
+
+def decoding_dtype(config: Mapping[str, Any], dtype: torch.dtype) -> torch.dtype:
+    """What a VAE decodes in: float16 overflows in many (in SDXL's above all, whose pictures are black then), and their configs say so by
+    ``force_upcast``, which is diffusers' default: those decode in float32. bfloat16 has float32's range and stays.
+
+    Args:
+        config: of the VAE.
+        dtype: of the branch, or that the VAE is in.
+    """
+    return torch.float32 if dtype == torch.float16 and config.get("force_upcast", True) else dtype
+
+
+def decode_pictures(vae: Any, latents: Tensor, tiling: bool = False) -> list[Image.Image]:
+    """Pictures of B unscaled latents (B, C, h, w), one after the other: a batch then needs no more memory than one picture, and gives
+    the same pixels.
+
+    Args:
+        vae: where it is, and in its dtype, but for `decoding_dtype` while it decodes.
+        tiling: decode what is larger than the VAE's own size (``sample_size``) in overlapping tiles of that size.
+    """
+    pictures = []
+    with exclusive(vae), _upcast(vae), _tiled(vae, tiling):
+        for one in latents.to(vae.device, vae.dtype).unsqueeze(1):
+            pixels = vae.decode(one, return_dict=False)[0][0]
+            pixels = (pixels.float() / 2 + 0.5).clamp(0, 1).nan_to_num(0.0).permute(1, 2, 0).cpu()
+            pictures.append(Image.fromarray((pixels * 255).round().to(torch.uint8).numpy()))
+    return pictures
+
+
+@contextmanager
+def _upcast(vae: Any) -> Iterator[None]:
+    """In its decoding dtype; afterwards each tensor is the one that it was, not a copy of its value."""
+    dtype = decoding_dtype(vae.config, vae.dtype)
+    changed = [tensor for tensor in chain(vae.parameters(), vae.buffers()) if tensor.dtype != dtype] if dtype != vae.dtype else []
+    before = [tensor.data for tensor in changed]
+    try:
+        for tensor in changed:
+            tensor.data = tensor.data.to(dtype)
+        yield
+    finally:
+        for tensor, data in zip(changed, before, strict=True):
+            tensor.data = data
+
+
+@contextmanager
+def _tiled(vae: Any, tiling: bool) -> Iterator[None]:
+    """In tiles, if asked for: the VAE may be shared with a branch that did not ask, or be the user's."""
+    before = vae.use_tiling
+    try:
+        if tiling:
+            vae.use_tiling = True
+        yield
+    finally:
+        vae.use_tiling = before

@@ -35,6 +35,7 @@ _HOMES = {
     "BranchEntry": "recipe",
     "Component": "recipe",
     "PictureEntry": "recipe",
+    "PlannerEntry": "recipe",
     "ProbeOptions": "recipe",
     "Registry": "registry",
     "installed": "registry",
@@ -42,6 +43,7 @@ _HOMES = {
     "run": "easy",
     "reproduce": "easy",
     "plan": "easy",
+    "revise": "easy",
 }
 
 __all__ = sorted(_HOMES)

@@ -9,7 +9,7 @@ from typing import Any
 from .conditions import Condition
 from .diffusion import REFUSE_SHIFT, scheduler_name
 from .errors import BadCondition, BadOption, Incompatible, UnknownName, nearest
-from .interfaces import Branch, Planner, PlanRequest, Region, Regions
+from .interfaces import Branch, Region, Regions
 from .recipe import BranchEntry, PictureEntry, read_part
 from .registry import Registry
 from .specs import BranchSpec, Options, Role, Traits
@@ -240,27 +240,3 @@ def guided(members: Sequence[Member], guidance: float | Mapping[str, float] | No
             raise UnknownName(f"guidance_scale names {unknown[0]!r}", mend=nearest(unknown[0], names))
         scales = {names[key]: float(value) for key, value in guidance.items()}
     return [replace(m, entry=m.entry.model_copy(update={"guidance_scale": scales[m.name]})) if m.name in scales else m for m in members]
-
-
-def plan_missing(
-    planner: Planner, members: Sequence[Member], picture: PictureEntry, size: tuple[int, int]
-) -> tuple[PictureEntry, list[dict[str, Any]]]:
-    """The picture with a planned condition for each kind that its spatial branches lack, and what was said on the way."""
-    wanting = [m for m in members if m.role == "spatial" and m.spec.condition is not None and m.condition(picture) is None]
-    conditions = dict(picture.conditions)
-    transcript: list[dict[str, Any]] = []
-    for kind in dict.fromkeys(m.spec.condition for m in wanting if m.spec.condition is not None):
-        limits = [m.traits.max_objects for m in members if m.traits.max_objects is not None]
-        vocabularies = [set(m.traits.vocabulary) for m in members if m.traits.vocabulary is not None]
-        request = PlanRequest(
-            prompt=picture.prompt,
-            size=size,
-            kinds=(kind,),
-            max_objects=min(limits, default=None),
-            vocabulary=tuple(sorted(set.intersection(*vocabularies))) if vocabularies else None,
-            seed=picture.seed or 0,
-        )
-        plan = planner.plan(request)
-        conditions[kind] = plan.condition
-        transcript += plan.transcript
-    return picture.model_copy(update={"conditions": conditions}), transcript

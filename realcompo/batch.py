@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import BadOption, BadPicture, RealCompoError
+from .errors import BadOption, BadPicture, PlanningError, RealCompoError
 from .picture import file_name
+from .planning import PlannedPicture, Task, joined
 from .png import read_recipe
 from .recipe import PictureEntry, Recipe
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from .composer import Composer, Progress
     from .picture import Result
     from .registry import Registry
+
+
+PLAN_AHEAD = 64
+"""Pictures that are planned at once before they are drawn: enough for a server to be busy, few enough to lose when the run is stopped."""
 
 
 @dataclass
@@ -86,6 +91,7 @@ def draw(
 
     Raises:
         BadPicture: a file stands in the way that is another picture.
+        PlanningError: pictures have no layout; those that have one are drawn first.
         BatchInterrupted: Ctrl-C; whatever was finished is there.
     """
     from .easy import composer_of, require_pictures
@@ -105,24 +111,46 @@ def draw(
         raise BadPicture(f"the folder cannot be made: {error.strerror}", where=str(folder), mend="choose another") from None
     try:
         composer = composer_of(recipe, registry)
-        for start in range(0, len(todo), batch_size):
-            _draw_batch(composer, todo[start : start + batch_size], report, progress, on_batch, on_result)
+        failed: list[PlanningError] = []
+        ahead = batch_size * -(-PLAN_AHEAD // batch_size)
+        for start in range(0, len(todo), ahead):
+            window = todo[start : start + ahead]
+            ready, problems = _planned(composer, window)
+            failed += problems
+            if not ready:
+                break  # a server that is down will not plan the next ones either
+            for first in range(0, len(ready), batch_size):
+                _draw_batch(composer, ready[first : first + batch_size], report, progress, on_batch, on_result)
     except KeyboardInterrupt:
         raise BatchInterrupted(report) from None
+    if failed:
+        whole = joined(failed, len(todo))
+        drawn = f" ({report} in {folder})" if len(todo) > 1 else ""
+        raise type(whole)(whole.what + drawn, where=whole.where, mend=whole.mend)
     return report
+
+
+def _planned(composer: Composer, window: Sequence[Item]) -> tuple[list[tuple[Item, PlannedPicture]], list[PlanningError]]:
+    """The pictures of a window that can be drawn, planned where they lack a condition, and why the others cannot."""
+    if composer.planner is None:
+        return [(item, PlannedPicture(item.entry)) for item in window], []
+    found = composer.plan([Task(item.entry) for item in window])
+    ready = [(item, one) for item, one in zip(window, found, strict=True) if isinstance(one, PlannedPicture)]
+    return ready, [one for one in found if isinstance(one, PlanningError)]
 
 
 def _draw_batch(
     composer: Composer,
-    batch: Sequence[Item],
+    ready: Sequence[tuple[Item, PlannedPicture]],
     report: BatchReport,
     progress: Progress | None,
     on_batch: Callable[[Sequence[Item], BatchReport], None] | None,
     on_result: Callable[[Result, Sequence[Path]], None] | None,
 ) -> None:
+    batch = [item for item, _ in ready]
     if on_batch is not None:
         on_batch(batch, report)
-    result = composer.compose([item.entry for item in batch], progress=progress)
+    result = composer.compose([planned for _, planned in ready], progress=progress)
     for item, image in zip(batch, result.images, strict=True):
         image.facts["request"] = item.request
         image.save(item.path)

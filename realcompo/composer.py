@@ -18,7 +18,6 @@ from .assembly import (
     guided,
     member,
     picture_regions,
-    plan_missing,
     sort_roles,
     unite,
 )
@@ -26,12 +25,13 @@ from .call import Run, owners, remarks
 from .conditions import Condition
 from .devices import default_device, explain_memory, torch_dtype, versions
 from .diffusion import Solver, common_kind, scheduler_name
-from .errors import BadOption
+from .errors import BadOption, PlanningError
 from .inputs import PictureInputs, picture_entries
-from .interfaces import Balancer, Branch, Setting, Step
+from .interfaces import Balancer, Branch, Planner, Setting, Step
 from .picture import Result, sign
+from .planning import PlannedPicture, Task, plan_pictures, raise_first
 from .probe import blend, blend_shifts
-from .recipe import BranchEntry, Component, PictureEntry, ProbeOptions, Recipe, read_part
+from .recipe import BranchEntry, Component, PictureEntry, PlannerEntry, ProbeOptions, Recipe, read_part
 from .registry import Registry, installed
 from .trace import Trace, TraceEntry
 
@@ -50,7 +50,7 @@ class Composer:
         probe: how the loss is probed.
         scheduler: one of ddim, pndm, euler, euler-ancestral, dpm++-2m, dpm++-2m-karras, unipc; or a diffusers scheduler object.
         num_inference_steps: unless a call says otherwise.
-        planner: id or `Component` of the planner that fills in missing conditions.
+        planner: id, `Component` or `PlannerEntry` of the planner that fills in missing conditions.
         device, dtype: of the networks; the best device there is, float32.
         offload: keep on the device only the network that is in use.
 
@@ -70,7 +70,7 @@ class Composer:
         num_inference_steps: int = 50,
         height: int | None = None,
         width: int | None = None,
-        planner: str | Component | None = None,
+        planner: str | Component | Mapping[str, Any] | None = None,
         device: Any = None,
         dtype: Any = None,
         offload: bool = False,
@@ -97,7 +97,9 @@ class Composer:
             asked = Component(name=balancer, options=dict(balancer_options or {})) if isinstance(balancer, str) else balancer
             self.balancer, self._balancer_name = self.registry.balancer(asked.name, asked.options), asked.name
         self.probe = probe if isinstance(probe, ProbeOptions) else read_part(ProbeOptions, probe or {}, "probe")
-        self.planner = Component(name=planner) if isinstance(planner, str) else planner
+        told = read_part(PlannerEntry, planner, "planner") if isinstance(planner, Mapping) else planner
+        self.planner = None if told is None else PlannerEntry.model_validate(told)
+        self._planner: tuple[PlannerEntry, Planner] | None = None
         self.device = default_device(device)
         self.dtype = torch_dtype(dtype)
         self.offload = offload
@@ -195,14 +197,26 @@ class Composer:
             progress,
         )
 
+    def plan(self, tasks: Sequence[Task], size: tuple[int, int] | None = None) -> list[PlannedPicture | PlanningError]:
+        """Each picture with the conditions that it lacks, or why there are none: all asked of the planner at once. Loads no weights.
+
+        Raises:
+            BadOption: there is no planner.
+        """
+        if self.planner is None:
+            raise BadOption("the recipe names no planner", mend='add planner = "mini/planner", or another of `realcompo list`')
+        if self._planner is None or self._planner[0] != self.planner:  # kept: it remembers how its server wants to be asked
+            self._planner = (self.planner, self.registry.planner(self.planner.name, self.planner.options))
+        return plan_pictures(self._planner[1], self.members, tasks, size or self.size, self.planner.use)
+
     def compose(
         self,
-        pictures: Sequence[PictureEntry],
+        pictures: Sequence[PictureEntry | PlannedPicture],
         *,
         output_type: OutputType = "pil",
         progress: Progress | None = None,
     ) -> Result:
-        """Draw entries of a recipe as one batch."""
+        """Draw entries of a recipe as one batch; they may be planned already (see `plan`)."""
         inputs = PictureInputs.of(pictures)
         return self._compose(inputs, self.size, self.num_inference_steps, None, output_type, None, progress)
 
@@ -311,8 +325,7 @@ class Composer:
         """Conditions that a spatial branch lacks, from the planner if there is one."""
         if self.planner is None:
             return inputs
-        planner = self.registry.planner(self.planner.name, self.planner.options)
-        return inputs.planned([plan_missing(planner, self.members, picture, size) for picture in inputs.pictures])
+        return inputs.planned(raise_first(self.plan([Task(picture) for picture in inputs.pictures], size)))
 
     def _decode(self, z: Tensor, run: Run, output_type: OutputType) -> Any:
         if output_type == "latent":

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .conditions import Condition
 from .errors import BadOption
+from .planning import PlannedPicture
 from .recipe import PictureEntry, read_condition
 
 
@@ -25,10 +26,13 @@ class PictureInputs:
     transcripts: tuple[list[dict[str, Any]], ...] = ()
 
     @classmethod
-    def of(cls, pictures: Sequence[PictureEntry]) -> PictureInputs:
+    def of(cls, pictures: Sequence[PictureEntry | PlannedPicture]) -> PictureInputs:
         """Entries of a recipe; a missing seed is drawn, and written down."""
-        seeded = tuple(p if p.seed is not None else p.model_copy(update={"seed": secrets.randbits(32)}) for p in pictures)
-        return cls(seeded, tuple(torch.Generator().manual_seed(p.seed or 0) for p in seeded))
+        ready = [p if isinstance(p, PlannedPicture) else PlannedPicture(p) for p in pictures]
+        entries = [p.picture for p in ready]
+        seeded = tuple(p if p.seed is not None else p.model_copy(update={"seed": secrets.randbits(32)}) for p in entries)
+        generators = tuple(torch.Generator().manual_seed(p.seed or 0) for p in seeded)
+        return cls(seeded, generators, transcripts=tuple(list(p.transcript) for p in ready))
 
     def noise(self, shape: tuple[int, int, int]) -> Tensor:
         """Unit noise (B, C, h, w), each picture's from its own generator.
@@ -47,9 +51,11 @@ class PictureInputs:
         draws = [torch.randn(shape, generator=g, device=g.device).cpu() for g in self.generators]
         return torch.stack(draws)
 
-    def planned(self, plans: Sequence[tuple[PictureEntry, list[dict[str, Any]]]]) -> PictureInputs:
-        """The same with conditions filled in, and what their planner said."""
-        return replace(self, pictures=tuple(p for p, _ in plans), transcripts=tuple(t for _, t in plans))
+    def planned(self, plans: Sequence[PlannedPicture]) -> PictureInputs:
+        """The same with conditions filled in, and what their planner said, after what was said of them before."""
+        before = self.transcripts or ([],) * len(plans)
+        said = tuple([*old, *plan.transcript] for old, plan in zip(before, plans, strict=True))
+        return replace(self, pictures=tuple(plan.picture for plan in plans), transcripts=said)
 
     def unseeded(self) -> PictureInputs:
         """The same without seeds to write down: something else than the seed decides the pictures."""

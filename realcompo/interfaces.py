@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .conditions import Box, Condition
+from .errors import PlanningError
 from .specs import BranchSpec, NoOptions, Options, Role, Traits
 
 if TYPE_CHECKING:
@@ -342,6 +343,7 @@ class PlanRequest:
         vocabulary: the only words the branches know, or None.
         keep: regions that must stay as they are.
         seed: the same seed plans the same.
+        layout, wish: how things stand now, and what is wanted otherwise ("move the dog left"); only asked of a planner that `revises`.
     """
 
     prompt: str
@@ -351,18 +353,26 @@ class PlanRequest:
     vocabulary: tuple[str, ...] | None = None
     keep: tuple[Region, ...] = ()
     seed: int = 0
+    layout: tuple[Region, ...] = ()
+    wish: str = ""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A planner's answer: a condition, and what was said on the way (kept in the picture's recipe)."""
+    """A planner's answer. `transcript`: what was said on the way, kept in the picture; `background`, `negative`: words for the scene
+    without its things and for what must not be seen, used only if the recipe asks; `remarks`: what the user should know."""
 
     condition: Condition
     transcript: tuple[dict[str, Any], ...] = field(default=())
+    background: str = ""
+    negative: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 class Planner(ABC):
-    """From a prompt to a condition."""
+    """From a prompt to a condition. `revises` says whether it takes requests with a `wish`."""
+
+    revises: ClassVar[bool] = False
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options if options is not None else NoOptions()
@@ -374,3 +384,18 @@ class Planner(ABC):
         Raises:
             PlanningError: no valid layout; says why.
         """
+
+    async def try_many(self, requests: Sequence[PlanRequest]) -> list[Plan | PlanningError]:
+        """Plans of a batch, each failure in its place. A planner that asks a server overrides it, with a limit on requests in flight."""
+
+        def one(request: PlanRequest) -> Plan | PlanningError:
+            try:
+                return self.plan(request)
+            except PlanningError as error:
+                return error
+
+        return [one(request) for request in requests]
+
+    def requested(self, request: PlanRequest) -> dict[str, Any] | None:
+        """What a server would be sent first, as plain data without any key; None if none is asked."""
+        return None

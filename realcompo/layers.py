@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from .errors import BadOption, BadRecipe, PluginProblem, RealCompoError, UnknownName, nearest
 from .merging import Layer, Merged, value_at
-from .recipe import BranchEntry, Component, PictureEntry, ProbeOptions, Recipe, _Part, plain_data
+from .recipe import BranchEntry, Component, PictureEntry, PlannerEntry, ProbeOptions, Recipe, _Part, plain_data
 from .recipe_files import Path_, RecipeFile, dotted, parse, read_chain, read_file, undotted
 from .registry import Registry, installed
 from .specs import BalancerSpec, BranchSpec, NoOptions, PlannerSpec, Spec, TransferSpec
@@ -233,7 +233,9 @@ def _recommended(spec: BranchSpec) -> list[Layer]:
     try:
         data = plain_data(spec.recommended)
     except ValueError as error:
-        raise PluginProblem(f"what {spec.id!r} recommends is no part of a recipe: {error}") from None
+        raise PluginProblem(
+            f"what {spec.id!r} recommends is no part of a recipe: {error}", mend="ask the plugin's author to mend `recommended` of its spec"
+        ) from None
     return [Layer(f"recommended by {spec.id}", data, trusted=True)]
 
 
@@ -292,7 +294,7 @@ def _model(loc: Path_) -> type[_Part]:
     models: dict[str, type[_Part]] = {
         "branches": BranchEntry,
         "balancer": Component,
-        "planner": Component,
+        "planner": PlannerEntry,
         "probe": ProbeOptions,
         "pictures": PictureEntry,
     }

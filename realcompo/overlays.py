@@ -22,6 +22,8 @@ SHOWS: tuple[Show, ...] = get_args(Show)
 _PAD = 20
 _CELL = 224
 """Pixels: around the parts of a sheet, and the least side of a cell."""
+_SHEET_CELL, _SHEET_TEXT = 384, 18
+"""Pixels: the longer side of a layout on a contact sheet, and its title's height."""
 
 
 def parse_shows(text: str) -> tuple[Show, ...]:
@@ -73,6 +75,31 @@ def draw_layout(picture: Image.Image, regions: Sequence[Region]) -> Image.Image:
     for number, region in enumerate(regions):
         placed.append(_tag(picture, region.phrase, _bounds(region), colour(number), size, placed))
     return picture
+
+
+def draw_layouts(layouts: Sequence[tuple[str, Sequence[Region]]], size: tuple[int, int], columns: int = 0) -> Image.Image:
+    """A contact sheet: each layout on an empty picture, under its title.
+
+    Args:
+        layouts: (title, regions) each, one or more.
+        size: (height, width) of the pictures in pixels.
+        columns: a row; as square as it gets where it is 0.
+    """
+    height, width = size
+    shrink = _SHEET_CELL / max(height, width)
+    cell = Image.new("RGB", (max(1, round(width * shrink)), max(1, round(height * shrink))), GRID)
+    columns = columns or max(1, round(len(layouts) ** 0.5 + 0.49))
+    line, gap = text_size("X", _SHEET_TEXT)[1], _PAD
+    step_x, step_y = cell.width + gap, cell.height + line + gap
+    rows = -(-len(layouts) // columns)
+    wide = min(columns, len(layouts)) * step_x + gap
+    sheet = Image.new("RGB", (wide, rows * step_y + gap), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for number, (title, regions) in enumerate(layouts):
+        x, y = gap + number % columns * step_x, gap + number // columns * step_y
+        draw.text((x, y), fit(title, _SHEET_TEXT, cell.width), font=font(_SHEET_TEXT), fill=TEXT)
+        sheet.paste(draw_layout(cell.copy(), regions), (x, y + line + 2))
+    return sheet
 
 
 def _tint(picture: Image.Image, mask: Any, ink: Colour) -> None:

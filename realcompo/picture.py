@@ -155,13 +155,19 @@ class Picture(Image.Image):
 
 
 def sign(images: Sequence[Image.Image], recipe: Recipe, facts: dict[str, Any]) -> list[Picture]:
-    """Give each picture of a batch the recipe that draws it alone, and the facts with the digest of its pixels."""
+    """Give each picture of a batch the recipe that draws it alone, and the facts with the digest of its pixels; of the `plans`, its own."""
     facts = _json_ready(facts)
+    plans = facts.pop("plans", None) or [None] * len(images)
     return [
         Picture.of(
             image,
             recipe.alone(index) if index < len(recipe.pictures) else recipe,
-            {**facts, "pixels": pixel_digest(image), "batch": {"index": index, "size": len(images)}},
+            {
+                **facts,
+                **({"plans": plans[index]} if plans[index] else {}),
+                "pixels": pixel_digest(image),
+                "batch": {"index": index, "size": len(images)},
+            },
         )
         for index, image in enumerate(images)
     ]

@@ -84,6 +84,20 @@ class Component(_Part):
     options: dict[str, Any] = Field(default_factory=dict, description="see `realcompo show NAME`")
 
 
+class PlannerEntry(Component):
+    """The planner of a recipe, and which of its words are used."""
+
+    use: tuple[Literal["background", "negative"], ...] = Field(
+        (),
+        description="words of the planner's own to use: its background after the prompt, its negative after the negative prompt",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_component(cls, value: Any) -> Any:
+        return value.model_dump() if isinstance(value, Component) and not isinstance(value, cls) else value
+
+
 class BranchEntry(_Part):
     """One branch of a recipe."""
 
@@ -149,7 +163,7 @@ class Recipe(_Part):
     )
     balancer: Component = Field(Component(name="core/balance"), description="rule for the weights")
     probe: ProbeOptions = Field(ProbeOptions(), description="how the loss is probed")
-    planner: Component | None = Field(None, description="plans the conditions that a picture leaves out")
+    planner: PlannerEntry | None = Field(None, description="plans the conditions that a picture leaves out")
     scheduler: str = Field("ddim", description="of the real step")
     num_inference_steps: int = Field(50, ge=1, description="denoising steps")
     height: int | None = Field(None, ge=1, le=MAX_SIDE, description="pixels; the fidelity branch's default where it is missing")

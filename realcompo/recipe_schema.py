@@ -47,7 +47,7 @@ def recipe_schema() -> dict[str, Any]:
     conditions.update(
         type="object", properties={kind: {"$ref": f"#/$defs/{name}"} for kind, name in kinds.items()}, additionalProperties=True
     )
-    for name in ("BranchEntry", "Component"):
+    for name in ("BranchEntry", "Component", "PlannerEntry"):
         parts[f"{name}Table"] = parts.pop(name)
         parts[name] = {"anyOf": [{"type": "string", "description": "its id alone"}, {"$ref": f"#/$defs/{name}Table"}]}
     prompts = {

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from .conditions import BoxItem
+from .conditions.base import with_ids
 from .errors import BadRecipe
 from .recipe import Recipe
 from .recipe_files import SUFFIXES, Path_, dotted
@@ -42,12 +44,13 @@ def _one_line(rows: re.Match[str]) -> str:
 
 
 def short(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Plain data of a recipe as people write it: without what is empty, boxes as phrase → numbers where that says it all."""
+    """Plain data of a recipe as people write it: without what is empty, boxes as phrase → numbers where that says it all, else as a list
+    of phrase and box, with ids only where they are not what reading makes of the phrases."""
     data = dict(data)
     data["branches"] = [_without_empty(one, "options") for one in data.get("branches", ())]
     for key in ("balancer", "planner"):
         if key in data:
-            data[key] = _without_empty(data[key], "options")
+            data[key] = _without_empty(data[key], "options", "use")
     data["pictures"] = [_without_empty(_short_boxes(one), "negative_prompt", "conditions") for one in data.get("pictures", ())]
     return data
 
@@ -59,19 +62,29 @@ def _without_empty(table: Mapping[str, Any], *names: str) -> dict[str, Any]:
 def _short_boxes(picture: Mapping[str, Any]) -> dict[str, Any]:
     conditions = dict(picture.get("conditions", {}))
     for key, condition in conditions.items():
-        items = condition.get("items", ())
-        phrases = [item.get("phrase") for item in items]
-        plain = all(set(item) == {"phrase", "box", "id"} and item["id"] == item["phrase"] for item in items)
+        if not key == condition.get("kind") == "boxes":
+            continue
+        items = _without_made_ids(condition.get("items", ()))
+        phrases = [item["phrase"] for item in items]
+        plain = all(set(item) == {"phrase", "box"} for item in items)
         # A phrase that is called as a key of the long form would be read as that key.
         clear = len(set(phrases)) == len(phrases) and not {"kind", "items"} & set(phrases)
-        if key == condition.get("kind") == "boxes" and plain and clear:
-            conditions[key] = {item["phrase"]: item["box"] for item in items}
+        conditions[key] = {item["phrase"]: item["box"] for item in items} if plain and clear else items
     return {**picture, "conditions": conditions}
+
+
+def _without_made_ids(items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Items without ids, if reading them gives each the id that it has."""
+    bare = [{key: value for key, value in item.items() if key != "id"} for item in items]
+    made = with_ids([BoxItem(**item) for item in bare], "box")
+    return bare if [one.id for one in made] == [item["id"] for item in items] else [dict(item) for item in items]
 
 
 def to_yaml(recipe: Recipe) -> str:
     """A recipe as YAML."""
-    return str(yaml.dump(short(recipe.plain()), Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=120))
+    return str(
+        yaml.dump(short(recipe.plain()), Dumper=_PlainDumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
+    )
 
 
 class _PlainDumper(yaml.SafeDumper):  # type: ignore[misc]
@@ -93,18 +106,31 @@ def to_json(recipe: Recipe) -> str:
     return json.dumps(short(recipe.plain()), indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def write_recipe(recipe: Recipe, path: str | Path) -> Path:
+def write_recipe(recipe: Recipe, path: str | Path, notes: Iterable[str] = ()) -> Path:
     """Write a recipe in the format of the path's suffix.
 
+    Args:
+        notes: for whoever opens the file: comments at its top, where the format has any.
+
     Raises:
-        BadRecipe: another suffix.
+        BadRecipe: another suffix, or a place that cannot be written to.
     """
     path = Path(path).expanduser()
     writers = {".toml": to_toml, ".yaml": to_yaml, ".yml": to_yaml, ".json": to_json}
     if path.suffix.lower() not in writers:
         raise BadRecipe(f"{path.suffix or 'no suffix'} is no format of a recipe", where=str(path), mend=f"one of {', '.join(SUFFIXES)}")
-    path.write_text(writers[path.suffix.lower()](recipe), encoding="utf-8")
+    head = "" if path.suffix.lower() == ".json" else comments(notes)
+    try:
+        path.write_text(head + writers[path.suffix.lower()](recipe), encoding="utf-8")
+    except OSError as error:
+        raise BadRecipe(f"it cannot be written: {error.strerror}", where=str(path), mend="choose another place") from None
     return path
+
+
+def comments(notes: Iterable[str]) -> str:
+    """Notes as comments of TOML and YAML, and a free line; a note that holds lines stays a comment in each of them."""
+    lines = [line for note in notes for line in re.split(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", note)]
+    return "".join(f"# {line}".rstrip() + "\n" for line in lines) + ("\n" if lines else "")
 
 
 def _without_none(value: Any, at: Path_, empty: list[str]) -> Any:

@@ -93,7 +93,7 @@ class Registry:
         try:
             specs = _declared(plugin, load())
         except PluginProblem as problem:
-            self._problem(plugin, distribution, problem.what)
+            self._problem(plugin, distribution, f"{problem.what}: {problem.mend}" if problem.mend else problem.what)
         except Exception as error:  # a stranger's module may raise anything while it is imported
             self._problem(plugin, distribution, f"{type(error).__name__}: {error}")
         else:
@@ -139,7 +139,9 @@ class Registry:
         if spec.base is None:
             return spec
         if spec.id in seen:
-            raise PluginProblem(f"the bases of {spec.id!r} go in a circle: {' → '.join((*seen, spec.id))}")
+            raise PluginProblem(
+                f"the bases of {spec.id!r} go in a circle: {' → '.join((*seen, spec.id))}", mend="let one of them state a target of its own"
+            )
         if spec.base not in self.branches:
             raise UnknownName(
                 f"{spec.id!r} builds on {spec.base!r}, which is not here",
@@ -188,7 +190,9 @@ class Registry:
             PluginProblem: the target does not exist or cannot be imported.
         """
         if spec.target is None:
-            raise PluginProblem(f"{spec.id!r} states no target and has no base that does")
+            raise PluginProblem(
+                f"{spec.id!r} states no target and has no base that does", mend="give its spec target='package.module:Class', or a base"
+            )
         module, _, name = spec.target.partition(":")
         try:
             return cast(type[Any], getattr(importlib.import_module(module), name))
@@ -251,32 +255,32 @@ def _declared(plugin: str, module: Any) -> list[Spec]:
     """
     version = getattr(module, "REALCOMPO_API", None)
     if version is None:
-        raise PluginProblem(f"it states no plugin API version: add REALCOMPO_API = {API_VERSION}")
+        raise PluginProblem("it states no plugin API version", mend=f"add REALCOMPO_API = {API_VERSION}")
     if version != API_VERSION:
-        raise PluginProblem(f"it was written for plugin API {version}, this host speaks {API_VERSION}: update the older of the two")
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    manager.register(module, name=plugin)
-    try:
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        raise PluginProblem(str(error)) from error
+        raise PluginProblem(f"it was written for plugin API {version}, this host speaks {API_VERSION}", mend="update the older of the two")
     kinds: dict[str, type[Spec]] = {
         "register_branches": BranchSpec,
         "register_transfers": TransferSpec,
         "register_balancers": BalancerSpec,
         "register_planners": PlannerSpec,
     }
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(module, name=plugin)
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        raise PluginProblem(str(error), mend=f"the hooks are {', '.join(kinds)}") from error
     specs: dict[str, Spec] = {}
     for hook, kind in kinds.items():
         for spec in (one for batch in getattr(manager.hook, hook)() for one in batch):
             if not isinstance(spec, kind):
-                raise PluginProblem(f"{hook} returned {type(spec).__name__}, not {kind.__name__}")
+                raise PluginProblem(f"{hook} returned {type(spec).__name__}, not {kind.__name__}", mend=f"let it return {kind.__name__}s")
             prefix, slash, component = spec.id.partition("/")
             if prefix != plugin or not slash or not component:
-                raise PluginProblem(f"{hook} returned the id {spec.id!r}: ids of this plugin are written '{plugin}/component'")
+                raise PluginProblem(f"{hook} returned the id {spec.id!r}", mend=f"ids of this plugin are written '{plugin}/component'")
             if spec.id in specs:
-                raise PluginProblem(f"the id {spec.id!r} is declared twice")
+                raise PluginProblem(f"the id {spec.id!r} is declared twice", mend="rename one of them")
             specs[spec.id] = spec
     return list(specs.values())
 

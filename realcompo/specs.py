@@ -77,6 +77,8 @@ class Traits:
     """What is known of a branch before any weight is loaded: stated by its spec, or read from its config files.
 
     Attributes:
+        latent: the space that it denoises in.
+        schedule: its forward process, and how a scheduler spaces its steps.
         family: architecture by name, e.g. ``"SD 1.x"``; shown to users.
         prediction_type: what the network predicts; converted in diffusion.py where branches differ.
         default_size: (height, width) of a picture in pixels.
@@ -155,7 +157,11 @@ class BranchSpec(_Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class TransferSpec(_Spec):
-    """f(C) → regions (Eq. 8) for one kind of condition."""
+    """f(C) → regions (Eq. 8) for one kind of condition.
+
+    Attributes:
+        condition: the kind that it takes.
+    """
 
     condition: str
 
@@ -167,7 +173,11 @@ class BalancerSpec(_Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class PlannerSpec(_Spec):
-    """From a prompt to a condition. `kinds` are those it can plan."""
+    """From a prompt to a condition.
+
+    Attributes:
+        kinds: of condition that it can plan.
+    """
 
     kinds: tuple[str, ...] = ("boxes",)
 

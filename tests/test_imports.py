@@ -24,7 +24,7 @@ FLOORS: list[set[str]] = [
     {"probe", "charts"},
     {"registry"},
     {"recipe"},
-    {"recipe_files", "recipe_schema", "png", "picture"},
+    {"recipe_files", "recipe_schema", "png", "picture", "planning", "layouts"},
     {"merging", "recipe_writing", "inputs"},
     {"layers", "assembly", "overlays"},
     {"call"},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import DeviceOption, DtypeOption, SetOption, arguments, console, escape, verb
+from .common import DeviceOption, DtypeOption, SetOption, arguments, console, escape, recipe_source, verb
 
 if TYPE_CHECKING:
     from ..assembly import Member
@@ -30,9 +30,8 @@ def command(
 ) -> int | None:
     """Check names, options, compatibility and phrases. Loads no weights; exit code 2 if something is wrong."""
     from ..layers import resolve
-    from ..png import read_recipe
 
-    source = read_recipe(recipe).recipe if recipe is not None and recipe.suffix.lower() == ".png" else recipe
+    source = recipe_source(recipe) if recipe is not None else None
     found = resolve(source, sets=sets or (), arguments=arguments(device=device, dtype=dtype))
     if explain:
         _explain(found)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..conditions import Boxes
     from ..interfaces import Region
-    from ..recipe import PictureEntry
+    from ..recipe import PictureEntry, Recipe
 
 P = ParamSpec("P")
 
@@ -144,6 +144,15 @@ def regions_of(picture: PictureEntry, size: tuple[int, int]) -> list[Region]:
     for condition in picture.conditions.values():
         found.extend(installed().transfer(condition.kind)(condition, size))
     return found
+
+
+def recipe_source(path: Path) -> Path | Recipe:
+    """A recipe file as it is, or the recipe that a PNG carries."""
+    if path.suffix.lower() != ".png":
+        return path
+    from ..png import read_recipe
+
+    return read_recipe(path).recipe
 
 
 def escape(text: object) -> str:

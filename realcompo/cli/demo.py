@@ -10,7 +10,7 @@ import typer
 from .common import QuietOption, print_regions, verb
 
 NAME = "demo"
-PROMPT = "a cat and a red balloon on grass"
+PROMPT = "two penguins and a yellow heart on snow"
 
 
 @verb

@@ -20,15 +20,20 @@ NAME = "show"
 @verb
 def command(
     id: Annotated[str | None, typer.Argument(help="Id of a component (see realcompo list).")] = None,
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipe files, for editors.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of recipe files, for editors; of layout files: show layout --schema.")
+    ] = False,
 ) -> int | None:
     """Show a component: its options with meaning and default, what it needs, its licence, and a sample recipe."""
     from ..errors import BadOption
 
     if schema:
+        from ..layouts import schema_text as layout_schema_text
         from ..recipe_schema import schema_text
 
-        typer.echo(schema_text(), nl=False)
+        if id not in (None, "recipe", "layout"):
+            raise BadOption(f"there is no schema of {id!r}", mend="realcompo show --schema (recipes), or realcompo show layout --schema")
+        typer.echo(layout_schema_text() if id == "layout" else schema_text(), nl=False)
         return None
     if id is None:
         raise BadOption("no component was named", mend="realcompo show sd/v1-5; `realcompo list` lists them; --schema prints the schema")

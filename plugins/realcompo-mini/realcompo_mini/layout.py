@@ -36,6 +36,12 @@ class _Cluster:
         return max(box[2] for _, box in self.boxes), max(box[3] for _, box in self.boxes)
 
 
+def short(box: Box) -> Box:
+    """A box to four decimals, which people can read and edit."""
+    x0, y0, x1, y1 = (round(value, 4) for value in box)
+    return x0, y0, x1, y1
+
+
 def related(relation: str, a: list[Box], b: list[Box]) -> bool:
     """Whether the objects `a` stand in `relation` to the objects `b`."""
     if relation == "left of":

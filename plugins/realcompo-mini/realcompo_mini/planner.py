@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from realcompo_mini.language import LanguageError, Sentence, parse
-from realcompo_mini.layout import Box, lay_out, related
+from realcompo_mini.layout import Box, lay_out, related, short
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,16 @@ def plan_boxes(prompt: str, seed: int, *, keep: Sequence[tuple[str, Box]] = (), 
         raise LanguageError(f"the prompt has {sentence.count} objects, the models take at most {most}")
     rng = random.Random(f"{seed}:{prompt}")
     placed = lay_out(sentence, rng) if not keep else _around(sentence, keep, rng)
+    placed = _rounded(sentence, placed, [box for _, box in keep])
     return [Planned(sentence.items[index].phrase, sentence.items[index].span, box) for index, box in placed]
+
+
+def _rounded(sentence: Sentence, placed: list[tuple[int, Box]], keep: Sequence[Box]) -> list[tuple[int, Box]]:
+    """Boxes to four decimals, which people can read and edit, where that keeps the relations. What is to stay is not touched."""
+    rounded = [(index, box if box in keep else short(box)) for index, box in placed]
+    groups = [[box for index, box in rounded if index == k] for k in range(len(sentence.items))]
+    good = all(r is None or related(r, groups[k], groups[k + 1]) for k, r in enumerate(sentence.relations))
+    return rounded if good else placed
 
 
 def plan_layout(prompt: str, seed: int) -> list[tuple[str, Box]]:

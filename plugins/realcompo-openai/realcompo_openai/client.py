@@ -151,7 +151,7 @@ class Server:
                 self.repeated += 1
                 pause = self.options.backoff * 2**number * (1 + random.random() / 4)
                 await asyncio.sleep(min(max(pause, error.wait or 0.0), self.options.max_wait))
-        raise ServerProblem("it was not asked", where=self.url)  # not reached: tries ≥ 1
+        raise ServerProblem("it was not asked", where=self.url, mend="raise server_retries")  # not reached: tries ≥ 1
 
     async def _once(self, body: Mapping[str, Any]) -> Answer:
         if self._client is None:

@@ -13,6 +13,7 @@ from .cache import Cache, key_of
 from .client import Answer, Refused, Server, TooLong
 from .errors import ReplyProblem, ServerProblem, shown
 from .examples import Example, closest
+from .keys import Scrubber
 from .ladder import RUNGS, Ladder, Manner, honours
 from .options import LLMOptions
 from .prompt import Message, complaint, messages
@@ -75,14 +76,11 @@ class Conversation:
 
     def opening(self, request: PlanRequest) -> list[Message]:
         """The messages that a request begins with."""
-        shown_ = closest(request.prompt, self.examples, self.options.examples_shown)
-        return messages(request, shown_, request.max_objects if request.max_objects is not None else self.options.max_objects)
+        return _opening(request, self.options, self.examples)
 
     def extras(self, request: PlanRequest) -> dict[str, Any]:
         """Temperature and seed, as the first request has them."""
-        seed = request.seed if self.options.seed is None else self.options.seed
-        told: dict[str, Any] = {"seed": seed % 2**63}
-        return told if self.options.temperature is None else {**told, "temperature": self.options.temperature}
+        return _extras(request, self.options)
 
     def key(self, request: PlanRequest) -> str:
         """The cache's key: all that decides a reply, and whether it is believed."""
@@ -97,6 +95,7 @@ class Conversation:
             most=request.max_objects or self.options.max_objects,
             vocabulary=request.vocabulary,
             keep=[(region.id, region.phrase, region.box, region.span) for region in request.keep],
+            **({"layout": [(region.phrase, region.box) for region in request.layout], "wish": request.wish} if request.wish else {}),
         )
 
     async def plan(self, request: PlanRequest) -> Plan:
@@ -217,7 +216,7 @@ class Conversation:
         transcript = [dict(one) for one in course.said] + [report]
         clean = scrub.data(transcript)
         self.cache.put(key, {"reply": scrub.text(course.said[-1]["content"]), "transcript": clean})
-        return Plan(Boxes(list(verdict.items)), transcript=tuple(clean))
+        return _plan(verdict, reply, clean, scrub)
 
     def _from_cache(self, key: str, request: PlanRequest) -> Plan | None:
         """The plan that a kept reply leads to; it is judged again, so that a stricter check is not passed by an old reply."""
@@ -225,7 +224,8 @@ class Conversation:
         if entry is None or not isinstance(entry.get("reply"), str) or not isinstance(entry.get("transcript"), list):
             return None
         try:
-            verdict = validate(parse_reply(entry["reply"]), request, self.options.max_objects)
+            reply = parse_reply(entry["reply"])
+            verdict = validate(reply, request, self.options.max_objects)
         except Unreadable:
             return None
         transcript = [one for one in entry["transcript"] if isinstance(one, dict)]
@@ -233,7 +233,7 @@ class Conversation:
             return None
         self.totals.cache_hits += 1
         transcript[-1] = {**transcript[-1], "cached": True}
-        return Plan(Boxes(list(verdict.items)), transcript=tuple(transcript))
+        return _plan(verdict, reply, transcript, self.server.scrub)
 
     def _failed(self, request: PlanRequest, course: _Course, problems: Sequence[str]) -> ReplyProblem:
         replies = self.options.retries + 1
@@ -254,6 +254,32 @@ class Conversation:
         )
         error.kind = course.kind
         return error
+
+
+def opening_body(request: PlanRequest, options: LLMOptions, examples: Sequence[Example], manner: Manner) -> dict[str, Any]:
+    """The body of the first request of a conversation."""
+    return manner.body(_opening(request, options, examples), options.model, options.max_tokens, _extras(request, options))
+
+
+def _opening(request: PlanRequest, options: LLMOptions, examples: Sequence[Example]) -> list[Message]:
+    most = request.max_objects if request.max_objects is not None else options.max_objects
+    return messages(request, closest(request.prompt, examples, options.examples_shown), most)
+
+
+def _extras(request: PlanRequest, options: LLMOptions) -> dict[str, Any]:
+    seed = request.seed if options.seed is None else options.seed
+    told: dict[str, Any] = {"seed": seed % 2**63}
+    return told if options.temperature is None else {**told, "temperature": options.temperature}
+
+
+def _plan(verdict: Verdict, reply: RawReply, transcript: Sequence[dict[str, Any]], scrub: Scrubber) -> Plan:
+    return Plan(
+        Boxes(list(verdict.items)),
+        transcript=tuple(transcript),
+        background=scrub.text(reply.background),
+        negative=scrub.text(reply.negative),
+        remarks=verdict.warnings,
+    )
 
 
 def _change(before: Manner, after: Manner) -> str:

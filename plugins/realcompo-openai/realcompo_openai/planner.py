@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import os
 from collections import defaultdict
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from realcompo import user_settings
 from realcompo.errors import BadOption, PlanningError
 from realcompo.interfaces import Plan, Planner, PlanRequest
+from realcompo.planning import finished
 from realcompo.specs import Options
 
 from .cache import Cache
 from .errors import shown
 from .examples import load_examples
+from .keys import Scrubber
 from .options import LLMOptions, settled
 
-T = TypeVar("T")
 LONGEST_PROMPT = 8000
 """Characters."""
 
@@ -33,6 +35,7 @@ class LLMPlanner(Planner):
     """
 
     options: LLMOptions
+    revises = True
 
     def __init__(self, options: Options | None = None) -> None:
         from .conversation import Totals
@@ -49,7 +52,7 @@ class LLMPlanner(Planner):
 
     def plan(self, request: PlanRequest) -> Plan:
         """See `Planner.plan`. Works inside a running event loop, too (a notebook)."""
-        return _run(self.plan_many([request]))[0]
+        return finished(self.plan_many([request]))[0]
 
     async def plan_many(self, requests: Sequence[PlanRequest]) -> list[Plan]:
         """Plans of a batch, `max_in_flight` requests at once. Finishes (and caches) all it can before it raises what the first failure was.
@@ -104,12 +107,25 @@ class LLMPlanner(Planner):
 
         if installed().find(PlannerSpec, name).id == "openai/planner":
             raise BadOption("the planner cannot be its own fallback", where="fallback", mend="name another, such as mini/planner")
+        other = installed().planner(name)
+        if request.wish and not other.revises:
+            return error
         try:
-            plan = installed().planner(name).plan(request)
+            plan = other.plan(request)
         except PlanningError as second:
             return type(error)(f"{error.what}; and the fallback {name}: {second.what}", where=error.where, mend=error.mend)
         note = {"role": "planner", "content": f"the fallback {name} planned this: {shown(error.what, 600)}"}
-        return Plan(plan.condition, transcript=(note, *plan.transcript))
+        return replace(plan, transcript=(note, *plan.transcript), remarks=(note["content"], *plan.remarks))
+
+    def requested(self, request: PlanRequest) -> dict[str, Any]:
+        """The first request as a server would be sent it; the key, which goes in a header, is no part of it. Asks no server."""
+        from .conversation import opening_body
+
+        _check(request)
+        url = str(self.options.base_url)
+        body = opening_body(request, self.options, self._examples, self._ladder.start(url, self.options.model))
+        clean: dict[str, Any] = Scrubber(os.environ.get(self.options.key_from, "").strip()).data(body)
+        return {"method": "POST", "url": f"{url}/chat/completions", "body": clean}
 
 
 def _check(request: PlanRequest) -> None:
@@ -121,30 +137,8 @@ def _check(request: PlanRequest) -> None:
         raise PlanningError(f"the prompt has {len(request.prompt)} characters", where=where, mend=f"at most {LONGEST_PROMPT}")
     if "boxes" not in request.kinds:
         raise PlanningError(f"openai/planner plans boxes, not {', '.join(request.kinds)}", where=where, mend="choose another planner")
-    masks = [region.id for region in request.keep if region.box is None]
+    masks = [region.id for region in (*request.keep, *request.layout) if region.box is None]
     if masks:
         raise PlanningError(f"the region {masks[0]!r} has no box, so it cannot be kept", where=where, mend="give it a box")
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine, whether or not a loop runs in this thread."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    box: list[Any] = []
-
-    def inside() -> None:
-        try:
-            box.append((True, asyncio.run(work)))
-        except BaseException as error:
-            box.append((False, error))
-
-    thread = threading.Thread(target=inside)
-    thread.start()
-    thread.join()
-    good, value = box[0]
-    if not good:
-        raise value
-    result: T = value
-    return result
+    if len(request.wish) > LONGEST_PROMPT:
+        raise PlanningError(f"the wish has {len(request.wish)} characters", where=where, mend=f"at most {LONGEST_PROMPT}")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from realcompo.interfaces import PlanRequest
+from realcompo.interfaces import PlanRequest, Region
 
 from .examples import Example
 
@@ -45,7 +45,7 @@ def messages(request: PlanRequest, examples: Sequence[Example], most: int) -> li
     for example in examples:
         said.append({"role": "user", "content": _question(example.prompt)})
         said.append({"role": "assistant", "content": example.reply()})
-    said.append({"role": "user", "content": _question(request.prompt) + _keep(request)})
+    said.append({"role": "user", "content": _question(request.prompt) + _keep(request) + _wish(request)})
     return said
 
 
@@ -70,8 +70,21 @@ def _keep(request: PlanRequest) -> str:
     kept = [region for region in request.keep if region.box is not None]
     if not kept:
         return ""
-    rows = "\n".join(f"- {json.dumps(r.phrase, ensure_ascii=False)}: " + ", ".join(f"{v:.3f}" for v in r.box or ()) for r in kept)
-    return f"\nThese stand already and stay as they are; do not repeat them, place only what is missing:\n{rows}"
+    return f"\nThese stand already and stay as they are; do not repeat them, place only what is missing:\n{_rows(kept)}"
+
+
+def _wish(request: PlanRequest) -> str:
+    if not request.wish:
+        return ""
+    return (
+        f"\nThings stand like this now (x0, y0, x1, y1):\n{_rows(request.layout)}\n"
+        f"Change the layout as this wish says, and leave everything else where it is: {json.dumps(request.wish, ensure_ascii=False)}\n"
+        "Answer with the whole new layout."
+    )
+
+
+def _rows(regions: Sequence[Region]) -> str:
+    return "\n".join(f"- {json.dumps(r.phrase, ensure_ascii=False)}: " + ", ".join(f"{v:.3f}" for v in r.box or ()) for r in regions)
 
 
 def complaint(problems: Sequence[str]) -> Message:

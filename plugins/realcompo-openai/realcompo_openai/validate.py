@@ -22,6 +22,10 @@ TWICE = 0.9
 """Two boxes of one phrase that overlap more than this (intersection over union) are one box said twice."""
 
 
+_AWAY = {"remove", "delete", "without", "drop", "away", "out", "erase"}
+"""Words of a wish that may take a thing out of the layout."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What is made of a reply.
@@ -195,12 +199,18 @@ def _counts(check: _Check) -> set[str]:
         high = None if any(one.high is None for one in same) else sum(one.high or 0 for one in same)
         if have == 0 and low == 0:
             continue
-        low = max(low, thing.low)
+        low = 0 if _taken_out(thing, check.request.wish) else max(low, thing.low)
         if have < low:
             check.problems.append(f"the prompt says {thing.text!r}: it needs {_many(low)}, and you gave {have}")
         elif high is not None and have > high:
             check.problems.append(f"the prompt says {thing.text!r}: it takes {_many(high)}, and you gave {have}")
     return counted
+
+
+def _taken_out(thing: Thing, wish: str) -> bool:
+    """Whether the user wishes a thing away, which the prompt still names."""
+    words = set(re.findall(r"[^\W_]+", wish.lower()))
+    return bool(words & _AWAY) and bool({thing.head, thing.head.removesuffix("s")} & {*words, *(word.removesuffix("s") for word in words)})
 
 
 def _many(count: int) -> str:

@@ -1,0 +1,67 @@
+"""``realcompo import FILE``: a layout of another program as a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .common import RecipeOption, SetOption, parse_size, print_regions, regions_of, verb
+
+if TYPE_CHECKING:
+    from ..recipe import PictureEntry
+
+NAME = "import"
+
+
+@verb
+def command(
+    file: Annotated[Path, typer.Argument(help="Plain JSON, COCO's boxes (JSON) or LMD's text.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write a recipe that draws it: .toml, .yaml, .json.")] = None,
+    form: Annotated[str | None, typer.Option("--from", metavar="FORMAT", help="json, coco or lmd; told from the file by default.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="The prompt, where the file has none or another is wanted.")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Pixels that the boxes belong to, where the file does not say it.")
+    ] = None,
+    use: Annotated[list[str] | None, typer.Option("--use", help="background: put the file's background after the prompt.")] = None,
+    recipe: RecipeOption = None,
+    sets: SetOption = None,
+) -> int | None:
+    """Make a recipe of a layout file: one picture for each layout, drawn with what is configured or with --recipe."""
+    from ..conditions import check_aspect
+    from ..easy import composer_of
+    from ..errors import BadCondition, BadOption
+    from ..layers import resolve
+    from ..layouts import picture_of, read_layouts
+
+    for one in use or ():
+        if one != "background":
+            raise BadOption(f"--use knows no {one!r}", mend="write --use background")
+    given = parse_size(size)
+    layouts = read_layouts(file, form, (given["height"], given["width"]) if given else None)
+    found = resolve(recipe, sets=sets or ()).recipe
+    drawn = composer_of(found).size
+    pictures: list[PictureEntry] = []
+    told: list[str] = []
+    for layout in layouts:
+        picture, remarks = picture_of(layout, prompt, use or ())
+        try:
+            check_aspect(layout.size, drawn, "the layout's picture")
+        except BadCondition as error:
+            remarks.append(f"{error.what}: shares are kept, so things change their shape; {error.mend}")
+        pictures.append(picture)
+        told += remarks
+        print_regions(regions_of(picture, drawn), picture.prompt)
+    for remark in dict.fromkeys(told):
+        typer.secho(f"note: {remark}", fg="yellow", err=True)
+    if output is not None:
+        from ..recipe_writing import write_recipe
+
+        notes = [
+            f"Imported from {file.name}. Draw it: realcompo run {output.name} --show layout",
+            *(f"Note: {one}" for one in dict.fromkeys(told)),
+        ]
+        path = write_recipe(found.model_copy(update={"pictures": tuple(pictures)}), output, notes)
+        typer.echo(f"{path}  (draw it: realcompo run {path})")
+    return None

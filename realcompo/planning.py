@@ -1,0 +1,192 @@
+"""From prompts to conditions: what a planner is asked for pictures that lack some, one or many at once, and what is made of its plans."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .conditions import Boxes, Condition
+from .errors import PlanningError
+from .interfaces import Plan, Planner, PlanRequest, Region
+from .recipe import PictureEntry
+
+if TYPE_CHECKING:
+    from .assembly import Member
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A picture to plan.
+
+    Attributes:
+        picture: what it has already is not planned.
+        keep: regions that stay as they are; the rest is planned.
+        layout, wish: how things stand, and what is wanted otherwise.
+    """
+
+    picture: PictureEntry
+    keep: tuple[Region, ...] = ()
+    layout: tuple[Region, ...] = ()
+    wish: str = ""
+
+
+@dataclass(frozen=True)
+class PlannedPicture:
+    """A picture with planned conditions, what was said on the way, and what the user should know."""
+
+    picture: PictureEntry
+    transcript: tuple[dict[str, Any], ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def requests(members: Sequence[Member], task: Task, size: tuple[int, int]) -> list[PlanRequest]:
+    """What a planner is asked: one request for each kind of condition that the picture's spatial branches lack."""
+    picture = task.picture
+    wanting = [m for m in members if m.role == "spatial" and m.spec.condition is not None and m.condition(picture) is None]
+    limits = [m.traits.max_objects for m in members if m.traits.max_objects is not None]
+    words = vocabulary(members)
+    return [
+        PlanRequest(
+            prompt=picture.prompt,
+            size=size,
+            kinds=(kind,),
+            max_objects=min(limits, default=None),
+            vocabulary=words,
+            keep=task.keep,
+            seed=picture.seed or 0,
+            layout=task.layout,
+            wish=task.wish,
+        )
+        for kind in dict.fromkeys(m.spec.condition for m in wanting if m.spec.condition is not None)
+    ]
+
+
+def vocabulary(members: Sequence[Member]) -> tuple[str, ...] | None:
+    """The words that all branches know; None where none of them has a closed vocabulary."""
+    known = [set(m.traits.vocabulary) for m in members if m.traits.vocabulary is not None]
+    return tuple(sorted(set.intersection(*known))) if known else None
+
+
+def plan_pictures(
+    planner: Planner, members: Sequence[Member], tasks: Sequence[Task], size: tuple[int, int], use: Sequence[str] = ()
+) -> list[PlannedPicture | PlanningError]:
+    """Each picture with a planned condition for each kind that it lacks, or why there is none. All requests go to the planner at once.
+
+    Args:
+        size: (height, width) in pixels.
+        use: which of the planner's words are used: "background", "negative".
+    """
+    asked = [requests(members, task, size) for task in tasks]
+    plans = iter(ask(planner, [request for some in asked for request in some]))
+    words = vocabulary(members)
+    return [_planned(task, some, [next(plans) for _ in some], use, words) for task, some in zip(tasks, asked, strict=True)]
+
+
+def ask(planner: Planner, asked: Sequence[PlanRequest]) -> list[Plan | PlanningError]:
+    """A planner's answers, each failure in its place. A wish is passed only to a planner that takes it; what was to stay, stays."""
+    if not asked:
+        return []
+    if any(request.wish for request in asked) and not planner.revises:
+        what = f"{type(planner).__name__} plans from a prompt only: it takes no wish about a layout"
+        return [PlanningError(what, mend="name another planner with --planner, or edit the boxes in the recipe") for _ in asked]
+    found = finished(planner.try_many(asked))
+    return [_kept(request, plan) if isinstance(plan, Plan) else plan for request, plan in zip(asked, found, strict=True)]
+
+
+def finished(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine, whether or not a loop runs in this thread (a notebook's)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    box: list[tuple[bool, Any]] = []
+
+    def inside() -> None:
+        try:
+            box.append((True, asyncio.run(work)))
+        except BaseException as error:
+            box.append((False, error))
+
+    thread = threading.Thread(target=inside)
+    thread.start()
+    thread.join()
+    good, value = box[0]
+    if not good:
+        raise value
+    result: T = value
+    return result
+
+
+def raise_first(found: Sequence[PlannedPicture | PlanningError]) -> list[PlannedPicture]:
+    """All of them, or the first failure, which says how many there are."""
+    failed = [one for one in found if isinstance(one, PlanningError)]
+    if failed:
+        raise joined(failed, len(found)) from None
+    return [one for one in found if isinstance(one, PlannedPicture)]
+
+
+def joined(failed: Sequence[PlanningError], count: int) -> PlanningError:
+    """One error for all failures of `count` pictures."""
+    first = failed[0]
+    if count == 1:
+        return first
+    return type(first)(f"{len(failed)} of {count} pictures have no plan; the first: {first.what}", where=first.where, mend=first.mend)
+
+
+def _planned(
+    task: Task, asked: Sequence[PlanRequest], plans: Sequence[Plan | PlanningError], use: Sequence[str], words: Sequence[str] | None
+) -> PlannedPicture | PlanningError:
+    picture = task.picture
+    said: list[dict[str, Any]] = []
+    remarks: list[str] = []
+    for request, plan in zip(asked, plans, strict=True):
+        if isinstance(plan, PlanningError):
+            return plan
+        conditions = {**picture.conditions, request.kinds[0]: plan.condition}
+        picture = picture.model_copy(update={"conditions": conditions})
+        picture, notes = _worded(picture, plan, use, words)
+        said += [*plan.transcript, *({"role": "recipe", "content": note} for note in notes)]
+        remarks += [*plan.remarks, *notes]
+    return PlannedPicture(picture, tuple(said), tuple(remarks))
+
+
+def _worded(picture: PictureEntry, plan: Plan, use: Sequence[str], words: Sequence[str] | None) -> tuple[PictureEntry, list[str]]:
+    """The picture with the planner's own words where the recipe asks for them, and what was left out. They go to the end: spans hold."""
+    notes: list[str] = []
+    changed: dict[str, str] = {}
+    for name, said, field in (("background", plan.background, "prompt"), ("negative", plan.negative, "negative_prompt")):
+        said, before = " ".join(said.split()), getattr(picture, field)
+        if name not in use or not said or said.lower() in before.lower():
+            continue
+        strange = [word for word in re.findall(r"[^\W_]+", said.lower()) if words is not None and word not in words]
+        if strange:
+            notes.append(f"the planner's {name} {said!r} is left out: the branches do not know {strange[0]!r}")
+        else:
+            changed[field] = f"{before}, {said}" if before else said
+    return picture.model_copy(update=changed), notes
+
+
+def _kept(request: PlanRequest, plan: Plan) -> Plan | PlanningError:
+    """The plan with the ids and spans of what was to stay, or an error where something did not stay."""
+    condition: Condition = plan.condition
+    if not request.keep or not isinstance(condition, Boxes):
+        return plan
+    items = list(condition.items)
+    free = set(range(len(items)))
+    for region in request.keep:
+        spot = next((n for n in sorted(free) if items[n].box == region.box and items[n].phrase.lower() == region.phrase.lower()), None)
+        if spot is None:
+            return PlanningError(
+                f"the planner moved {region.phrase!r}, which was to stay", where=f"prompt {request.prompt!r}", mend="try another seed"
+            )
+        free.remove(spot)
+        items[spot] = items[spot].model_copy(update={"id": region.id, "span": region.span})
+    given = {region.id for region in request.keep}
+    others = [item.model_copy(update={"id": ""}) if n in free and item.id in given else item for n, item in enumerate(items)]
+    return replace(plan, condition=Boxes(others))

@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint reference docs clean
 .DEFAULT_GOAL := demo
 
 # torch first and pinned, so that nothing that follows can pull another build (gigabytes of CUDA) in.
@@ -24,7 +24,7 @@ $(VENV)/run.stamp: $(VENV)/torch.stamp constraints.txt pyproject.toml $(PLUGINS)
 	touch $@
 
 $(VENV)/test.stamp: $(VENV)/run.stamp
-	$(PIP) install --quiet -c constraints.txt -e .[test,lint,lora]
+	$(PIP) install --quiet -c constraints.txt -e .[test,lint,lora,serve,docs]
 	touch $@
 
 demo: $(VENV)/run.stamp  ## plan, draw and show one picture
@@ -37,6 +37,13 @@ lint: $(VENV)/test.stamp  ## linter, formatter and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+reference: $(VENV)/test.stamp  ## docs/reference, from the specs and the source
+	$(BIN)/python -m tools.reference
+
+docs: reference  ## the site, in build/docs; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+	@echo build/docs/index.html
 
 clean:  ## all that was built; not the pictures
 	rm -rf $(VENV) build dist *.egg-info plugins/*/*.egg-info plugins/*/build

@@ -179,3 +179,4 @@ def test_the_key_is_written_nowhere(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert canaries(tmp_path) == []
     (tmp_path / "cache" / "planted").write_text(f"x{CANARY}y")
     assert canaries(tmp_path) == [tmp_path / "cache" / "planted"]
+    (tmp_path / "cache" / "planted").unlink()  # tests/test_canary.py searches the whole session

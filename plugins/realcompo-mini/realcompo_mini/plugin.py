@@ -1,17 +1,20 @@
-"""Declares the mini family. Data only: both models are the ordinary classes on other folders."""
+"""Declares the mini family. Data only: all models are the ordinary classes on other folders."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
+from typing import Any
 
 from realcompo.errors import PlanningError
 from realcompo.hookspecs import hookimpl
 from realcompo.interfaces import Plan, Planner, PlanRequest
 from realcompo.specs import BranchSpec, LatentSpace, PlannerSpec, Traits
 from realcompo_mini.language import LanguageError
+from realcompo_mini.palette import palette
 from realcompo_mini.planner import plan_boxes
 from realcompo_mini.world import load_world
 
@@ -21,7 +24,11 @@ _SAMPLE = {
     "prompt": "a cat and a red balloon on grass",
     "boxes": {"a cat": [0.08, 0.45, 0.5, 0.87], "a red balloon": [0.6, 0.1, 0.9, 0.5]},
 }
-RECOMMENDED = {
+GUIDANCE = {"mini/fidelity": 4.0, "mini/boxes": 2.0}
+"""Each branch at the scale that it likes best, found on the tuning split of the comparison; the others take mini/fidelity's, which they
+are made of."""
+
+RECOMMENDED: dict[str, Any] = {
     "num_inference_steps": 20,
     "balancer": {
         "name": "core/balance",
@@ -30,6 +37,40 @@ RECOMMENDED = {
 }
 """The prototype's leads (steps, prior, finish, rate), until the tuning split of the comparison has spoken."""
 
+WEIGHTS = "package://realcompo_mini/weights"
+FIDELITY_SOURCE = f"{WEIGHTS}/fidelity"
+_ON_FIDELITY = {"base": "mini/fidelity", "map_divisor": 2}
+
+
+def _standing(x: float, top: float, height: float) -> dict[str, list[float]]:
+    """A person of the mini world, one arm raised; shares of a square picture."""
+    figure = {
+        **{"nose": (0, 0.16), "neck": (0, 0.33), "right_eye": (-0.04, 0.14), "left_eye": (0.04, 0.14), "right_ear": (-0.1, 0.16)},
+        **{"left_ear": (0.1, 0.16), "right_shoulder": (-0.12, 0.35), "left_shoulder": (0.12, 0.35), "right_elbow": (-0.19, 0.49)},
+        **{"left_elbow": (0.25, 0.26), "right_wrist": (-0.2, 0.63), "left_wrist": (0.3, 0.13), "right_hip": (-0.07, 0.68)},
+        **{"left_hip": (0.07, 0.68), "right_knee": (-0.11, 0.81), "left_knee": (0.11, 0.81), "right_ankle": (-0.12, 0.94)},
+        "left_ankle": (0.12, 0.94),
+    }
+    return {name: [round(x + dx * height, 3), round(top + dy * height, 3)] for name, (dx, dy) in figure.items()}
+
+
+POSE: dict[str, Any] = {
+    "fidelity": "mini/fidelity",
+    "prompt": "a blue person and a red person on grass",
+    "keypoints": {"a blue person": _standing(0.28, 0.25, 0.55), "a red person": _standing(0.7, 0.3, 0.5)},
+}
+MAP: dict[str, Any] = {
+    "fidelity": "mini/fidelity",
+    "prompt": "a house and a red car on grass",
+    "segmentation": {
+        "size": [64, 64],
+        "backdrop": [{"label": "grass", "polygons": [[0, 0, 64, 0, 64, 64, 0, 64]]}],
+        "items": [
+            {"phrase": "a house", "polygons": [[5, 46, 5, 24, 17, 12, 29, 24, 29, 46]]},
+            {"phrase": "a red car", "polygons": [[34, 56, 34, 47, 39, 46, 42, 39, 53, 39, 56, 46, 61, 47, 61, 56]]},
+        ],
+    },
+}
 LICENCE = "Apache-2.0; trained on renderings of Microsoft's Fluent Emoji (MIT)"
 
 
@@ -48,15 +89,19 @@ def _traits(max_objects: int | None = None) -> Traits:
 
 @hookimpl
 def register_branches() -> Iterable[BranchSpec]:
-    """The two parents."""
+    """The two parents, and what was trained on the first of them.
+
+    A model is declared whether or not its weights are in this checkout: names and recipes can be checked without them, and what is missing
+    is said when it is to be loaded.
+    """
     yield BranchSpec(
         id="mini/fidelity",
         summary="The embedded text-to-image model: 128 pixels, a small world, the 3D look; knows attributes, misplaces and forgets.",
         base="sd/v1-5",
-        source="package://realcompo_mini/weights/fidelity",
+        source=FIDELITY_SOURCE,
         traits=_traits(),
         defaults={"map_divisor": 2},  # 8×8 maps: at 16×16 such small networks hardly know where things are
-        guidance_scale=4.0,
+        guidance_scale=GUIDANCE["mini/fidelity"],
         licence=LICENCE,
         sample=_SAMPLE,
         recommended=RECOMMENDED,
@@ -65,12 +110,51 @@ def register_branches() -> Iterable[BranchSpec]:
         id="mini/boxes",
         summary="The embedded layout model (GLIGEN's architecture): follows boxes, plain look, blind to colours and patterns.",
         base="gligen/box",
-        source="package://realcompo_mini/weights/boxes",
+        source=f"{WEIGHTS}/boxes",
         traits=_traits(max_objects=30),
         defaults={"map_divisor": 2},
-        guidance_scale=2.0,
+        guidance_scale=GUIDANCE["mini/boxes"],
         licence=LICENCE,
         sample=_SAMPLE,
+    )
+    for name, summary, prompt in (
+        ("tokencompose", "The embedded TokenCompose: taught to attend to each object with its own words.", None),
+        ("coloring", "The embedded Coloring Page: black outlines on white.", "a coloring page of {prompt}"),
+        ("cute", "The embedded cute style: pastel stickers.", "a cute picture of {prompt}"),
+    ):
+        yield BranchSpec(
+            id=f"mini/{name}",
+            summary=summary,
+            base="mini/fidelity",
+            source=FIDELITY_SOURCE,
+            defaults={"lora": f"{WEIGHTS}/{name}/pytorch_lora_weights.safetensors"},
+            licence=LICENCE,
+            requires=("peft",),
+            prompt=prompt,
+        )
+    yield BranchSpec(
+        id="mini/pose",
+        summary="The embedded pose ControlNet: people stand as drawn.",
+        base="controlnet/pose-sd15",
+        source=f"{WEIGHTS}/pose",
+        traits=replace(_traits(), family="mini with ControlNet"),
+        defaults=_ON_FIDELITY,
+        guidance_scale=GUIDANCE["mini/fidelity"],
+        licence=LICENCE,
+        requires=("realcompo-controlnet",),
+        sample=POSE,
+    )
+    yield BranchSpec(
+        id="mini/segmentation",
+        summary="The embedded segmentation ControlNet: maps of the mini world's classes.",
+        base="controlnet/seg-sd15",
+        source=f"{WEIGHTS}/segmentation",
+        traits=replace(_traits(), family="mini with ControlNet"),
+        defaults={**_ON_FIDELITY, "palette": palette()},
+        guidance_scale=GUIDANCE["mini/fidelity"],
+        licence=LICENCE,
+        requires=("realcompo-controlnet",),
+        sample=MAP,
     )
 
 
@@ -86,13 +170,18 @@ def register_planners() -> Iterable[PlannerSpec]:
 
 
 class MiniPlanner(Planner):
-    """Boxes for a prompt of the small language; it names a word that it does not know and lists those that it does."""
+    """Boxes for a prompt of the small language; it names a word that it does not know and lists those that it does. Changes a layout as a
+    few plain sentences say (planner_revise.py)."""
+
+    revises = True
 
     def plan(self, request: PlanRequest) -> Plan:
         from realcompo.conditions import Boxes, BoxItem
 
         if "boxes" not in request.kinds:
             raise PlanningError(f"mini/planner plans boxes, not {', '.join(request.kinds)}", mend="choose another planner")
+        if request.wish:
+            return self._revised(request)
         keep = [(region.phrase, region.box) for region in request.keep if region.box is not None]
         try:
             objects = plan_boxes(request.prompt, request.seed, keep=keep, most=request.max_objects)
@@ -103,3 +192,19 @@ class MiniPlanner(Planner):
         items = [BoxItem(phrase=o.phrase, box=o.box, span=o.span) for o in objects]
         said = {"role": "planner", "content": "; ".join(f"{o.phrase}: {', '.join(f'{v:.3f}' for v in o.box)}" for o in objects)}
         return Plan(Boxes(items), transcript=(said,))
+
+    def _revised(self, request: PlanRequest) -> Plan:
+        from realcompo.conditions import Boxes, BoxItem
+        from realcompo_mini.planner_revise import Thing, revised
+
+        spans = {region.id: region.span for region in request.layout}
+        things = [Thing(region.id, region.phrase, region.box) for region in request.layout if region.box is not None]
+        if len(things) < len(request.layout):
+            raise PlanningError("a region of the layout has no box", where="mini/planner", mend="give it a box, or take it out")
+        try:
+            after, remarks = revised(request.prompt, things, request.wish)
+        except LanguageError as error:
+            raise PlanningError(str(error), where=f"wish {request.wish!r}", mend="say it so, or edit the boxes in the recipe") from error
+        items = [BoxItem(phrase=t.phrase, box=t.box, id=t.id, span=spans[t.id]) for t in after]
+        said = {"role": "planner", "content": f"revised: {request.wish}"}
+        return Plan(Boxes(items), transcript=(said,), remarks=tuple(remarks))

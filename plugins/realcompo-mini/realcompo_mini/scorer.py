@@ -38,7 +38,9 @@ class Detection:
     score: float
 
 
-class _Residual(nn.Module):
+class Residual(nn.Module):
+    """Two 3×3 convolutions and what came in."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(
@@ -53,7 +55,8 @@ class _Residual(nn.Module):
         return F.relu(x + self.layers(x))
 
 
-def _down(before: int, after: int) -> nn.Sequential:
+def downsample(before: int, after: int) -> nn.Sequential:
+    """Half the height and width."""
     return nn.Sequential(nn.Conv2d(before, after, 3, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(True))
 
 
@@ -65,11 +68,11 @@ class Detector(nn.Module):
         world = load_world()
         # heat, log size, offset, colour, pattern
         self.parts = (len(world.kinds), 2, 2, len(world.colours), len(world.patterns) + 1)
-        self.stem = nn.Sequential(_down(3, 24), _down(24, 48), _Residual(48))
-        self.deep = nn.Sequential(_down(48, 96), _Residual(96))
-        self.deepest = nn.Sequential(_down(96, FEATURES), _Residual(FEATURES), _Residual(FEATURES))
+        self.stem = nn.Sequential(downsample(3, 24), downsample(24, 48), Residual(48))
+        self.deep = nn.Sequential(downsample(48, 96), Residual(96))
+        self.deepest = nn.Sequential(downsample(96, FEATURES), Residual(FEATURES), Residual(FEATURES))
         self.up1, self.up2 = nn.Conv2d(FEATURES, 96, 1), nn.Conv2d(96, 48, 1)
-        self.mix1, self.mix2 = _Residual(96), _Residual(48)
+        self.mix1, self.mix2 = Residual(96), Residual(48)
         self.head = nn.Sequential(nn.Conv2d(48, 96, 3, padding=1), nn.ReLU(True), nn.Conv2d(96, sum(self.parts), 1))
         nn.init.constant_(self.head[-1].bias[: self.parts[0]], -4.0)  # type: ignore[index,arg-type]
 

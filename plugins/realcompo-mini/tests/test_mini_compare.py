@@ -13,6 +13,7 @@ from realcompo_mini.compare.draw import pack, read, scenes, unpack
 from realcompo_mini.compare.judge import Wanted, judge, wanted
 from realcompo_mini.compare.measure import difference, distance, share
 from realcompo_mini.compare.rows import ROWS, chosen
+from realcompo_mini.compare.tuning import parse
 from realcompo_mini.scorer import Detection
 
 LEFT, RIGHT = (0.0, 0.2, 0.4, 0.8), (0.6, 0.2, 1.0, 0.8)
@@ -93,8 +94,17 @@ def test_features_survive_packing_and_cut_lines_are_left_out(tmp_path: Path) -> 
 
 def test_rows_have_names_of_their_own() -> None:
     assert len({row.name for row in ROWS}) == len(ROWS)
-    with pytest.raises(KeyError, match="no row is called 'bxes'"):
+    with pytest.raises(ValueError, match="no row or form is called 'bxes'"):
         chosen(["bxes"])
+
+
+def test_a_row_is_read_from_its_settings() -> None:
+    row = parse("balance warmup=0.4 inside=0.8,0 rate=-0.1 rule=scale-free boxes=3 steps=30 every=2 divisor=1")
+    assert row.options == {"warmup": 0.4, "inside": (0.8, 0), "rate": -0.1, "rule": "scale-free"}
+    assert (row.guidance["mini/boxes"], row.guidance["mini/fidelity"], row.steps, row.divisor, row.probe) == (3, 4.0, 30, 1, {"every": 2})
+    assert not parse("fidelity fidelity=6").spatial and parse("boxes").options == {"spatial": 1.0}
+    with pytest.raises(ValueError, match="'fast' is not setting=value"):
+        parse("balance fast")
 
 
 def test_the_shipped_scorer_sees_nothing_in_nothing_and_states_its_accuracy() -> None:

@@ -1,22 +1,30 @@
-"""python -m realcompo_mini.compare draw|report|tune: see the package."""
+"""python -m realcompo_mini.compare draw|report|page: see the package."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import re
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from realcompo_mini.compare.draw import draw_row, read
+from realcompo_mini.compare.measure import Record, aligned
+from realcompo_mini.compare.page import page
 from realcompo_mini.compare.report import differences, frontier, summary, table
 from realcompo_mini.compare.rows import ROWS, chosen
 
+RENDERED = 1000
 
-def rendered_features(out: Path, split: str, count: int, sprites: Path) -> torch.Tensor:
+
+def rendered_features(out: Path, sprites: Path | None) -> torch.Tensor:
     """Features (N, D) of rendered, held-out 3D scenes, kept beside the records: the other side of the distance."""
-    path = out / f"rendered-{split}.npy"
+    path, count = out / "rendered.npy", RENDERED
     if not path.exists():
+        if sprites is None:
+            raise SystemExit(f"{path} is not there yet: --sprites names the sprites.npz of the training folder, to render it")
         from realcompo_mini.scorer import features
         from realcompo_mini.train.render import render
         from realcompo_mini.train.scenes import sample_scene
@@ -28,13 +36,33 @@ def rendered_features(out: Path, split: str, count: int, sprites: Path) -> torch
             pictures = [render(scene, "3d", library).pixels for scene in held_out]
             parts.append(features(np.stack(pictures)).numpy())
         np.save(path, np.concatenate(parts).astype(np.float16))
-    return torch.from_numpy(np.load(path).astype(np.float32))
+    return torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))
+
+
+def records_of(out: Path, split: str, scene_seed: int, rows: list[str] | None) -> dict[str, list[Record]]:
+    """Row → its records: of the rows named, or of every file of the folder, the table's own rows first."""
+    found: dict[str, list[Record]] = {}
+    for path in sorted(out.glob(f"{split}-{scene_seed}-*.jsonl")):
+        records = list(read(path))
+        if records and (not rows or records[0]["row"] in rows):
+            found[records[0]["row"]] = records
+    order = {row.name: index for index, row in enumerate(ROWS)}
+    return {name: found[name] for name in sorted(found, key=lambda name: (order.get(name, len(order)), name))}
+
+
+def write_page(out: Path, rendered: torch.Tensor) -> None:
+    """`out`.md and `out`/frontier.png, from the records in `out`, its template.txt and its setting.json."""
+    test, other, tune = (records_of(out, *which, None) for which in (("test", 0), ("test", 1), ("tune", 0)))
+    setting = json.loads((out / "setting.json").read_text("utf-8"))
+    template = (out / "template.txt").read_text("utf-8")
+    out.with_suffix(".md").write_text(page(test, other, tune, rendered, setting, template), "utf-8")
+    frontier(summary(test, rendered), out / "frontier.png")
 
 
 def main() -> None:
     """Draw rows (resumable), or print their table and write the report."""
     parser = argparse.ArgumentParser(prog="python -m realcompo_mini.compare", description=__doc__)
-    parser.add_argument("verb", choices=["draw", "report"])
+    parser.add_argument("verb", choices=["draw", "report", "page", "gallery"])
     parser.add_argument("--out", type=Path, required=True, help="folder of the raw records, one file a row")
     parser.add_argument("--split", choices=["tune", "test"], default="tune")
     parser.add_argument("--scenes", type=int, default=100)
@@ -44,28 +72,36 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--sprites", type=Path, help="sprites.npz of the training folder: needed once, for the distance")
-    parser.add_argument("--pairs", nargs="*", default=[], help="a=b: paired differences to report")
+    parser.add_argument("--pairs", nargs="*", default=[], help="a|b: paired differences to report")
     parser.add_argument("--figure", type=Path, help="where to draw the frontier")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
 
     def file(name: str) -> Path:
-        return args.out / f"{args.split}-{args.scene_seed}-{ROWS.index(next(r for r in ROWS if r.name == name)):02d}.jsonl"
+        slug = re.sub(r"[^a-z0-9.]+", "-", name.replace("−", "minus ").lower()).strip("-")
+        return args.out / f"{args.split}-{args.scene_seed}-{slug}.jsonl"
 
     if args.verb == "draw":
         for row in chosen(args.rows):
             draw_row(row, args.split, args.scenes, range(args.seeds), file(row.name), args.batch, args.scene_seed)
         return
-    records = {row.name: list(read(file(row.name))) for row in chosen(args.rows) if file(row.name).exists()}
-    rendered = rendered_features(args.out, args.split, 1000, args.sprites)
+    if args.verb == "gallery":
+        from realcompo_mini.compare.gallery import gallery
+
+        head = (args.out / "template.txt").read_text("utf-8")
+        args.out.with_suffix(".md").write_text(head + gallery(args.out), "utf-8")
+        return
+    if args.verb == "page":
+        write_page(args.out, rendered_features(args.out, args.sprites))
+        return
+    records = records_of(args.out, args.split, args.scene_seed, args.rows)
+    rendered = rendered_features(args.out, args.sprites)
     rows = summary(records, rendered)
     pictures = min(len(r) for r in records.values())
     print(f"{pictures} pictures a row, split {args.split}, scene seed {args.scene_seed}\n\n{table(rows)}")
     if args.pairs:
-        from realcompo_mini.compare.measure import aligned
-
-        print("\n" + differences(aligned(records), [tuple(p.split("=", 1)) for p in args.pairs], rendered))  # type: ignore[misc]
+        print("\n" + differences(aligned(records), [tuple(p.split("|", 1)) for p in args.pairs], rendered))  # type: ignore[misc]
     if args.figure:
         frontier(rows, args.figure)
 

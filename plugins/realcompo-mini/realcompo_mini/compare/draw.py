@@ -25,11 +25,11 @@ def scenes(split: str, count: int, seed: int = 0) -> list[Scene]:
     return [sample_scene(split, index, seed, counts=OBJECTS) for index in range(count)]
 
 
-def boxes(scene: Scene) -> Any:
-    """A scene's layout as a condition."""
+def boxes(objects: Sequence[Any]) -> Any:
+    """A scene's or a plan's objects (phrase, box, span) as a condition."""
     import realcompo as rc
 
-    return rc.Boxes([{"phrase": o.phrase, "box": o.box, "span": o.span} for o in scene.objects])
+    return rc.Boxes([{"phrase": o.phrase, "box": o.box, "span": o.span} for o in objects])
 
 
 def draw_row(row: Row, split: str, count: int, seeds: Sequence[int], path: Path, batch: int = 12, scene_seed: int = 0) -> None:
@@ -44,7 +44,9 @@ def draw_row(row: Row, split: str, count: int, seeds: Sequence[int], path: Path,
         for start in range(0, len(jobs), batch):
             part = jobs[start : start + batch]
             picked = [all_scenes[i] for i, _ in part]
-            result = composer([s.caption for s in picked], [boxes(s) for s in picked], seed=[picture_seed(i, seed) for i, seed in part])
+            result = composer(
+                [s.caption for s in picked], [boxes(s.objects) for s in picked], seed=[picture_seed(i, seed) for i, seed in part]
+            )
             looks = features(result.images)
             for (i, seed), scene, found, look in zip(part, picked, detect(result.images), looks, strict=True):
                 record = {

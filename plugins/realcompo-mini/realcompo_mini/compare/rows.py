@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-FIDELITY, BOXES = "mini/fidelity", "mini/boxes"
-GUIDANCE = {FIDELITY: 4.0, BOXES: 2.0}
-"""Each branch at the scale that it likes best, found on the tuning split."""
+from realcompo_mini.plugin import GUIDANCE, RECOMMENDED
 
-STEPS = 20
+FIDELITY, BOXES = "mini/fidelity", "mini/boxes"
+STEPS = RECOMMENDED["num_inference_steps"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +21,8 @@ class Row:
         spatial: False draws with the fidelity branch alone.
         balancer, options, probe: of the composer.
         guidance: branch → scale.
+        steps: denoising steps.
+        divisor: maps are read at 16 / divisor latent pixels a side.
     """
 
     name: str
@@ -31,12 +32,14 @@ class Row:
     spatial: bool = True
     guidance: Mapping[str, float] = field(default_factory=lambda: GUIDANCE)
     steps: int = STEPS
+    divisor: int = 2
 
     def composer(self, **where: Any) -> Any:
         """The composer of this row, on the CPU unless `where` says otherwise."""
         import realcompo as rc
 
-        branches = [rc.BranchEntry(name=name, guidance_scale=self.guidance[name]) for name in (FIDELITY, BOXES)]
+        options = {"map_divisor": self.divisor}
+        branches = [rc.BranchEntry(name=name, guidance_scale=self.guidance[name], options=options) for name in (FIDELITY, BOXES)]
         return rc.Composer(
             branches[0],
             branches[1:] if self.spatial else [],
@@ -48,35 +51,39 @@ class Row:
         )
 
 
-PRIOR = {"warmup": 0.3, "finish": 0.7, "inside": (0.8, 0.0), "outside": (0.8, 0.0)}
-SPLIT_PRIOR = {"warmup": 0.3, "finish": 1.0, "inside": (0.9, 0.5), "outside": (0.7, 0.1)}
+DEFAULT, PRIOR_ALONE, CONTROL = "RealCompo, the default", "the default without its gradient", "control: the default, rate negated"
+_BALANCER = RECOMMENDED["balancer"]
+
+
+def _default(name: str, sign: float) -> Row:
+    """The plugin's recommendation, its rate times `sign`."""
+    options = dict(_BALANCER["options"])
+    options["rate"] *= sign
+    return Row(name, _BALANCER["name"], options, steps=RECOMMENDED["num_inference_steps"])
+
 
 ROWS = (
     Row("fidelity alone", spatial=False),
     Row("boxes alone", options={"spatial": 1.0}),
     Row("mean of both", "core/mean"),
     Row("mean, warm-up 0.3", "core/mean", {"warmup": 0.3}),
-    *(Row(f"hand-over at {share}", "core/hand-over", {"share": share}) for share in (0.3, 0.4, 0.5, 0.6, 0.7)),
+    *(Row(f"hand-over at {share}", "core/hand-over", {"share": share}) for share in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)),
     Row("the paper's balance", "core/paper"),
-    Row("the paper's balance, warm-up 0.3", "core/paper", {"warmup": 0.3}),
-    Row("prior inside and outside", "core/balance", {**SPLIT_PRIOR, "rate": 0.0}),
-    Row("prior inside and outside + gradient", "core/balance", {**SPLIT_PRIOR, "rate": 0.1}),
-    Row("prior and finish", "core/balance", {**PRIOR, "rate": 0.0}),
-    Row("prior and finish + gradient", "core/balance", {**PRIOR, "rate": 0.1}),
-    Row("control: prior and finish, rate −0.1", "core/balance", {**PRIOR, "rate": -0.1}),
+    _default(PRIOR_ALONE, 0.0),
+    _default(DEFAULT, 1.0),
+    _default(CONTROL, -1.0),
 )
 
 
 def chosen(names: list[str] | None) -> list[Row]:
-    """Rows by name; all if None.
+    """Rows by name, or by their settings as `tuning.parse` reads them; all rows if None.
 
     Raises:
-        KeyError: an unknown name, with the list.
+        ValueError: neither.
     """
     if not names:
         return list(ROWS)
+    from realcompo_mini.compare.tuning import parse
+
     table = {row.name: row for row in ROWS}
-    unknown = [name for name in names if name not in table]
-    if unknown:
-        raise KeyError(f"no row is called {unknown[0]!r}; rows: {', '.join(table)}")
-    return [table[name] for name in names]
+    return [table[name] if name in table else parse(name) for name in names]

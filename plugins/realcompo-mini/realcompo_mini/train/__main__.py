@@ -8,7 +8,24 @@ import math
 import os
 from pathlib import Path
 
-STAGES = ("sprites", "autoencoder", "text", "scenes", "fidelity", "boxes", "scorer", "export")
+STAGES = {
+    "sprites": "sprites:run",
+    "autoencoder": "autoencoder:train",
+    "text": "text:train",
+    "scenes": "dataset:encode_all",
+    "fidelity": "fidelity:train",
+    "boxes": "boxes:train",
+    "scorer": "scorer:train",
+    "parents": "export:train",
+    "coloring": "style:train_coloring",
+    "cute": "style:train_cute",
+    "tokencompose": "tokencompose:train",
+    "pose": "control:train_pose",
+    "segmentation": "control:train_segmentation",
+    "reader": "reader:train",
+    "export": "export:train",
+}
+"""Stage → its function in this package. The fine-tunes start from the exported text-to-image model, so the parents are exported first."""
 
 
 def main() -> None:
@@ -23,6 +40,8 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=50_000, help="training scenes of each diffusion model")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long; the next start goes on")
     parser.add_argument("--compile", action="store_true", help="torch.compile the autoencoder's step (needs a C++ compiler)")
+    parser.add_argument("--base", type=Path, help="folder of the text-to-image model to fine-tune; DIR/export/fidelity, or the shipped one")
+    parser.add_argument("--rank", type=int, help="of the LoRAs of coloring, cute and tokencompose")
     args = parser.parse_args()
     unknown = set(args.stages) - set(STAGES)
     if unknown:
@@ -36,19 +55,13 @@ def main() -> None:
     from realcompo_mini.train.common import Settings
 
     torch.set_num_threads(args.threads)
-    settings = Settings(args.out, args.seed, args.device, args.steps, args.threads, args.scenes, args.compile, args.minutes)
+    settings = Settings(
+        args.out, args.seed, args.device, args.steps, args.threads, args.scenes, args.compile, args.minutes, args.base, args.rank
+    )
     args.out.mkdir(parents=True, exist_ok=True)
     for stage in args.stages or STAGES:
-        if stage == "sprites":
-            from realcompo_mini.train.sprites import prepare
-
-            prepare(args.out / "sprites")
-        elif stage == "scenes":
-            from realcompo_mini.train.dataset import encode_all
-
-            encode_all(settings)
-        else:
-            importlib.import_module(f"realcompo_mini.train.{stage}").train(settings)
+        module, _, function = STAGES[stage].partition(":")
+        getattr(importlib.import_module(f"realcompo_mini.train.{module}"), function)(settings)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ class Settings:
         False  # torch.compile the autoencoder: a third faster. Not the UNets: their gradient was lost in the upsamplers (torch 2.13, CPU)
     )
     minutes: float = math.inf  # stop (and save) after so long; the next start goes on
+    base: Path | None = None  # folder of the text-to-image model that the fine-tunes start from
+    rank: int | None = None  # of LoRAs, in place of the stage's own
 
 
 def start_log(folder: Path, stage: str) -> logging.Logger:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from realcompo_mini.train.render import render
-from realcompo_mini.train.scenes import sample_scene
+from realcompo_mini.train.scenes import Scene, sample_scene
 from realcompo_mini.train.sprites import load
 
 log = logging.getLogger(__name__)
@@ -57,16 +57,14 @@ def encode_scenes(
     folder: Path,
     sprites: Path,
     encode: Callable[[torch.Tensor], torch.Tensor],
-    split: str,
+    scene_of: Callable[[int], Scene],
     look: str,
     count: int,
-    seed: int,
-    *,
-    blind: bool,
+    facts: dict[str, object],
 ) -> None:
     """Render and encode scenes, resumably: latents.npy (count, 8, 16, 16) float16 and done.json in `folder`.
 
-    The scenes themselves are not kept: `sample_scene(split, index, seed, blind=…)` gives them again.
+    The scenes themselves are not kept: `scene_of(index)` gives them again. `facts` say which they are, for people.
     """
     folder.mkdir(parents=True, exist_ok=True)
     mark = folder / "done.json"
@@ -84,12 +82,12 @@ def encode_scenes(
     library, begin, first = load(sprites), time.time(), done
     while done < count:
         stop = min(done + 50, count)
-        pictures = np.stack([render(sample_scene(split, k, seed, blind=blind), look, library).pixels for k in range(done, stop)])
+        pictures = np.stack([render(scene_of(k), look, library).pixels for k in range(done, stop)])
         out[done:stop] = encode(to_tensor(pictures)).half().numpy()
         done = stop
         if done % 2000 == 0 or done == count:
             out.flush()
-            write_json(mark, {"done": done, "split": split, "look": look, "seed": seed, "blind": blind})
+            write_json(mark, {"done": done, **facts})
             log.info("encoded %d / %d %s scenes, %.0f a second", done, count, look, (done - first) / (time.time() - begin))
 
 

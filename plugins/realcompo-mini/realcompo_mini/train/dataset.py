@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
+from diffusers import AutoencoderDC
 from transformers import CLIPTokenizer
 
 from realcompo_mini.train.autoencoder import load_autoencoder
@@ -15,24 +16,51 @@ from realcompo_mini.train.models import SLOTS
 from realcompo_mini.train.scenes import Scene, sample_scene
 from realcompo_mini.train.text import all_phrases, ids
 
+
+@dataclass(frozen=True)
+class Kept:
+    """Which scenes a set holds, and in which look (see `sample_scene`)."""
+
+    split: str
+    look: str
+    blind: bool = False
+    style: str | None = None
+    kind: str | None = None
+
+    def scene(self, index: int, seed: int) -> Scene:
+        """Its scene of a number."""
+        return sample_scene(self.split, index, seed, blind=self.blind, style=self.style, kind=self.kind)
+
+
+PARENTS = {
+    "fidelity": Kept("train", "3d"),
+    "boxes": Kept("boxes", "flat", blind=True),
+    "check-fidelity": Kept("check", "3d"),
+    "check-boxes": Kept("check", "flat", blind=True),
+}
 SETS = {
-    "fidelity": ("train", "3d", False),
-    "boxes": ("boxes", "flat", True),
-    "check-fidelity": ("check", "3d", False),
-    "check-boxes": ("check", "flat", True),
+    **PARENTS,
+    "coloring": Kept("train", "outline", style="outline"),
+    "check-coloring": Kept("check", "outline", style="outline"),
+    "cute": Kept("train", "cute", style="cute"),
+    "check-cute": Kept("check", "cute", style="cute"),
+    "people": Kept("train", "3d", kind="person"),
+    "check-people": Kept("check", "3d", kind="person"),
 }
 CHECKED = 128  # held-out scenes on which progress is measured
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """N encoded scenes: latents (N, 8, 16, 16) of unit deviation, half; tokens (N, L); boxes (N, 30, 4), phrases and mask (N, 30)."""
+    """N encoded scenes: latents (N, 8, 16, 16) of unit deviation, half; tokens (N, L); boxes (N, 30, 4), phrases and mask (N, 30); and the
+    scenes themselves."""
 
     latents: np.ndarray
     tokens: torch.Tensor
     boxes: torch.Tensor
     phrases: torch.Tensor
     mask: torch.Tensor
+    scenes: list[Scene]
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -42,12 +70,19 @@ class Scenes:
         return torch.from_numpy(self.latents[np.sort(index)]).float()
 
 
-def prepare(settings: Settings, name: str, tokenizer: CLIPTokenizer) -> Scenes:
-    """Encode the scenes of a set once, then describe them."""
-    split, look, blind = SETS[name]
-    count = CHECKED if name.startswith("check") else settings.scenes
+def prepare(
+    settings: Settings, name: str, tokenizer: CLIPTokenizer, count: int | None = None, model: AutoencoderDC | None = None
+) -> Scenes:
+    """Encode the first `count` scenes of a set once, then describe them.
+
+    Args:
+        count: as many as the settings say, if None; of a set that is held out always `CHECKED`.
+        model: the autoencoder; the one in training, if None.
+    """
+    kept = SETS[name]
+    count = CHECKED if name.startswith("check") else count or settings.scenes
     folder = settings.out / "scenes" / name
-    model = load_autoencoder(settings.out)
+    model = model or load_autoencoder(settings.out)
     scale = model.config.scaling_factor
     device = torch.device(settings.device)
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -57,10 +92,13 @@ def prepare(settings: Settings, name: str, tokenizer: CLIPTokenizer) -> Scenes:
         with torch.autocast(device.type, torch.bfloat16):
             return model.encode(pictures.to(device)).latent.float().cpu() * scale
 
-    encode_scenes(folder, settings.out / "sprites" / "sprites.npz", encode, split, look, count, settings.seed, blind=blind)
-    return describe(
-        np.load(folder / "latents.npy")[:count], [sample_scene(split, k, settings.seed, blind=blind) for k in range(count)], tokenizer
+    def scene_of(index: int) -> Scene:
+        return kept.scene(index, settings.seed)
+
+    encode_scenes(
+        folder, settings.out / "sprites" / "sprites.npz", encode, scene_of, kept.look, count, {**asdict(kept), "seed": settings.seed}
     )
+    return describe(np.load(folder / "latents.npy")[:count], [scene_of(k) for k in range(count)], tokenizer)
 
 
 def describe(latents: np.ndarray, scenes: list[Scene], tokenizer: CLIPTokenizer) -> Scenes:
@@ -74,13 +112,13 @@ def describe(latents: np.ndarray, scenes: list[Scene], tokenizer: CLIPTokenizer)
             phrases[k, slot] = number[thing.phrase]
             mask[k, slot] = 1
     tokens = torch.cat([ids(tokenizer, [s.caption for s in scenes[k : k + 2000]]) for k in range(0, count, 2000)])
-    return Scenes(latents, tokens, boxes, phrases, mask)
+    return Scenes(latents, tokens, boxes, phrases, mask, scenes)
 
 
 def encode_all(settings: Settings) -> None:
-    """Stage `scenes`: render and encode every set that the diffusion stages read."""
+    """Stage `scenes`: render and encode every set that the two parents read; the others are made by their own stages."""
     from realcompo_mini.train.text import load_text
 
     tokenizer, _ = load_text(settings.out)
-    for name in SETS:
+    for name in PARENTS:
         prepare(settings, name, tokenizer)

@@ -1,8 +1,9 @@
-"""Stage `export`: the models as half-precision safetensors in diffusers' folder layout, read by the ordinary loaders."""
+"""Stages `parents` and `export`: the models as half-precision safetensors in diffusers' folder layout, read by the ordinary loaders."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,22 @@ from diffusers import DDIMScheduler
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from realcompo_mini.train.autoencoder import load_autoencoder
+from realcompo_mini.train.base import add_lora, save_lora
 from realcompo_mini.train.boxes import phrase_table
 from realcompo_mini.train.common import Settings, load_checkpoint, start_log
+from realcompo_mini.train.control import build as build_control
 from realcompo_mini.train.fidelity import TextToImage
+from realcompo_mini.train.loop import changing
 from realcompo_mini.train.models import build_unet, fold_standardisation, scheduler_config
 from realcompo_mini.train.text import load_text
 
 
 def train(settings: Settings) -> None:
-    """Write `export/fidelity` and `export/boxes` from the latest checkpoints (running averages); what is missing is left out."""
+    """Write each model's folder, ready to be copied into the package's weights, from the latest checkpoints (running averages); what is
+    missing is left out."""
     log = start_log(settings.out / "export", "export")
-    tokenizer, text = load_text(settings.out)
     if state := load_checkpoint(settings.out / "fidelity" / "checkpoint.pt"):
+        tokenizer, text = load_text(settings.out)
         model = TextToImage(build_unet(gated=False), text)
         model.load_state_dict(state["average"])
         folder = settings.out / "export" / "fidelity"
@@ -41,6 +46,57 @@ def train(settings: Settings) -> None:
         _write(folder, unet, text, tokenizer, "StableDiffusionGLIGENPipeline", vae=[None, None])
         _note(folder, state["step"], settings)
         log.info("boxes: step %d written to %s", state["step"], folder)
+    for name, write in GROWN.items():
+        if state := load_checkpoint(settings.out / name / "checkpoint.pt"):
+            folder = settings.out / "export" / name
+            write(folder, state, settings)
+            _note(folder, state["step"], settings)
+            size = sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / 1e6
+            log.info("%s: step %d, %.1f MB written to %s", name, state["step"], size, folder)
+    for name in ("scorer", "reader"):
+        if (model := settings.out / name / "model.safetensors").is_file():
+            folder = settings.out / "export" / name
+            folder.mkdir(parents=True, exist_ok=True)
+            for file in (model, model.with_name("accuracy.json")):
+                shutil.copy(file, folder / file.name)
+            log.info("%s: written to %s", name, folder)
+
+
+def _write_lora(folder: Path, state: dict[str, Any], settings: Settings) -> None:
+    """A LoRA in diffusers' format; its rank is that of the checkpoint."""
+    rank = next(tensor.shape[0] for name, tensor in state["average"].items() if "lora_A" in name)
+    unet = add_lora(build_unet(gated=False), rank)
+    _fill(unet, state["average"])
+    save_lora(unet, folder)
+
+
+def _write_control(folder: Path, state: dict[str, Any], settings: Settings) -> None:
+    """A ControlNet in diffusers' layout."""
+    net = build_control(build_unet(gated=False))
+    _fill(net, state["average"])
+    net.half().save_pretrained(folder)
+
+
+def _fill(network: Any, part: dict[str, torch.Tensor]) -> None:
+    """Every trained tensor from a checkpoint.
+
+    Raises:
+        RuntimeError: the checkpoint is of another network.
+    """
+    missing = changing(network) - set(part)
+    _, unexpected = network.load_state_dict(part, strict=False)
+    if missing or unexpected:
+        raise RuntimeError(f"the checkpoint is of another network: {len(missing)} tensors missing, {len(unexpected)} unexpected")
+
+
+GROWN = {
+    "coloring": _write_lora,
+    "cute": _write_lora,
+    "tokencompose": _write_lora,
+    "pose": _write_control,
+    "segmentation": _write_control,
+}
+"""Stage → how its model is written."""
 
 
 def _write(folder: Path, unet: Any, text: CLIPTextModel, tokenizer: CLIPTokenizer, pipeline: str, vae: list[str | None]) -> None:

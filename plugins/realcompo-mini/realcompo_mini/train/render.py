@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -95,34 +96,58 @@ def render(scene: Scene, look: str, sprites: dict[str, np.ndarray]) -> Picture:
     """Draw a scene in one of the looks "3d", "flat", "outline", "cute". The same scene and look give the same picture."""
     side = load_world().side
     rng = np.random.default_rng(zlib.crc32(f"{scene.seed}/{look}".encode()))
-    shared = np.random.default_rng(zlib.crc32(scene.seed.encode()))  # what is the same in every look
     wide = _background(look, scene.background, int(rng.integers(32)))
     top, left = (int(v) for v in rng.integers(0, WIDE - side + 1, 2))
     canvas = wide[top : top + side, left : left + side].astype(np.float32)
     if rng.random() < 0.5:
         canvas = canvas[:, ::-1].copy()
-    count = len(scene.objects)
-    variants = tuple(int(shared.integers(len(POSES))) if o.kind == "person" else 0 for o in scene.objects)
-    flips = tuple(bool(shared.random() < 0.5) for _ in scene.objects)
-    masks = np.zeros((count, side, side), bool)
-    # lowest feet first: what stands on a thing is drawn over it
-    for k in sorted(range(count), key=lambda k: -scene.objects[k].box[3]):
-        o = scene.objects[k]
-        x0, y0, x1, y1 = (round(v * side) for v in o.box)
-        sprite = sprites[f"{look}/{o.kind}/{o.colour or ''}/{o.pattern or ''}/{variants[k]}"]
-        small = np.asarray(Image.fromarray(sprite).resize((x1 - x0, y1 - y0), Image.Resampling.BOX), np.float32)
-        if flips[k]:
-            small = small[:, ::-1]
+    masks = np.zeros((len(scene.objects), side, side), bool)
+    for k, small, (x0, y0, x1, y1) in _placed(scene, look, sprites):
         if look == "3d":
             _shadow(canvas, small[..., 3] / 255, x0, y0)
         alpha = small[..., 3:] / 255
         canvas[y0:y1, x0:x1] = canvas[y0:y1, x0:x1] * (1 - alpha) + small[..., :3] * alpha
-        seen = small[..., 3] > 127
-        masks[:, y0:y1, x0:x1] &= ~seen
-        masks[k, y0:y1, x0:x1] |= seen
+        _see(masks, k, small, x0, y0)
     if look == "3d":
         canvas *= rng.uniform(0.92, 1.06)
-    return Picture(np.clip(canvas, 0, 255).astype(np.uint8), masks, variants, flips)
+    return Picture(np.clip(canvas, 0, 255).astype(np.uint8), masks, *cast(scene))
+
+
+def cast(scene: Scene) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    """What is the same in every look of a scene: the pose of each person (0 for things), and which objects are mirrored."""
+    shared = np.random.default_rng(zlib.crc32(scene.seed.encode()))
+    variants = tuple(int(shared.integers(len(POSES))) if o.kind == "person" else 0 for o in scene.objects)
+    return variants, tuple(bool(shared.random() < 0.5) for _ in scene.objects)
+
+
+def render_masks(scene: Scene, look: str, sprites: dict[str, np.ndarray]) -> np.ndarray:
+    """(N, S, S) bool: what is seen of each object, the `masks` of `render`, in a tenth of its time."""
+    side = load_world().side
+    masks = np.zeros((len(scene.objects), side, side), bool)
+    for k, small, (x0, y0, _, _) in _placed(scene, look, sprites):
+        _see(masks, k, small, x0, y0)
+    return masks
+
+
+def _placed(scene: Scene, look: str, sprites: dict[str, np.ndarray]) -> Iterator[tuple[int, np.ndarray, tuple[int, int, int, int]]]:
+    """(object, its sprite as float RGBA, its box in pixels) in the order of painting: lowest feet first, so that what stands on a thing is
+    drawn over it."""
+    side = load_world().side
+    variants, flips = cast(scene)
+    for k in sorted(range(len(scene.objects)), key=lambda k: -scene.objects[k].box[3]):
+        o = scene.objects[k]
+        x0, y0, x1, y1 = (round(v * side) for v in o.box)
+        sprite = sprites[f"{look}/{o.kind}/{o.colour or ''}/{o.pattern or ''}/{variants[k]}"]
+        small = np.asarray(Image.fromarray(sprite).resize((x1 - x0, y1 - y0), Image.Resampling.BOX), np.float32)
+        yield k, small[:, ::-1] if flips[k] else small, (x0, y0, x1, y1)
+
+
+def _see(masks: np.ndarray, k: int, small: np.ndarray, x0: int, y0: int) -> None:
+    """Object k covers what lies under it, in place."""
+    seen = small[..., 3] > 127
+    part = masks[:, y0 : y0 + seen.shape[0], x0 : x0 + seen.shape[1]]
+    part &= ~seen
+    part[k] |= seen
 
 
 def _shadow(canvas: np.ndarray, alpha: np.ndarray, x0: int, y0: int, pad: int = 6) -> None:

@@ -43,7 +43,7 @@ def _attributes(rng: random.Random, world: World) -> tuple[str | None, str | Non
     return colour, pattern
 
 
-def _items(rng: random.Random, total: int, world: World) -> list[Item]:
+def _items(rng: random.Random, total: int, world: World, kind_asked: str | None = None) -> list[Item]:
     items: list[Item] = []
     left = total
     while left:
@@ -53,6 +53,8 @@ def _items(rng: random.Random, total: int, world: World) -> list[Item]:
             kind = items[-1].kind  # "a red car and a blue car": the prompts that need attributes bound
         if not kind.colourable and rng.random() < 0.35:
             kind = rng.choice([k for k in world.kinds.values() if k.colourable])
+        if kind_asked and not items:
+            kind = world.kinds[kind_asked]
         colour, pattern = _attributes(rng, world) if kind.colourable else (None, None)
         if any((i.kind, i.colour, i.pattern) == (kind, colour, pattern) for i in items) or (
             any(i.kind == kind and not (colour and i.colour) for i in items)
@@ -60,6 +62,8 @@ def _items(rng: random.Random, total: int, world: World) -> list[Item]:
             continue
         items.append(Item(kind, count, colour, pattern))
         left -= count
+    if kind_asked:
+        rng.shuffle(items)  # what was asked for is not always named first
     return items
 
 
@@ -79,7 +83,14 @@ def write(items: list[Item], relations: list[str | None], background: str | None
 
 
 def sample_scene(
-    split: str, index: int, seed: int = 0, *, blind: bool = False, style: str | None = None, counts: tuple[int, ...] = ()
+    split: str,
+    index: int,
+    seed: int = 0,
+    *,
+    blind: bool = False,
+    style: str | None = None,
+    counts: tuple[int, ...] = (),
+    kind: str | None = None,
 ) -> Scene:
     """Scene number `index` of a split.
 
@@ -87,13 +98,14 @@ def sample_scene(
         blind: draw other attributes than the words say, at random: what the boxes model sees.
         style: a look whose trigger words open the caption.
         counts: numbers of objects to choose from (default: one to six, mostly two to four).
+        kind: one item at least is of this kind.
     """
     world = load_world()
     name = f"{seed}/{SPLITS[split]}/{index}"
     rng = random.Random(name)
     for _ in range(100):
         total = rng.choice(counts) if counts else rng.choices([n for n, _ in COUNTS], [p for _, p in COUNTS])[0]
-        items = _items(rng, total, world)
+        items = _items(rng, total, world, kind)
         relations = [rng.choice(world.relations) if rng.random() < LINKED else None for _ in items[1:]]
         background = rng.choice(list(world.backgrounds))
         caption = write(items, relations, background if rng.random() < 0.85 else None, world, style)

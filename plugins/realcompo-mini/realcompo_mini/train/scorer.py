@@ -114,7 +114,7 @@ def train(settings: Settings) -> None:
         for group in optimizer.param_groups:
             group["lr"] = cosine(step, total, PEAK)
         index = np.sort(index)
-        pixels = _disturb(np.asarray(data[index]))
+        pixels = disturb(np.asarray(data[index]))
         truth = targets([scene_of(int(k), settings.seed) for k in index], [look_of(int(k)) for k in index])
         with torch.autocast(device.type, torch.bfloat16):
             maps, _ = model(pixels.to(device, memory_format=torch.channels_last))
@@ -173,7 +173,7 @@ def _pictures(path: Path, sprites: Path, settings: Settings) -> np.ndarray:
     return np.load(path, mmap_mode="r")
 
 
-def _disturb(pixels: np.ndarray) -> Tensor:
+def disturb(pixels: np.ndarray) -> Tensor:
     """uint8 → −1 … 1 with the blemishes of drawn pictures: blur, noise, contrast. Draws are softer than renderings."""
     x = torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
     soft = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from realcompo_mini.train.common import Settings
 from realcompo_mini.train.people import POSES, draw_person
 from realcompo_mini.world import Kind, World, load_world
 
@@ -47,9 +48,20 @@ def fetch(folder: Path) -> None:
     (folder / "NOTICE.txt").write_text(NOTICE)
 
 
-def _crop(image: np.ndarray) -> np.ndarray:
+def outer(image: np.ndarray) -> tuple[int, int, int, int]:
+    """(x0, y0, x1, y1) of what is seen of (H, W, 4) uint8, pixels; the ends are exclusive."""
     rows, columns = np.nonzero(image[..., 3] > 16)
-    return image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+
+
+def in_look(flat: np.ndarray, shaded: np.ndarray) -> dict[str, np.ndarray]:
+    """Look → a sprite at drawing size, from its flat and its shaded form."""
+    return {"3d": shaded, "flat": flat, "outline": _outline(flat), "cute": _cute(shaded)}
+
+
+def _crop(image: np.ndarray) -> np.ndarray:
+    x0, y0, x1, y1 = outer(image)
+    return image[y0:y1, x0:x1]
 
 
 def _hsv(rgb: np.ndarray) -> np.ndarray:
@@ -159,8 +171,7 @@ def build(folder: Path) -> dict[str, np.ndarray]:
             for pattern in patterns:
                 for variant in range(len(POSES) if not kind.icon else 1):
                     flat, shaded = _pair(folder, kind, colour, pattern, variant, icons, world)
-                    made = {"3d": shaded, "flat": flat, "outline": _outline(flat), "cute": _cute(shaded)}
-                    for look, image in made.items():
+                    for look, image in in_look(flat, shaded).items():
                         sprites[f"{look}/{kind.name}/{colour}/{pattern}/{variant}"] = _keep(image)
     return sprites
 
@@ -198,6 +209,11 @@ def prepare(folder: Path) -> Path:
         np.savez(part, **sprites)
         part.rename(path)
     return path
+
+
+def run(settings: Settings) -> None:
+    """Stage `sprites`."""
+    prepare(settings.out / "sprites")
 
 
 @lru_cache(maxsize=2)

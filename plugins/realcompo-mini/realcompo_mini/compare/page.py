@@ -1,0 +1,156 @@
+"""docs/results.md: tables, differences and verdicts, all computed from the raw records; no figure is typed by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from realcompo_mini.compare.measure import Figure, Record, aligned, difference
+from realcompo_mini.compare.report import HEAD, differences, summary, table
+from realcompo_mini.compare.rows import CONTROL, DEFAULT, PRIOR_ALONE
+
+Rows = Mapping[str, Mapping[str, Figure]]
+FIDELITY_ALONE, BOXES_ALONE, MEAN = "fidelity alone", "boxes alone", "mean of both"
+SHARES = ("in_box", "placed", "present", "exact")
+PAIRS = (
+    (DEFAULT, FIDELITY_ALONE),
+    (DEFAULT, BOXES_ALONE),
+    (DEFAULT, MEAN),
+    (DEFAULT, "the paper's balance"),
+    (DEFAULT, PRIOR_ALONE),
+    (CONTROL, DEFAULT),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was asked of the default, what was measured, and whether it holds."""
+
+    asked: str
+    measured: str
+    holds: bool
+
+
+def verdicts(rows: Rows, gap: Callable[[str, str, str], Figure]) -> list[Verdict]:
+    """Every line that the project asked of the comparison. `gap(a, b, column)` is the paired difference a − b."""
+    ours, fidelity, boxes = rows[DEFAULT], rows[FIDELITY_ALONE], rows[BOXES_ALONE]
+
+    def ratio(column: str, of: Mapping[str, Figure]) -> float:
+        return ours[column].value / max(of[column].value, 1e-9)
+
+    better = max((fidelity, boxes), key=lambda row: row["in_box"].value)
+    present = max(fidelity["present"].value, boxes["present"].value)
+    placing = boxes["placed"].value / max(fidelity["placed"].value, 1e-9)
+    found = [
+        Verdict("boxes alone places at least 4 times as often as fidelity alone", f"{placing:.2f} times", placing >= 4),
+        Verdict("in box at least 1.15 times the better parent's", f"{ratio('in_box', better):.2f} times", ratio("in_box", better) >= 1.15),
+        Verdict(
+            "presence at least the better parent's",
+            f"{ours['present'].value:.3f} against {present:.3f}",
+            ours["present"].value >= present,
+        ),
+        Verdict("distance at most 0.4 of the boxes model's", f"{ratio('distance', boxes):.2f} of it", ratio("distance", boxes) <= 0.4),
+        Verdict(
+            "distance at most 1.1 times the fidelity model's",
+            f"{ratio('distance', fidelity):.2f} times",
+            ratio("distance", fidelity) <= 1.1,
+        ),
+    ]
+    for column in ("in_box", "present", "exact", "distance"):
+        figure = gap(DEFAULT, MEAN, column)
+        holds = figure.high < 0 if column == "distance" else figure.low > 0
+        found.append(Verdict(f"{HEAD[column]} better than the mean of both, interval without 0", shown(figure), holds))
+    rivals = [name for name in rows if name not in (DEFAULT, PRIOR_ALONE, CONTROL)]
+    ahead = [
+        name
+        for name in rivals
+        if rows[name]["in_box"].value > ours["in_box"].value and rows[name]["distance"].value < ours["distance"].value
+    ]
+    found.append(Verdict("no rival better both in box and in distance", ", ".join(ahead) or "none is", not ahead))
+    gaps = {column: gap(DEFAULT, PRIOR_ALONE, column) for column in (*SHARES, "attributes", "distance")}
+    good = [HEAD[c] for c in ("placed", "present", "exact") if gaps[c].low > 0]
+    bad = [HEAD[c] for c, figure in gaps.items() if (figure.low > 0 if c == "distance" else figure.high < 0)]
+    found.append(
+        Verdict(
+            "the gradient adds to the same prior: placed, presence or count better, no column worse",
+            f"better: {', '.join(good) or 'none'}; worse: {', '.join(bad) or 'none'}",
+            bool(good) and not bad,
+        )
+    )
+    worse = [HEAD[c] for c in SHARES if gap(CONTROL, DEFAULT, c).high < 0]
+    found.append(Verdict("control: a negative rate is clearly worse", f"worse: {', '.join(worse) or 'nothing'}", bool(worse)))
+    return found
+
+
+def shown(figure: Figure) -> str:
+    """A difference with its interval."""
+    return f"{figure.value:+.3f} ({figure.low:+.3f} … {figure.high:+.3f})"
+
+
+def again(first: Rows, second: Rows) -> str:
+    """Markdown: figures on other scenes, and whether each is inside the published interval widened by its width."""
+    columns = [c for c in HEAD if c not in ("passes",)]
+    lines = ["| | " + " | ".join(HEAD[c] for c in columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for name, row in second.items():
+        cells = []
+        for column in columns:
+            figure, width = first[name][column], first[name][column].high - first[name][column].low
+            inside = figure.low - width <= row[column].value <= figure.high + width
+            cells.append(f"{row[column].value:.3f}" + ("" if inside else " (outside)"))
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def page(
+    test: Mapping[str, list[Record]],
+    other: Mapping[str, list[Record]],
+    tune: Mapping[str, list[Record]],
+    rendered: torch.Tensor,
+    setting: Mapping[str, object],
+    text: str,
+) -> str:
+    """The whole page: `text` with {table}, {differences}, {verdicts}, {again}, {tuning}, {pictures}, {scenes} and {facts} filled in."""
+    rows, lined = summary(test, rendered), aligned(dict(test))
+
+    def gap(a: str, b: str, column: str) -> Figure:
+        return difference(lined[a], lined[b], column, rendered)
+
+    checked = "\n".join(
+        ["| asked | measured | holds |", "|---|---|---|"]
+        + [f"| {v.asked} | {v.measured} | {'yes' if v.holds else '**no**'} |" for v in verdicts(rows, gap)]
+    )
+    parts = {
+        "table": table(rows),
+        "differences": differences(lined, [pair for pair in PAIRS if pair[0] in rows and pair[1] in rows], rendered),
+        "verdicts": checked,
+        "again": again(rows, summary(other, rendered)) if other else "not drawn yet",
+        "tuning": tuning(tune, rendered),
+        "pictures": len(next(iter(lined.values()))),
+        "scenes": len({r["scene"] for r in next(iter(lined.values()))}),
+        "facts": "\n".join(f"- {name}: {value}" for name, value in setting.items()),
+    }
+    for name, value in parts.items():
+        text = text.replace("{" + name + "}", str(value))
+    return text
+
+
+def tuning(rows: Mapping[str, list[Record]], rendered: torch.Tensor) -> str:
+    """Markdown: every setting tried on the tuning split, best first by in box + presence + exact count − 3 · distance."""
+    found = {name: summary({name: records}, rendered)[name] for name, records in rows.items()}
+
+    def score(name: str) -> float:
+        row = found[name]
+        return row["in_box"].value + row["present"].value + row["exact"].value - 3 * row["distance"].value
+
+    return plain({name: found[name] for name in sorted(found, key=score, reverse=True)}, {n: len(r) for n, r in rows.items()})
+
+
+def plain(rows: Rows, counts: Mapping[str, int]) -> str:
+    """Markdown without intervals, and how many pictures each row has."""
+    lines = ["| setting | " + " | ".join(HEAD.values()) + " | pictures |", "|---" * (len(HEAD) + 2) + "|"]
+    for name, row in rows.items():
+        cells = [f"{row[c].value:.3f}" if c != "passes" else f"{row[c].value:.0f}" for c in HEAD]
+        lines.append(f"| `{name}` | " + " | ".join(cells) + f" | {counts[name]} |")
+    return "\n".join(lines)

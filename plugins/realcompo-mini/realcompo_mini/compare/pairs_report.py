@@ -1,0 +1,174 @@
+"""The table of all pairs, the claims that it bears out or not, and the contact sheet; from the records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from realcompo_mini.compare.draw import read
+from realcompo_mini.compare.measure import Figure, Record, resamples
+from realcompo_mini.compare.pairs import BASE, FIDELITIES, LOOKS, SPATIALS, Pair
+from realcompo_mini.compare.pairs_draw import ATTENTION, SHOWN, condition, picture_of, scenes
+from realcompo_mini.train.sprites import load
+
+COLUMNS = {
+    "placed": ("placed", "placed", "objects"),
+    "present": ("present", "present", "objects"),
+    "exact": ("exact count", "exact", None),
+    "look": ("look", "look_right", None),
+    "joints": ("joint error", "joint_error", None),
+    "iou": ("mean IoU", "iou", None),
+}
+"""Column → heading, numerator and denominator, summed over pictures; None counts pictures."""
+
+RATE, HALF, CLEARLY = 0.9, 0.5, 0.8
+
+
+def column(records: Sequence[Record], name: str, count: int = 400) -> Figure:
+    """A column of a row, with its 95% bootstrap interval over scenes."""
+    _, top, bottom = COLUMNS[name]
+    over = np.array([r[top] for r in records], float)
+    under = np.array([1 if bottom is None else r[bottom] for r in records], float)
+    draws = [over[pick].sum() / under[pick].sum() for pick in resamples(records, count)]
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Figure(float(over.sum() / under.sum()), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence, the figure that it is about, its bound, and whether it holds."""
+
+    text: str
+    value: float
+    bound: float
+    holds: bool
+
+
+def claims(rows: Mapping[str, Mapping[str, Figure]], attention: Mapping[str, float]) -> list[Claim]:
+    """What the pairs are to show, each trained condition beside its control; only what has been drawn."""
+    found: list[Claim] = []
+
+    def at_least(text: str, value: float, bound: float) -> None:
+        found.append(Claim(f"{text}: at least", value, bound, value >= bound))
+
+    def at_most(text: str, value: float, bound: float) -> None:
+        found.append(Claim(f"{text}: at most", value, bound, value <= bound))
+
+    for fidelity in FIDELITIES:
+        name = Pair(fidelity, "mini/boxes").name
+        if name in rows:
+            at_least(f"{name}, share of pictures of its own look", rows[name]["look"].value, RATE)
+    for style in LOOKS:
+        right, wrong = Pair(style, "mini/boxes").name, Pair(style, "mini/boxes", "words").name
+        if right in rows and wrong in rows:
+            at_most(f"{wrong}, look", rows[wrong]["look"].value, CLEARLY * rows[right]["look"].value)
+    alone = Pair(BASE).name
+    pose, blank, other = (Pair(BASE, "mini/pose", control).name for control in ("", "blank", "shuffled"))
+    for control in (alone, blank, other):
+        if pose in rows and control in rows:
+            at_most(f"joint error of {pose} against half of {control}", rows[pose]["joints"].value, HALF * rows[control]["joints"].value)
+    seg, blank, other = (Pair(BASE, "mini/segmentation", control).name for control in ("", "blank", "shuffled"))
+    for control in (alone, blank, other):
+        if seg in rows and control in rows:
+            at_most(f"mean IoU of {control} against half of {seg}", rows[control]["iou"].value, HALF * rows[seg]["iou"].value)
+    for spatial, control in (("mini/boxes", "shuffled"), ("layguide/sd", "unguided")):
+        right, wrong = Pair(BASE, spatial).name, Pair(BASE, spatial, control).name
+        if right in rows and wrong in rows:
+            at_most(f"placed by {wrong}", rows[wrong]["placed"].value, CLEARLY * rows[right]["placed"].value)
+    if set(ATTENTION) <= set(attention):
+        base, taught = (attention[name] for name in ATTENTION)
+        at_least("attention of TokenCompose in its objects' masks against its base", taught, base / CLEARLY)
+    return found
+
+
+def table(rows: Mapping[str, Mapping[str, Figure]], counts: Mapping[str, int]) -> str:
+    """Markdown, one line a row."""
+    heads = [heading for heading, _, _ in COLUMNS.values()]
+    lines = ["| pair | pictures | " + " | ".join(heads) + " |", "|---" * (len(heads) + 2) + "|"]
+    for name, row in rows.items():
+        cells = [f"{f.value:.3f} ({f.low:.3f}–{f.high:.3f})" for f in row.values()]
+        lines.append(f"| {name} | {counts[name]} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def attention_means(path: Path) -> tuple[dict[str, float], str]:
+    """Branch → mean share inside, and a table by time."""
+    records = list(read(path))
+    names = list(dict.fromkeys(r["branch"] for r in records))
+    times = sorted({r["time"] for r in records}, reverse=True)
+    means = {n: float(np.mean([r["inside"] for r in records if r["branch"] == n])) for n in names}
+    lines = ["| attention inside the mask | " + " | ".join(f"t = {t:g} T" for t in times) + " | mean |", "|---" * (len(times) + 2) + "|"]
+    for n in names:
+        cells = [f"{np.mean([r['inside'] for r in records if r['branch'] == n and r['time'] == t]):.3f}" for t in times]
+        lines.append(f"| {n} | " + " | ".join([*cells, f"{means[n]:.3f}"]) + " |")
+    return means, "\n".join(lines) if records else ""
+
+
+def report(out: Path, split: str, files: Mapping[Pair, Path], sprites: Path) -> str:
+    """Write `out`/pairs.md and `out`/pairs.png; returns the text."""
+    records = {pair: list(read(path)) for pair, path in files.items()}
+    records = {pair: part for pair, part in records.items() if part}
+    rows = {pair.name: {name: column(part, name) for name in COLUMNS} for pair, part in records.items()}
+    means, attention = attention_means(out / f"attention-{split}.jsonl")
+    said = [f"| {c.text} | {c.bound:.3f} | {c.value:.3f} | {'yes' if c.holds else '**no**'} |" for c in claims(rows, means)]
+    parts = [
+        table(rows, {pair.name: len(part) for pair, part in records.items()}),
+        attention,
+        "\n".join(["| claim | bound | found | holds |", "|---|---|---|---|", *said]),
+    ]
+    text = "\n\n".join(part for part in parts if part) + "\n"
+    (out / "pairs.md").write_text(text, "utf-8")
+    contact_sheet(out, split, sprites)
+    return text
+
+
+def contact_sheet(out: Path, split: str, sprites: Path, side: int = 128) -> None:
+    """`out`/pairs.png: what is asked for on top, then a line for each fidelity branch, alone and with each spatial branch."""
+    margin, label, font = 150, 26, ImageFont.load_default(15)
+    cell = SHOWN * (side + 2) + 10
+    image = Image.new("RGB", (margin + (1 + len(SPATIALS)) * cell, label + (1 + len(FIDELITIES)) * (side + 10)), "white")
+    pen = ImageDraw.Draw(image)
+    for column_, spatial in enumerate((None, *SPATIALS)):
+        left = margin + column_ * cell
+        pen.text((left + 4, 5), Pair(BASE, spatial).name.split(" × ")[-1] if spatial else "alone", fill="#222", font=font)
+        for k, asked in enumerate(asked_for(spatial, split, sprites, side)):
+            image.paste(asked, (left + k * (side + 2), label))
+        for line, fidelity in enumerate(FIDELITIES):
+            top = label + (1 + line) * (side + 10)
+            for k in range(SHOWN):
+                path = picture_of(out, split, Pair(fidelity, spatial), k)
+                if path.exists():
+                    with Image.open(path) as picture:
+                        image.paste(picture.convert("RGB").resize((side, side)), (left + k * (side + 2), top))
+    pen.text((6, label + side / 2), "asked for", fill="#222", font=font)
+    for line, fidelity in enumerate(FIDELITIES):
+        pen.text((6, label + (1 + line) * (side + 10) + side / 2), fidelity, fill="#222", font=font)
+    image.save(out / "pairs.png", optimize=True)
+
+
+def asked_for(spatial: str | None, split: str, sprites: Path, side: int) -> list[Image.Image]:
+    """The conditions of the first scenes as pictures; nothing for a branch alone."""
+    from realcompo.conditions import Boxes, Keypoints
+    from realcompo.conditions.drawing import draw_segments, draw_skeleton
+    from realcompo_mini.palette import palette
+
+    if spatial is None:
+        return []
+    pictures: list[Image.Image] = []
+    for scene in scenes(split, SHOWN):
+        told: Any = condition(spatial, scene, scene, load(sprites))
+        if isinstance(told, Keypoints):
+            pictures.append(draw_skeleton(told, (side, side)))
+        elif isinstance(told, Boxes):
+            plain = Image.new("RGB", (side, side), "white")
+            for item in told.items:
+                ImageDraw.Draw(plain).rectangle([v * side for v in item.box], outline="#c33", width=2)
+            pictures.append(plain)
+        else:
+            pictures.append(draw_segments(told, (side, side), palette()))
+    return pictures

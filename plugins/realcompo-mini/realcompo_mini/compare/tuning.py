@@ -1,0 +1,53 @@
+"""A row of the tuning is its own name: `balance warmup=0.3 finish=0.7 inside=0.8,0 rate=0.1 boxes=2 steps=20`.
+
+The first word is the form (fidelity, boxes, mean, hand-over, paper, balance), the rest are settings of it: any option of its balancer,
+the guidance scale of a branch (`fidelity=4 boxes=2`), `steps`, `every` (probe every k-th step) and `divisor` (maps at 16 / divisor).
+So a record says what made it, and nothing but the records is needed to print the table of the tuning.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from realcompo_mini.compare.rows import BOXES, FIDELITY, GUIDANCE, STEPS, Row
+
+FORMS = {
+    "fidelity": ("core/fixed", {}),
+    "boxes": ("core/fixed", {"spatial": 1.0}),
+    "mean": ("core/mean", {}),
+    "hand-over": ("core/hand-over", {}),
+    "paper": ("core/paper", {}),
+    "balance": ("core/balance", {"rule": "running"}),
+}
+
+
+def parse(text: str) -> Row:
+    """The row that `text` describes.
+
+    Raises:
+        ValueError: an unknown form, or a word that is not `setting=value`. Unknown options are refused by the balancer.
+    """
+    form, *words = text.split()
+    if form not in FORMS:
+        raise ValueError(f"no row or form is called {form!r}; forms: {', '.join(FORMS)}")
+    balancer, options = FORMS[form]
+    told: dict[str, Any] = dict(options)
+    for word in words:
+        name, sign, value = word.partition("=")
+        if not sign:
+            raise ValueError(f"{word!r} is not setting=value (in {text!r})")
+        told[name] = _value(value)
+    guidance = {FIDELITY: told.pop("fidelity", GUIDANCE[FIDELITY]), BOXES: told.pop("boxes", GUIDANCE[BOXES])}
+    probe = {"every": told.pop("every")} if "every" in told else {}
+    steps, divisor = told.pop("steps", STEPS), told.pop("divisor", 2)
+    return Row(text, balancer, told, probe, form != "fidelity", guidance, steps, divisor)
+
+
+def _value(text: str) -> Any:
+    """A number, a pair of them, or a word."""
+    parts = text.split(",")
+    try:
+        numbers = [int(p) if p.lstrip("-").isdigit() else float(p) for p in parts]
+    except ValueError:
+        return text
+    return numbers[0] if len(numbers) == 1 else tuple(numbers)

@@ -115,7 +115,7 @@ def test_demo(cli: Cli) -> None:
         done = cli("demo")
         assert done.exit_code == 0, done.output
         assert "a red" in done.stdout and "try next" in done.stdout
-        assert f"picture   {Path('demo/a-cat-and-a-red-balloon-on-grass.png').resolve()}" in done.stdout
+        assert f"picture   {Path('demo/two-penguins-and-a-yellow-heart-on-snow.png').resolve()}" in done.stdout
     assert len(list(Path("demo").iterdir())) == 4, "the same names each time"
 
 

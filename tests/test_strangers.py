@@ -200,6 +200,8 @@ def test_package_data_is_in_the_wheels(elsewhere: Elsewhere) -> None:
     code = "import realcompo, os; print(*os.listdir(os.path.dirname(realcompo.__file__)))"
     files = elsewhere.run("-c", code).split()
     assert "py.typed" in files and any(file.endswith(".json") for file in files)
+    code = "from realcompo.toolkit.configs import clip_tokenizer, published; print(len(clip_tokenizer()), *published('sdxl'))"
+    assert elsewhere.run("-c", code).splitlines()[-1].startswith("49408 unet vae text_encoder")
 
 
 def test_a_removed_distribution_takes_its_rows_along(elsewhere: Elsewhere) -> None:

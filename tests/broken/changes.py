@@ -99,5 +99,8 @@ CHANGES = [
     Change("more objects than the branch takes", P, _PLANNER, "and count > request.max_objects:", "and count > request.max_objects + 1:", "test_limit_of_objects_is_kept"),
     Change("a region to keep that moves", P, _PLANNER, "BoxItem(phrase=region.phrase, box=region.box, id=region.id)", "BoxItem(phrase=region.phrase, box=(0, 0, 1, 1), id=region.id)", "test_kept_regions_stay"),
     Change("an error of another kind", P, _PLANNER, 'raise PlanningError("no object in the prompt", mend="write \'a cat and a dog\'")', "raise ValueError('no object')", "test_failures_are_planning_errors"),
+    Change("a batch in another order", P, _PLANNER, "for request in requests]", "for request in reversed(requests)]", "test_batches_are_the_single_plans"),
+    Change("a wish that ends in another error", P, _PLANNER, """raise PlanningError(f"what is {request.wish!r}?", mend="write 'remove a cat'")""", "raise KeyError(request.wish)", "test_wishes_are_plans_or_planning_errors"),
+    Change("a dry run of objects", P, _PLANNER, 'return {"prompt": request.prompt}', 'return {"prompt": {request.prompt}}', "test_a_dry_run_is_plain_data"),
     Change("a transcript of objects", P, _PLANNER, '"content": f"{count} objects"', '"content": {count}', "test_transcript_is_plain_data"),
 ]

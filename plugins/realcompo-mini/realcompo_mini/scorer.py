@@ -61,7 +61,7 @@ def downsample(before: int, after: int) -> nn.Sequential:
 
 
 class Detector(nn.Module):
-    """(B, 3, 128, 128) in −1 … 1 → maps (B, channels, 32, 32) and features (B, 128)."""
+    """(B, 3, 128, 128) in −1 … 1 → maps (B, channels, 32, 32) and features (B, 96)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,10 +79,13 @@ class Detector(nn.Module):
     def forward(self, x: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         fine = self.stem(x)
         middle = self.deep(fine)
+        # half way up: the last features hardly tell looks apart (Fréchet distance of rendered flat | other 3D scenes to rendered 3D
+        # ones 0.34 | 0.07; these 1.01 | 0.05), because the detector names a thing in any look
+        features = middle.mean((2, 3))
         coarse = self.deepest(middle)
         middle = self.mix1(middle + F.interpolate(self.up1(coarse), scale_factor=2.0))
         fine = self.mix2(fine + F.interpolate(self.up2(middle), scale_factor=2.0))
-        return self.head(fine).split(self.parts, 1), coarse.mean((2, 3))
+        return self.head(fine).split(self.parts, 1), features
 
 
 @lru_cache(maxsize=1)
@@ -119,7 +122,7 @@ def detect(
 
 @torch.no_grad()
 def features(pictures: list[Image.Image] | np.ndarray[Any, Any], detector: Detector | None = None) -> Tensor:
-    """(B, 128) pooled features."""
+    """(B, 96) pooled features, of what the detector sees half way."""
     return (detector or load_detector())(as_input(pictures))[1]
 
 

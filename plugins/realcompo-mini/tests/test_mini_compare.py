@@ -114,6 +114,6 @@ def test_the_shipped_scorer_sees_nothing_in_nothing_and_states_its_accuracy() ->
 
     empty = np.full((2, 128, 128, 3), 200, np.uint8)
     assert detect(empty) == [[], []]
-    assert features(empty).shape == (2, 128)
+    assert features(empty).shape == (2, 96)
     stated = json.loads(resources.files("realcompo_mini").joinpath("weights/scorer/accuracy.json").read_text())
     assert set(stated) == {"3d", "flat", "outline", "cute"} and min(look["found"] for look in stated.values()) > 0.95

@@ -8,7 +8,11 @@ from realcompo.interfaces import Plan, Planner
 
 
 class Row(Planner):
+    revises = True
+
     def plan(self, request):
+        if request.wish:
+            return self.revised(request)
         kept = [BoxItem(phrase=region.phrase, box=region.box, id=region.id) for region in request.keep]
         phrases = [phrase for phrase in self.phrases(request.prompt) if phrase not in [item.id for item in kept]]
         count = len(kept) + len(phrases)
@@ -23,6 +27,24 @@ class Row(Planner):
             top = draw.uniform(0, 0.4)
             items.append(BoxItem(phrase=phrase, box=(index * width, top, (index + 1) * width, top + 0.5), id=phrase))
         return Plan(Boxes([*kept, *items]), ({"role": "planner", "content": f"{count} objects"},))
+
+    def revised(self, request):
+        left = [region for region in request.layout if request.wish != f"remove {region.phrase}"]
+        if len(left) in (0, len(request.layout)):
+            raise PlanningError(f"what is {request.wish!r}?", mend="write 'remove a cat'")
+        return Plan(Boxes([BoxItem(phrase=region.phrase, box=region.box, id=region.id) for region in left]))
+
+    async def try_many(self, requests):
+        return [self.tried(request) for request in requests]
+
+    def tried(self, request):
+        try:
+            return self.plan(request)
+        except PlanningError as error:
+            return error
+
+    def requested(self, request):
+        return {"prompt": request.prompt}
 
     def phrases(self, prompt):
         found = [part.split(" on ")[0].strip() for part in prompt.split(" and ")]

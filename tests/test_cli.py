@@ -114,7 +114,7 @@ def test_demo(cli: Cli) -> None:
     for _ in range(2):
         done = cli("demo")
         assert done.exit_code == 0, done.output
-        assert "a red" in done.stdout and "try next" in done.stdout
+        assert "two penguins" in done.stdout and "try next" in done.stdout
         assert f"picture   {Path('demo/two-penguins-and-a-yellow-heart-on-snow.png').resolve()}" in done.stdout
     assert len(list(Path("demo").iterdir())) == 4, "the same names each time"
 

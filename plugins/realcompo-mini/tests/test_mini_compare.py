@@ -11,7 +11,7 @@ import pytest
 import torch
 from realcompo_mini.compare.draw import pack, read, scenes, unpack
 from realcompo_mini.compare.judge import Wanted, judge, wanted
-from realcompo_mini.compare.measure import difference, distance, share
+from realcompo_mini.compare.measure import difference, distance, figures, share
 from realcompo_mini.compare.rows import ROWS, chosen
 from realcompo_mini.compare.tuning import parse
 from realcompo_mini.scorer import Detection
@@ -82,6 +82,13 @@ def test_figures_of_known_records() -> None:
     assert nothing.value == 0 and not nothing.excludes_zero
     assert distance(good, rendered) == pytest.approx(0, abs=1e-3)
     assert distance([record(i, 2, shift=1.0) for i in range(200)], rendered) == pytest.approx(128, rel=0.01)
+
+
+def test_a_distance_lies_in_its_own_interval() -> None:
+    records = [record(i, 2) for i in range(60)]
+    rendered = torch.randn(200, 128, generator=torch.Generator().manual_seed(999))
+    figure = figures(records, rendered, count=200)["distance"]
+    assert figure.low < figure.value < figure.high, "a bootstrap of repeated pictures lies above it"
 
 
 def test_features_survive_packing_and_cut_lines_are_left_out(tmp_path: Path) -> None:

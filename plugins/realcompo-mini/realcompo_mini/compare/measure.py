@@ -76,7 +76,7 @@ def figures(records: Sequence[Record], rendered: torch.Tensor, count: int = 400)
     """Every column of one row. The distance's interval takes a tenth of the resamples: each costs an eigenvalue problem."""
     picks = resamples(records, count)
     table = {c: _figure(share(records, c), [share(records, c, p) for p in picks]) for c in SHARES}
-    table["distance"] = _figure(distance(records, rendered), [distance(records, rendered, p) for p in picks[: max(count // 10, 20)]])
+    table["distance"] = _centred(distance(records, rendered), [distance(records, rendered, p) for p in picks[: max(count // 10, 20)]])
     table["passes"] = Figure(*[float(np.mean([2 * r["predictions"] + r["probes"] for r in records]))] * 3)
     return table
 
@@ -86,8 +86,14 @@ def difference(a: Sequence[Record], b: Sequence[Record], column: str, rendered: 
     picks = resamples(a, count)
     if column == "distance":
         picks = picks[: max(count // 10, 20)]
-        return _figure(distance(a, rendered) - distance(b, rendered), [distance(a, rendered, p) - distance(b, rendered, p) for p in picks])
+        gap = distance(a, rendered) - distance(b, rendered)
+        return _centred(gap, [distance(a, rendered, p) - distance(b, rendered, p) for p in picks])
     return _figure(share(a, column) - share(b, column), [share(a, column, p) - share(b, column, p) for p in picks])
+
+
+def _centred(value: float, draws: Sequence[float]) -> Figure:
+    """With draws moved to have the value as their mean: a resample repeats pictures, which by itself adds to a Fréchet distance."""
+    return _figure(value, [draw - float(np.mean(draws)) + value for draw in draws])
 
 
 def _figure(value: float, draws: Sequence[float]) -> Figure:

@@ -33,6 +33,7 @@ def train(settings: Settings) -> None:
         folder = settings.out / "export" / "fidelity"
         vae = load_autoencoder(settings.out)
         vae.half().save_pretrained(folder / "vae")
+        _unplace(folder / "vae" / "config.json")
         _write(folder, model.unet, model.text, tokenizer, "StableDiffusionPipeline", vae=["diffusers", "AutoencoderDC"])
         _note(folder, state["step"], settings)
         log.info("fidelity: step %d written to %s", state["step"], folder)
@@ -121,6 +122,13 @@ def _write(folder: Path, unet: Any, text: CLIPTextModel, tokenizer: CLIPTokenize
     if pipeline == "StableDiffusionPipeline":
         index["image_encoder"] = [None, None]
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _unplace(config: Path) -> None:
+    """Leave out where the network was read from: a folder of the machine that trained it."""
+    facts = json.loads(config.read_text("utf-8"))
+    facts.pop("_name_or_path", None)
+    config.write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
 
 
 def _note(folder: Path, step: int, settings: Settings) -> None:

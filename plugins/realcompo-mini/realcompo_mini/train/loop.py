@@ -1,7 +1,6 @@
 """The loop around every stage: rate, step, log, check, checkpoint, sheet; stopped at any moment, it goes on where it was.
 
-A stage says what it trains and how (`Course`); `run` does the rest. The order of things within a step, and of random draws, is that of the
-stages `fidelity` and `boxes`, which hold their own copy of this loop.
+A stage says what it trains and how (`Course`); `run` does the rest.
 """
 
 from __future__ import annotations

@@ -11,8 +11,10 @@ import pytest
 import torch
 from realcompo_mini.compare.draw import pack, read, scenes, unpack
 from realcompo_mini.compare.judge import Wanted, judge, wanted
-from realcompo_mini.compare.measure import difference, distance, figures, share
-from realcompo_mini.compare.rows import ROWS, chosen
+from realcompo_mini.compare.measure import Figure, difference, distance, figures, share
+from realcompo_mini.compare.page import verdicts
+from realcompo_mini.compare.report import MEASURED
+from realcompo_mini.compare.rows import CONTROL, DEFAULT, PRIOR_ALONE, ROWS, chosen
 from realcompo_mini.compare.tuning import parse
 from realcompo_mini.scorer import Detection
 
@@ -89,6 +91,39 @@ def test_a_distance_lies_in_its_own_interval() -> None:
     rendered = torch.randn(200, 128, generator=torch.Generator().manual_seed(999))
     figure = figures(records, rendered, count=200)["distance"]
     assert figure.low < figure.value < figure.high, "a bootstrap of repeated pictures lies above it"
+
+
+def rows_of(ours: float, gradient: float) -> tuple[dict[str, dict[str, Figure]], Any]:
+    """A made-up table in which the default finds `ours` in box, and gains `gradient` by its gradient; and its differences."""
+
+    def row(in_box: float, distance: float) -> dict[str, Figure]:
+        values = dict.fromkeys(MEASURED, in_box) | {"distance": distance}
+        return {column: Figure(value, value - 0.01, value + 0.01) for column, value in values.items()}
+
+    rows = {
+        "fidelity alone": row(0.1, 0.1),
+        "boxes alone": row(0.5, 1.0),
+        "mean of both": row(0.55, 0.5),
+        "hand-over at 0.5": row(0.6, 0.2),
+    }
+    rows |= {DEFAULT: row(ours, 0.1), PRIOR_ALONE: row(ours - gradient, 0.1), CONTROL: row(ours - 0.3, 0.3)}
+
+    def gap(a: str, b: str, column: str) -> Figure:
+        value = rows[a][column].value - rows[b][column].value
+        return Figure(value, value - 0.01, value + 0.01)
+
+    return rows, gap
+
+
+def test_verdicts_say_yes_and_no() -> None:
+    assert all(verdict.holds for verdict in verdicts(*rows_of(0.8, 0.1)))
+    poor = {verdict.asked: verdict for verdict in verdicts(*rows_of(0.52, 0.0))}
+    refused = {asked for asked, verdict in poor.items() if not verdict.holds}
+    assert {asked.split(":")[0] for asked in refused} == {
+        "in box at least 1.15 times the better parent's", "in box better than the mean of both, interval without 0",
+        "present better than the mean of both, interval without 0", "exact count better than the mean of both, interval without 0",
+        "the gradient adds to the same prior",
+    }  # fmt: skip
 
 
 def test_features_survive_packing_and_cut_lines_are_left_out(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from realcompo_mini.compare.measure import Figure, Record, aligned, difference
-from realcompo_mini.compare.report import HEAD, differences, summary, table
+from realcompo_mini.compare.report import HEAD, MEASURED, differences, ruled, shown, summary, table
 from realcompo_mini.compare.rows import CONTROL, DEFAULT, PRIOR_ALONE
 
 Rows = Mapping[str, Mapping[str, Figure]]
@@ -84,18 +84,12 @@ def verdicts(rows: Rows, gap: Callable[[str, str, str], Figure]) -> list[Verdict
     return found
 
 
-def shown(figure: Figure) -> str:
-    """A difference with its interval."""
-    return f"{figure.value:+.3f} ({figure.low:+.3f} … {figure.high:+.3f})"
-
-
 def again(first: Rows, second: Rows) -> str:
     """Markdown: figures on other scenes, and whether each is inside the published interval widened by its width."""
-    columns = [c for c in HEAD if c not in ("passes",)]
-    lines = ["| | " + " | ".join(HEAD[c] for c in columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines = ruled("", [HEAD[c] for c in MEASURED])
     for name, row in second.items():
         cells = []
-        for column in columns:
+        for column in MEASURED:
             figure, width = first[name][column], first[name][column].high - first[name][column].low
             inside = figure.low - width <= row[column].value <= figure.high + width
             cells.append(f"{row[column].value:.3f}" + ("" if inside else " (outside)"))
@@ -118,7 +112,7 @@ def page(
         return difference(lined[a], lined[b], column, rendered)
 
     checked = "\n".join(
-        ["| asked | measured | holds |", "|---|---|---|"]
+        ruled("asked", ["measured", "holds"])
         + [f"| {v.asked} | {v.measured} | {'yes' if v.holds else '**no**'} |" for v in verdicts(rows, gap)]
     )
     parts = {
@@ -149,7 +143,7 @@ def tuning(rows: Mapping[str, list[Record]], rendered: torch.Tensor) -> str:
 
 def plain(rows: Rows, counts: Mapping[str, int]) -> str:
     """Markdown without intervals, and how many pictures each row has."""
-    lines = ["| setting | " + " | ".join(HEAD.values()) + " | pictures |", "|---" * (len(HEAD) + 2) + "|"]
+    lines = ruled("setting", [*HEAD.values(), "pictures"])
     for name, row in rows.items():
         cells = [f"{row[c].value:.3f}" if c != "passes" else f"{row[c].value:.0f}" for c in HEAD]
         lines.append(f"| `{name}` | " + " | ".join(cells) + f" | {counts[name]} |")

@@ -15,26 +15,36 @@ HEAD = {
     "distance": "distance", "passes": "passes",
 }  # fmt: skip
 
+MEASURED = tuple(column for column in HEAD if column != "passes")
+
+
+def ruled(first: str, titles: Sequence[str]) -> list[str]:
+    """The first two lines of a Markdown table."""
+    return [f"| {first} | " + " | ".join(titles) + " |", "|---" * (len(titles) + 1) + "|"]
+
 
 def table(rows: Mapping[str, Mapping[str, Figure]]) -> str:
     """Markdown, one line a row."""
-    lines = ["| | " + " | ".join(HEAD.values()) + " |", "|---" * (len(HEAD) + 1) + "|"]
+    lines = ruled("", list(HEAD.values()))
     for name, row in rows.items():
         cells = [f"{row[c].value:.3f} ({row[c].low:.3f}–{row[c].high:.3f})" if c != "passes" else f"{row[c].value:.0f}" for c in HEAD]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
+def shown(figure: Figure) -> str:
+    """A difference with its interval."""
+    return f"{figure.value:+.3f} ({figure.low:+.3f} … {figure.high:+.3f})"
+
+
 def differences(records: Mapping[str, Sequence[Record]], pairs: Sequence[tuple[str, str]], rendered: torch.Tensor) -> str:
     """Markdown of paired differences a − b with 95% intervals; bold where the interval excludes 0."""
-    columns = [c for c in HEAD if c != "passes"]
-    lines = ["| a − b | " + " | ".join(HEAD[c] for c in columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    lines = ruled("a − b", [HEAD[c] for c in MEASURED])
     for a, b in pairs:
         cells = []
-        for column in columns:
+        for column in MEASURED:
             figure = difference(records[a], records[b], column, rendered)
-            text = f"{figure.value:+.3f} ({figure.low:+.3f} … {figure.high:+.3f})"
-            cells.append(f"**{text}**" if figure.excludes_zero else text)
+            cells.append(f"**{shown(figure)}**" if figure.excludes_zero else shown(figure))
         lines.append(f"| {a} − {b} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

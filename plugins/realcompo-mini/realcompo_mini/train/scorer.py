@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from realcompo_mini.scorer import GRID, Detection, Detector, detect, iou
+from realcompo_mini.train.base import save_half
 from realcompo_mini.train.common import Average, Settings, cosine, load_checkpoint, save_checkpoint, start_log
 from realcompo_mini.train.data import batches, write_json
 from realcompo_mini.train.render import render
@@ -152,8 +152,7 @@ def train(settings: Settings) -> None:
         if over:
             return
     best = average.module.cpu().eval()
-    state = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in best.state_dict().items()}
-    save_file(state, folder / "model.safetensors")
+    save_half(best, folder / "model.safetensors")
     accuracy = {look: judge(best, sprites, look, settings.seed) for look in LOOKS}  # type: ignore[arg-type]
     write_json(folder / "accuracy.json", accuracy)
     for look, row in accuracy.items():

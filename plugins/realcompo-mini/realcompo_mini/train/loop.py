@@ -112,7 +112,8 @@ def run(course: Course, settings: Settings) -> bool:
         )
 
     begin = saved = drawn = time.time()
-    recent, losses = (step, begin), [0.0][:0]
+    recent = (step, begin)
+    losses: list[float] = []
     ended = step >= total
     for index in batches(course.count, course.batch, settings.seed, step):
         if step >= total:

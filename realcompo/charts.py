@@ -1,4 +1,4 @@
-"""The loss of a run and the norms of its gradients over the steps, as a picture. PIL only."""
+"""Curves over the steps as pictures: the loss of a run and the norms of its gradients. PIL only."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def loss_chart(trace: Trace, index: int = 0) -> Image.Image | None:
     spans = _phases(trace)
     width, height = 860, 300
     chart = Image.new("RGB", (width, 2 * height), PAPER)
-    chart.paste(_panel("loss at the trial step", [total, *parts], spans, count, (width, height), logarithmic=False), (0, 0))
-    chart.paste(_panel("norms of its gradients", slopes, spans, count, (width, height), logarithmic=True), (0, height))
+    chart.paste(panel("loss at the trial step", [total, *parts], spans, count, (width, height), logarithmic=False), (0, 0))
+    chart.paste(panel("norms of its gradients", slopes, spans, count, (width, height), logarithmic=True), (0, height))
     return chart
 
 
@@ -70,7 +70,7 @@ def _phases(trace: Trace) -> list[tuple[str, int, int]]:
     return spans
 
 
-def _panel(
+def panel(
     title: str,
     lines: Sequence[Line],
     spans: Sequence[tuple[str, int, int]],
@@ -79,6 +79,7 @@ def _panel(
     *,
     logarithmic: bool,
 ) -> Image.Image:
+    """Curves over `count` steps; `spans` (name, first step, last step + 1) shade phases; `size` is (width, height) in pixels."""
     s = _SHARP
     width, height = size[0] * s, size[1] * s
     image = Image.new("RGB", (width, height), PAPER)
@@ -104,8 +105,8 @@ def _panel(
         draw.line((left, y, right, y), fill=GRID, width=s)
         draw.text((left - 8 * s, y), _number(tick, ticks, logarithmic), font=font(small), fill=MUTED, anchor="rm")
     draw.line((left, bottom, right, bottom), fill=MUTED, width=s)
-    every = max(1, -(-count // 12))
-    for step in range(0, count, every):
+    every = _every(count)
+    for step in range(every - 1, count, every):
         draw.text((x_of(step), bottom + 6 * s), str(step + 1), font=font(small), fill=MUTED, anchor="ma")
     draw.text((right, bottom + 24 * s), "step", font=font(small), fill=MUTED, anchor="ra")
     for place, line in enumerate(lines):
@@ -116,6 +117,16 @@ def _panel(
     draw.text((left, 10 * s), title, font=font(large), fill=TEXT)
     _legend(draw, lines, left + text_size(title, large)[0] + 28 * s, right, 12 * s, small)
     return image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _every(count: int) -> int:
+    """A round number of steps between labels, for 12 labels or fewer."""
+    unit = 1
+    while True:
+        for factor in (1, 2, 5):
+            if unit * factor * 12 >= count:
+                return unit * factor
+        unit *= 10
 
 
 def _legend(draw: ImageDraw.ImageDraw, lines: Sequence[Line], left: int, right: int, y: int, size: int) -> None:

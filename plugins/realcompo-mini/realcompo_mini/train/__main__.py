@@ -24,6 +24,7 @@ STAGES = {
     "segmentation": "control:train_segmentation",
     "reader": "reader:train",
     "export": "export:train",
+    "curves": "curves:run",
 }
 """Stage → its function in this package. The fine-tunes start from the exported text-to-image model, so the parents are exported first."""
 

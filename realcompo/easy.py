@@ -221,7 +221,7 @@ def plan_task(
         )
     regions = () if before is None else composer.registry.transfer(before.kind)(before, composer.size)
     rest = {key: one for key, one in picture.conditions.items() if before is None or one.kind != before.kind}
-    task = Task(picture.model_copy(update={"conditions": rest}))
+    task = Task(picture.model_copy(update={"conditions": rest}), before=before)
     return replace(task, keep=regions) if keep is not None else replace(task, layout=regions, wish=wish)
 
 

@@ -338,12 +338,14 @@ class PlanRequest:
     Attributes:
         prompt: the user's sentence.
         size: (height, width) pixels.
-        kinds: kinds of condition that the recipe's branches take.
+        kinds: of condition that are wanted, each of the same layout: things stand in the same places in all of them.
         max_objects: the least of the branches' limits, or None.
         vocabulary: the only words the branches know, or None.
         keep: regions that must stay as they are.
         seed: the same seed plans the same.
         layout, wish: how things stand now, and what is wanted otherwise ("move the dog left"); only asked of a planner that `revises`.
+        before: the condition that `keep` or `layout` are the regions of: the points and pixels that a box does not tell.
+        classes: the only classes of a segmentation map that the branches have colours for, or None for ADE20K's.
     """
 
     prompt: str
@@ -355,18 +357,27 @@ class PlanRequest:
     seed: int = 0
     layout: tuple[Region, ...] = ()
     wish: str = ""
+    before: Condition | None = None
+    classes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A planner's answer. `transcript`: what was said on the way, kept in the picture; `background`, `negative`: words for the scene
-    without its things and for what must not be seen, used only if the recipe asks; `remarks`: what the user should know."""
+    """A planner's answer. `condition`, `more`: one condition for each kind that was asked for (placing.py makes them of boxes and phrases);
+    `transcript`: what was said on the way, kept in the picture; `background`, `negative`: words for the scene without its things and for
+    what must not be seen, used only if the recipe asks; `remarks`: what the user should know."""
 
     condition: Condition
     transcript: tuple[dict[str, Any], ...] = field(default=())
     background: str = ""
     negative: str = ""
     remarks: tuple[str, ...] = ()
+    more: tuple[Condition, ...] = ()
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """All of them."""
+        return (self.condition, *self.more)
 
 
 class Planner(ABC):

@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .conditions import Boxes, Condition
+from .conditions import Boxes, Condition, Keypoints, Segmentation
 from .errors import PlanningError
 from .interfaces import Plan, Planner, PlanRequest, Region
 from .recipe import PictureEntry
@@ -28,12 +28,14 @@ class Task:
         picture: what it has already is not planned.
         keep: regions that stay as they are; the rest is planned.
         layout, wish: how things stand, and what is wanted otherwise.
+        before: the condition that `keep` or `layout` are the regions of.
     """
 
     picture: PictureEntry
     keep: tuple[Region, ...] = ()
     layout: tuple[Region, ...] = ()
     wish: str = ""
+    before: Condition | None = None
 
 
 @dataclass(frozen=True)
@@ -46,24 +48,28 @@ class PlannedPicture:
 
 
 def requests(members: Sequence[Member], task: Task, size: tuple[int, int]) -> list[PlanRequest]:
-    """What a planner is asked: one request for each kind of condition that the picture's spatial branches lack."""
+    """What a planner is asked: one request for all kinds of condition that the picture's spatial branches lack, so that things stand in the
+    same places in all of them; none where nothing is lacking."""
     picture = task.picture
     wanting = [m for m in members if m.role == "spatial" and m.spec.condition is not None and m.condition(picture) is None]
+    if not wanting:
+        return []
     limits = [m.traits.max_objects for m in members if m.traits.max_objects is not None]
     words = vocabulary(members)
     return [
         PlanRequest(
             prompt=picture.prompt,
             size=size,
-            kinds=(kind,),
+            kinds=tuple(dict.fromkeys(m.spec.condition for m in wanting if m.spec.condition is not None)),
             max_objects=min(limits, default=None),
             vocabulary=words,
             keep=task.keep,
             seed=picture.seed or 0,
             layout=task.layout,
             wish=task.wish,
+            before=task.before,
+            classes=classes([m for m in wanting if m.spec.condition == Segmentation.kind]),
         )
-        for kind in dict.fromkeys(m.spec.condition for m in wanting if m.spec.condition is not None)
     ]
 
 
@@ -71,6 +77,17 @@ def vocabulary(members: Sequence[Member]) -> tuple[str, ...] | None:
     """The words that all branches know; None where none of them has a closed vocabulary."""
     known = [set(m.traits.vocabulary) for m in members if m.traits.vocabulary is not None]
     return tuple(sorted(set.intersection(*known))) if known else None
+
+
+def classes(members: Sequence[Member]) -> tuple[str, ...] | None:
+    """The classes that all branches of segmentation maps have colours for; None for ADE20K's."""
+    own = [m.traits.classes for m in members if m.traits.classes is not None]
+    if not own:
+        return None
+    from .conditions.palette import ADE20K
+
+    known = [set(ADE20K if m.traits.classes is None else m.traits.classes) for m in members]
+    return tuple(name for name in own[0] if all(name in some for some in known))
 
 
 def plan_pictures(
@@ -148,7 +165,15 @@ def _planned(
     for request, plan in zip(asked, plans, strict=True):
         if isinstance(plan, PlanningError):
             return plan
-        conditions = {**picture.conditions, request.kinds[0]: plan.condition}
+        found = {condition.kind: condition for condition in plan.conditions}
+        lacking = [kind for kind in request.kinds if kind not in found]
+        if lacking:
+            return PlanningError(
+                f"the planner planned {', '.join(found)}, but no {', '.join(lacking)}",
+                where=f"prompt {request.prompt!r}",
+                mend="name a planner that plans all kinds (realcompo show ID says which), or give the rest yourself",
+            )
+        conditions = {**picture.conditions, **{kind: found[kind] for kind in request.kinds}}
         picture = picture.model_copy(update={"conditions": conditions})
         picture, notes = _worded(picture, plan, use, words)
         said += [*plan.transcript, *({"role": "recipe", "content": note} for note in notes)]
@@ -174,19 +199,44 @@ def _worded(picture: PictureEntry, plan: Plan, use: Sequence[str], words: Sequen
 
 def _kept(request: PlanRequest, plan: Plan) -> Plan | PlanningError:
     """The plan with the ids and spans of what was to stay, or an error where something did not stay."""
-    condition: Condition = plan.condition
-    if not request.keep or not isinstance(condition, Boxes):
+    if not request.keep:
         return plan
+    kept: list[Condition] = []
+    for condition in plan.conditions:
+        one = _kept_boxes(request, condition) if isinstance(condition, Boxes) else _kept_items(request, condition)
+        if isinstance(one, PlanningError):
+            return one
+        kept.append(one)
+    return replace(plan, condition=kept[0], more=tuple(kept[1:]))
+
+
+def _kept_items(request: PlanRequest, condition: Condition) -> Condition | PlanningError:
+    """A pose or map in which each region that was to stay is the item that it was: points or pixels, not a box, are what stays."""
+    if not isinstance(condition, (Keypoints, Segmentation)) or type(request.before) is not type(condition):
+        return condition
+    before = {item.id: item for item in request.before.items}
+    now = {item.id: item for item in condition.items}
+    for region in request.keep:
+        if region.id in before and now.get(region.id) != before[region.id].model_copy(update={"span": region.span}):
+            return _moved(request, region)
+    return condition
+
+
+def _kept_boxes(request: PlanRequest, condition: Boxes) -> Boxes | PlanningError:
     items = list(condition.items)
     free = set(range(len(items)))
     for region in request.keep:
         spot = next((n for n in sorted(free) if items[n].box == region.box and items[n].phrase.lower() == region.phrase.lower()), None)
         if spot is None:
-            return PlanningError(
-                f"the planner moved {region.phrase!r}, which was to stay", where=f"prompt {request.prompt!r}", mend="try another seed"
-            )
+            return _moved(request, region)
         free.remove(spot)
         items[spot] = items[spot].model_copy(update={"id": region.id, "span": region.span})
     given = {region.id for region in request.keep}
     others = [item.model_copy(update={"id": ""}) if n in free and item.id in given else item for n, item in enumerate(items)]
-    return replace(plan, condition=Boxes(others))
+    return Boxes(others)
+
+
+def _moved(request: PlanRequest, region: Region) -> PlanningError:
+    return PlanningError(
+        f"the planner moved {region.phrase!r}, which was to stay", where=f"prompt {request.prompt!r}", mend="try another seed"
+    )

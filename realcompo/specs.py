@@ -85,6 +85,7 @@ class Traits:
         size_multiple: height and width must be multiples of this (pixels).
         max_objects: the most regions in one picture, or None.
         vocabulary: the only words it knows (planners are told), or None for open text.
+        classes: the only classes of a segmentation map that it has colours for (planners are told), or None for ADE20K's.
         moves_latents: its predictions may carry a shift δ of the latents (ALGORITHM: a branch that moves z).
     """
 
@@ -96,6 +97,7 @@ class Traits:
     size_multiple: int = 8
     max_objects: int | None = None
     vocabulary: tuple[str, ...] | None = None
+    classes: tuple[str, ...] | None = None
     moves_latents: bool = False
 
 

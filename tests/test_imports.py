@@ -20,7 +20,7 @@ FLOORS: list[set[str]] = [
     {"errors"},
     {"specs", "conditions", "ink"},
     {"interfaces", "hookspecs", "masks", "devices"},
-    {"diffusion", "toolkit", "builtin", "trace"},
+    {"diffusion", "toolkit", "builtin", "trace", "placing"},
     {"probe", "charts"},
     {"registry"},
     {"recipe"},

@@ -137,13 +137,14 @@ def print_regions(regions: Sequence[Region], title: str) -> None:
 
 
 def regions_of(picture: PictureEntry, size: tuple[int, int]) -> list[Region]:
-    """The regions of a picture's conditions, by their transfers."""
+    """The regions of a picture's conditions, by their transfers; each id once, as the first to bring it has it."""
     from ..registry import installed
 
-    found: list[Region] = []
+    found: dict[str, Region] = {}
     for condition in picture.conditions.values():
-        found.extend(installed().transfer(condition.kind)(condition, size))
-    return found
+        for region in installed().transfer(condition.kind)(condition, size):
+            found.setdefault(region.id, region)
+    return list(found.values())
 
 
 def recipe_source(path: Path) -> Path | Recipe:

@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from ..recipe import PictureEntry, Recipe
 
 
+_FORMS = {
+    "boxes": "A box is x0, y0, x1, y1 as shares of the picture's width and height, from the top left.",
+    "keypoints": "A point is x, y as shares of the picture's width and height, from the top left; right and left are the person's own.",
+    "segmentation": "A polygon is x0, y0, x1, y1, … in pixels of a map of size = [height, width]; a label is a class of its palette.",
+}
+"""Kind → how its numbers are read, for whoever edits them."""
+
+
 @dataclass(frozen=True)
 class Asked:
     """The options of the verb. See plan.py."""
@@ -147,6 +155,8 @@ def _plain(request: PlanRequest) -> dict[str, Any]:
 
     data: dict[str, Any] = dict(vars(request))
     data["vocabulary"] = None if request.vocabulary is None else " ".join(request.vocabulary)
+    data["classes"] = None if request.classes is None else ", ".join(request.classes)
+    data["before"] = None if request.before is None else request.before.kind
     data |= {"keep": [region(one) for one in request.keep], "layout": [region(one) for one in request.layout]}
     return data
 
@@ -171,9 +181,9 @@ def _write(recipe: Recipe, composer: Composer, pictures: Sequence[PictureEntry],
     seeds = ", ".join(str(one.picture.seed) for one in planned)
     notes = [
         f"Planned by {name}, seed {seeds}. Draw it: realcompo run {output.name} --show layout",
-        "A box is x0, y0, x1, y1 as shares of the picture's width and height, from the top left. A span counts characters of the prompt:",
-        "take it out if you change the prompt. To plan anew only what you delete: realcompo plan --keep "
-        + f"{output.name} -o {output.name}",
+        *(_FORMS[kind] for kind in dict.fromkeys(one.kind for p in planned for one in p.picture.conditions.values()) if kind in _FORMS),
+        "A span counts characters of the prompt: take it out if you change the prompt.",
+        f"To plan anew only what you delete: realcompo plan --keep {output.name} -o {output.name}",
         f'To change it in words: realcompo plan --revise {output.name} "move the … left" -o {output.name}',
         *(f"Note: {remark}" for one in planned for remark in one.remarks),
     ]

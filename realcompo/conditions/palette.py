@@ -7,7 +7,7 @@ The order is that of the benchmark (index maps count it from 1, 0 is nothing). O
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from ..errors import BadCondition, nearest
 
@@ -49,7 +49,8 @@ ADE20K: dict[str, Colour] = _read(_TABLE)
 
 _SAME = {
     "animal": "cat dog horse cow sheep bird elephant bear zebra giraffe rabbit fox lion tiger duck",
-    "person": "man woman boy girl child people men women children dancer runner",
+    "person": "man woman boy girl child people men women children kid baby lady gentleman dancer runner skater skier surfer climber hiker "
+    "gymnast swimmer singer athlete farmer chef cook teacher nurse doctor soldier firefighter king queen",
     "sofa": "couch settee",
     "television receiver": "tv television",
     "minibike": "motorcycle motorbike scooter",
@@ -69,25 +70,45 @@ ALIASES: dict[str, str] = {word.replace("-", " "): name for name, words in _SAME
 """Everyday and COCO's words → the class that holds them."""
 
 
-def class_of(words: str, palette: Palette, where: str) -> str:
-    """The palette's class that a label or phrase names: the longest that it ends with, in the singular too ("two red cars" → car).
+def class_of(words: str, palette: Collection[str], where: str) -> str:
+    """The palette's class that a label or phrase names; see `known_class`.
 
     Raises:
         BadCondition: none; names the nearest.
     """
+    found = known_class(words, palette)
+    if found is None:
+        known = [*palette, *(alias for alias, name in ALIASES.items() if name in palette)]
+        raise BadCondition(
+            f"{words!r} names no class of the palette",
+            where=where,
+            mend=f"set label to the class whose colour it takes; {nearest(_plain(words).split(' ')[-1], known)}",
+        )
+    return found
+
+
+def known_class(words: str, palette: Collection[str]) -> str | None:
+    """The class of a palette that words name, by itself or by an everyday word: the longest that they end with, in the singular too ("two
+    red cars" → car, "a cat" → animal); None where there is none."""
     known = {**{alias: name for alias, name in ALIASES.items() if name in palette}, **{name: name for name in palette}}
-    text = re.sub(r"[\s_]+", " ", words.strip().lower())
+    text = _plain(words)
     for candidate in (text, *_singulars(text)):
         parts = candidate.split(" ")
         for start in range(len(parts)):
             found = known.get(" ".join(parts[start:]))
             if found is not None:
                 return found
-    raise BadCondition(
-        f"{words!r} names no class of the palette",
-        where=where,
-        mend=f"set label to the class whose colour it takes; {nearest(text.split(' ')[-1], known)}",
-    )
+    return None
+
+
+def is_person(words: str) -> bool | None:
+    """Whether words name a person ("a young woman"), surely another thing ("an apple"), or neither is known (None)."""
+    found = known_class(words, ADE20K)
+    return None if found is None else found == "person"
+
+
+def _plain(words: str) -> str:
+    return re.sub(r"[\s_]+", " ", words.strip().lower())
 
 
 def _singulars(text: str) -> Iterable[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from ..conditions import KINDS, Condition
 from ..errors import PlanningError
 from ..interfaces import Plan, Planner, PlanRequest, Region
 from ..planning import finished
-from ..specs import PlannerSpec
+from ..specs import BranchSpec, PlannerSpec
 from .common import SAMPLE, ComponentContract
 
 NONSENSE = ("", "  ", "qwzx vbnm", "🙂", "and and and", "a cat " * 200)
@@ -24,14 +24,15 @@ class PlannerContract(ComponentContract[PlannerSpec]):
     """What every planner keeps to. Override, beside `ComponentContract`'s:
 
     Attributes:
-        prompts: that it can plan, with two objects or more each; the samples of its plugin's branches by default.
+        prompts: that it can plan, with two objects or more each (or a table of kind of condition → prompts, for poses want people); the
+            samples of its plugin's branches by default.
         size: (height, width) in pixels.
         seeds: that it is asked with.
         vocabulary: as the branches that it plans for would state it.
     """
 
     kind = PlannerSpec
-    prompts: ClassVar[Sequence[str]] = ()
+    prompts: ClassVar[Sequence[str] | Mapping[str, Sequence[str]]] = ()
     size: ClassVar[tuple[int, int]] = (512, 512)
     seeds: ClassVar[Sequence[int]] = (0, 1, 2, 3)
     vocabulary: ClassVar[tuple[str, ...] | None] = None
@@ -44,15 +45,31 @@ class PlannerContract(ComponentContract[PlannerSpec]):
     @classmethod
     def requests(cls) -> list[PlanRequest]:
         """Every prompt with every kind of condition and every seed."""
-        plugin = cls.component.split("/")[0]
-        samples = [s.sample["prompt"] for s in cls.host().branches.values() if s.sample and s.id.startswith(f"{plugin}/")]
-        prompts = cls.prompts or list(dict.fromkeys(samples)) or [SAMPLE["prompt"]]
         return [
-            PlanRequest(prompt=prompt, size=cls.size, kinds=(kind,), vocabulary=cls.vocabulary, seed=seed)
-            for prompt in prompts
+            PlanRequest(prompt=prompt, size=cls.size, kinds=(kind,), vocabulary=cls.vocabulary, seed=seed, classes=cls.classes_of(kind))
             for kind in cls.spec().kinds
+            for prompt in cls.prompts_of(kind)
             for seed in cls.seeds
         ]
+
+    @classmethod
+    def prompts_of(cls, kind: str) -> Sequence[str]:
+        """Prompts that a kind of condition can be planned of."""
+        if cls.prompts:
+            return cls.prompts.get(kind, ()) if isinstance(cls.prompts, Mapping) else cls.prompts
+        samples = [spec.sample for spec in cls._own_branches() if spec.sample is not None and kind in spec.sample]
+        return list(dict.fromkeys(sample["prompt"] for sample in samples)) or [SAMPLE["prompt"]]
+
+    @classmethod
+    def classes_of(cls, kind: str) -> tuple[str, ...] | None:
+        """The classes that the plugin's own branches of maps have colours for."""
+        found = [cls.host().inspect(spec.id).classes for spec in cls._own_branches() if spec.condition == kind == "segmentation"]
+        return found[0] if found else None
+
+    @classmethod
+    def _own_branches(cls) -> list[BranchSpec]:
+        plugin = cls.component.split("/")[0]
+        return [spec for spec in cls.host().branches.values() if spec.id.startswith(f"{plugin}/")]
 
     @classmethod
     def items(cls, condition: Condition) -> Sequence[Any]:
@@ -97,11 +114,21 @@ class PlannerContract(ComponentContract[PlannerSpec]):
                 assert len(self.items(plan.condition)) <= limit
 
     def test_kept_regions_stay(self) -> None:
-        """A region to keep is in the plan as it was (or there is a PlanningError)."""
+        """A region to keep is in the plan as it was (or there is a PlanningError): a box as a box, of a pose the points, of a map the
+        pixels."""
         for request in self.requests():
-            items = self.items(self.planner().plan(request).condition)
+            before = self.planner().plan(request).condition
+            items = self.items(before)
             box = (0.1, 0.2, 0.3, 0.5)
-            if not items or not hasattr(items[0], "box"):
+            if not items:
+                continue
+            if before.kind != "boxes":
+                kept = self.host().transfer(before.kind)(before, request.size)[0]
+                try:
+                    plan = self.planner().plan(replace(request, keep=(kept,), before=before))
+                except PlanningError:
+                    continue
+                assert items[0] in self.items(plan.condition)
                 continue
             kept = Region(id=items[0].id, phrase=items[0].phrase, box=box)
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from realcompo.conditions.skeletons import skeleton
 from realcompo.hookspecs import hookimpl
 from realcompo.specs import BranchSpec, LatentSpace, Traits
 
@@ -19,22 +20,13 @@ _SD = LatentSpace("sd")
 _SDXL = LatentSpace("sdxl", scaling_factor=0.13025)
 
 
-def _standing(x: float, top: float, height: float) -> dict[str, list[float]]:
-    """A standing figure, arms a little away from the body; shares of a square picture."""
-    figure = {
-        **{"nose": (0, 0.06), "neck": (0, 0.18), "right_eye": (-0.02, 0.04), "left_eye": (0.02, 0.04), "right_ear": (-0.045, 0.06)},
-        **{"left_ear": (0.045, 0.06), "right_shoulder": (-0.12, 0.19), "left_shoulder": (0.12, 0.19), "right_elbow": (-0.2, 0.34)},
-        **{"left_elbow": (0.2, 0.34), "right_wrist": (-0.24, 0.49), "left_wrist": (0.24, 0.49), "right_hip": (-0.075, 0.53)},
-        **{"left_hip": (0.075, 0.53), "right_knee": (-0.09, 0.75), "left_knee": (0.09, 0.75), "right_ankle": (-0.1, 0.97)},
-        "left_ankle": (0.1, 0.97),
-    }
-    return {name: [round(x + dx * height, 3), round(top + dy * height, 3)] for name, (dx, dy) in figure.items()}
-
-
 POSE: dict[str, Any] = {
     "fidelity": "sd/v1-5",
     "prompt": "a dancer and a runner on grass, full body",
-    "keypoints": {"a dancer": _standing(0.3, 0.1, 0.8), "a runner": _standing(0.72, 0.15, 0.75)},
+    "keypoints": {
+        "a dancer": skeleton("standing", (0.05, 0.1, 0.55, 0.9)),
+        "a runner": skeleton("standing", (0.47, 0.15, 0.97, 0.9)),
+    },
 }
 MAP: dict[str, Any] = {
     "prompt": "a house and a red car on grass under a blue sky",

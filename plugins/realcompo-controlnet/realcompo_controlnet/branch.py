@@ -76,7 +76,7 @@ class ControlNetBranch(UNetBranch):
         self.checkpoint, self.loader = self.base.checkpoint, self.base.loader
         self.unet, self.text, self.vae = self.base.unet, self.base.text, None
         check_fit(self.places, self.unet.config, self.checkpoint.where)
-        self.traits = _labelled(self.base.traits)
+        self.traits = _labelled(self.base.traits, self.options)
         self.nets: list[tuple[Any, NetOptions]] = [(self._load(place), place.told) for place in self.places]
         self.reader = MapReader(self.unet, self.options.places, self.options.map_divisor)
 
@@ -106,7 +106,7 @@ class ControlNetBranch(UNetBranch):
                 raise
             places = []  # not on this machine yet: the spec's word holds
         _check_base(places, base, told, base_source, own)
-        return _labelled(inner.inspect(base, told, base_source))
+        return _labelled(inner.inspect(base, told, base_source), own)
 
     @classmethod
     def locate(
@@ -257,5 +257,5 @@ def _check_base(places: Sequence[NetPlace], base: BranchSpec, told: UNetOptions,
     check_places(config, own.places, own.map_divisor)
 
 
-def _labelled(traits: Traits) -> Traits:
-    return replace(traits, family=traits.family + SUFFIX)
+def _labelled(traits: Traits, own: ControlNetOptions) -> Traits:
+    return replace(traits, family=traits.family + SUFFIX, classes=None if own.palette is None else tuple(own.palette))

@@ -12,11 +12,13 @@ from realcompo_mini.layout import Box, lay_out, related, short
 
 @dataclass(frozen=True)
 class Planned:
-    """One object: the prompt's exact words and where they stand (characters), and its box (x0, y0, x1, y1) in shares of the picture."""
+    """One object: the prompt's exact words and where they stand (characters), its box (x0, y0, x1, y1) in shares of the picture, and its
+    kind in the mini world."""
 
     phrase: str
     span: tuple[int, int]
     box: Box
+    kind: str
 
 
 def plan_boxes(prompt: str, seed: int, *, keep: Sequence[tuple[str, Box]] = (), most: int | None = None) -> list[Planned]:
@@ -35,7 +37,7 @@ def plan_boxes(prompt: str, seed: int, *, keep: Sequence[tuple[str, Box]] = (), 
     rng = random.Random(f"{seed}:{prompt}")
     placed = lay_out(sentence, rng) if not keep else _around(sentence, keep, rng)
     placed = _rounded(sentence, placed, [box for _, box in keep])
-    return [Planned(sentence.items[index].phrase, sentence.items[index].span, box) for index, box in placed]
+    return [Planned(item.phrase, item.span, box, item.kind.name) for item, box in ((sentence.items[index], box) for index, box in placed)]
 
 
 def _rounded(sentence: Sentence, placed: list[tuple[int, Box]], keep: Sequence[Box]) -> list[tuple[int, Box]]:

@@ -9,11 +9,14 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
+from realcompo.conditions.skeletons import skeleton
 from realcompo.errors import PlanningError
 from realcompo.hookspecs import hookimpl
 from realcompo.interfaces import Plan, Planner, PlanRequest
+from realcompo.placing import Placed, plan_of
 from realcompo.specs import BranchSpec, LatentSpace, PlannerSpec, Traits
-from realcompo_mini.language import LanguageError
+from realcompo_mini.bodies import BUILD
+from realcompo_mini.language import LanguageError, parse
 from realcompo_mini.palette import palette
 from realcompo_mini.planner import plan_boxes
 from realcompo_mini.world import load_world
@@ -24,7 +27,7 @@ _SAMPLE = {
     "prompt": "a cat and a red balloon on grass",
     "boxes": {"a cat": [0.08, 0.45, 0.5, 0.87], "a red balloon": [0.6, 0.1, 0.9, 0.5]},
 }
-GUIDANCE = {"mini/fidelity": 4.0, "mini/boxes": 2.0}
+GUIDANCE = {"mini/fidelity": 4.0, "mini/boxes": 4.0}
 """Each branch at the scale that it likes best, found on the tuning split of the comparison; the others take mini/fidelity's, which they
 are made of."""
 
@@ -32,32 +35,24 @@ RECOMMENDED: dict[str, Any] = {
     "num_inference_steps": 20,
     "balancer": {
         "name": "core/balance",
-        "options": {"warmup": 0.3, "finish": 0.7, "inside": [0.8, 0.0], "outside": [0.8, 0.0], "rate": 0.1, "rule": "running"},
+        "options": {"warmup": 0.0, "finish": 0.8, "inside": [0.9, 0.2], "outside": [0.3, 0.0], "rate": 0.4, "rule": "running"},
     },
 }
-"""The prototype's leads (steps, prior, finish, rate), until the tuning split of the comparison has spoken."""
+"""The best row of the tuning split (docs/results.md): no warm-up, a prior that hands the boxes over from the layout model to the fidelity
+model, a gradient that is felt, and the last fifth for the fidelity model alone."""
 
 WEIGHTS = "package://realcompo_mini/weights"
 FIDELITY_SOURCE = f"{WEIGHTS}/fidelity"
 _ON_FIDELITY = {"base": "mini/fidelity", "map_divisor": 2}
 
 
-def _standing(x: float, top: float, height: float) -> dict[str, list[float]]:
-    """A person of the mini world, one arm raised; shares of a square picture."""
-    figure = {
-        **{"nose": (0, 0.16), "neck": (0, 0.33), "right_eye": (-0.04, 0.14), "left_eye": (0.04, 0.14), "right_ear": (-0.1, 0.16)},
-        **{"left_ear": (0.1, 0.16), "right_shoulder": (-0.12, 0.35), "left_shoulder": (0.12, 0.35), "right_elbow": (-0.19, 0.49)},
-        **{"left_elbow": (0.25, 0.26), "right_wrist": (-0.2, 0.63), "left_wrist": (0.3, 0.13), "right_hip": (-0.07, 0.68)},
-        **{"left_hip": (0.07, 0.68), "right_knee": (-0.11, 0.81), "left_knee": (0.11, 0.81), "right_ankle": (-0.12, 0.94)},
-        "left_ankle": (0.12, 0.94),
-    }
-    return {name: [round(x + dx * height, 3), round(top + dy * height, 3)] for name, (dx, dy) in figure.items()}
-
-
 POSE: dict[str, Any] = {
     "fidelity": "mini/fidelity",
     "prompt": "a blue person and a red person on grass",
-    "keypoints": {"a blue person": _standing(0.28, 0.25, 0.55), "a red person": _standing(0.7, 0.3, 0.5)},
+    "keypoints": {
+        "a blue person": skeleton("waving", (0.12, 0.25, 0.48, 0.8), build=BUILD),
+        "a red person": skeleton("waving", (0.54, 0.3, 0.9, 0.8), build=BUILD),
+    },
 }
 MAP: dict[str, Any] = {
     "fidelity": "mini/fidelity",
@@ -163,23 +158,19 @@ def register_planners() -> Iterable[PlannerSpec]:
     """The planner of the small language."""
     yield PlannerSpec(
         id="mini/planner",
-        summary="Plans boxes for the mini family's language, offline and at once.",
+        summary="Plans boxes, poses and maps for the mini family's language, offline and at once.",
         target="realcompo_mini.plugin:MiniPlanner",
-        kinds=("boxes",),
+        kinds=("boxes", "keypoints", "segmentation"),
     )
 
 
 class MiniPlanner(Planner):
-    """Boxes for a prompt of the small language; it names a word that it does not know and lists those that it does. Changes a layout as a
-    few plain sentences say (planner_revise.py)."""
+    """Boxes, poses or maps for a prompt of the small language; it names a word that it does not know and lists those that it does. Its
+    people stand: the language has no word for what they do. Changes a layout as a few plain sentences say (planner_revise.py)."""
 
     revises = True
 
     def plan(self, request: PlanRequest) -> Plan:
-        from realcompo.conditions import Boxes, BoxItem
-
-        if "boxes" not in request.kinds:
-            raise PlanningError(f"mini/planner plans boxes, not {', '.join(request.kinds)}", mend="choose another planner")
         if request.wish:
             return self._revised(request)
         keep = [(region.phrase, region.box) for region in request.keep if region.box is not None]
@@ -189,12 +180,12 @@ class MiniPlanner(Planner):
             raise PlanningError(
                 str(error), where=f"prompt {request.prompt!r}", mend="use the words listed, or give boxes yourself"
             ) from error
-        items = [BoxItem(phrase=o.phrase, box=o.box, span=o.span) for o in objects]
         said = {"role": "planner", "content": "; ".join(f"{o.phrase}: {', '.join(f'{v:.3f}' for v in o.box)}" for o in objects)}
-        return Plan(Boxes(items), transcript=(said,))
+        placed = [Placed(o.phrase, o.box, span=o.span, pose="standing" if o.kind == "person" else "") for o in objects]
+        backdrop = parse(request.prompt).background or ""
+        return plan_of(placed, request, backdrop=backdrop, build=BUILD, transcript=(said,))
 
     def _revised(self, request: PlanRequest) -> Plan:
-        from realcompo.conditions import Boxes, BoxItem
         from realcompo_mini.planner_revise import Thing, revised
 
         spans = {region.id: region.span for region in request.layout}
@@ -205,6 +196,6 @@ class MiniPlanner(Planner):
             after, remarks = revised(request.prompt, things, request.wish)
         except LanguageError as error:
             raise PlanningError(str(error), where=f"wish {request.wish!r}", mend="say it so, or edit the boxes in the recipe") from error
-        items = [BoxItem(phrase=t.phrase, box=t.box, id=t.id, span=spans[t.id]) for t in after]
+        placed = [Placed(t.phrase, t.box, id=t.id, span=spans[t.id]) for t in after]
         said = {"role": "planner", "content": f"revised: {request.wish}"}
-        return Plan(Boxes(items), transcript=(said,), remarks=tuple(remarks))
+        return plan_of(placed, request, build=BUILD, transcript=(said,), remarks=tuple(remarks))

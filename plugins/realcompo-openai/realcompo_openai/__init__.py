@@ -17,8 +17,8 @@ def register_planners() -> Iterable[PlannerSpec]:
     """The planner that asks a language model."""
     yield PlannerSpec(
         id="openai/planner",
-        summary="Asks a language model for boxes (OpenAI, or any server of its protocol) and checks every reply against the prompt.",
+        summary="Asks a language model for boxes, poses or maps (OpenAI, or any server of its protocol) and checks each reply.",
         target="realcompo_openai.planner:LLMPlanner",
         options=LLMOptions,
-        kinds=("boxes",),
+        kinds=("boxes", "keypoints", "segmentation"),
     )

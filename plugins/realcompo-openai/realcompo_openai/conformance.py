@@ -104,10 +104,20 @@ def prompt_of(body: Mapping[str, Any]) -> str:
     return found
 
 
-def reply_of(objects: Sequence[tuple[str, tuple[float, float, float, float]]]) -> str:
-    """A well-formed reply."""
-    rows = [{"phrase": phrase, **dict(zip(("x0", "y0", "x1", "y1"), box, strict=True))} for phrase, box in objects]
-    return json.dumps({"objects": rows, "counts": [], "relations": [], "background": "", "negative": ""})
+def reply_of(
+    objects: Sequence[tuple[str, tuple[float, float, float, float]]], beside: Mapping[str, Mapping[str, str]] | None = None, **more: str
+) -> str:
+    """A well-formed reply.
+
+    Args:
+        beside: phrase → further keys of its objects, such as pose and class.
+        more: further keys of the whole, such as background_class.
+    """
+    rows = [
+        {"phrase": phrase, **dict(zip(("x0", "y0", "x1", "y1"), box, strict=True)), **(beside or {}).get(phrase, {})}
+        for phrase, box in objects
+    ]
+    return json.dumps({"objects": rows, "counts": [], "relations": [], "background": "", "negative": "", **more})
 
 
 _LAYOUTS: dict[str, list[tuple[str, tuple[float, float, float, float]]]] = {
@@ -118,11 +128,18 @@ _LAYOUTS: dict[str, list[tuple[str, tuple[float, float, float, float]]]] = {
         ("three apples", (0.02, 0.7, 0.25, 0.95)),
         ("a blue cup", (0.55, 0.3, 0.9, 0.8)),
     ],
+    "a woman waving to a man and a dog on grass": [
+        ("a woman", (0.05, 0.1, 0.35, 0.95)),
+        ("a man", (0.4, 0.1, 0.65, 0.95)),
+        ("a dog", (0.7, 0.6, 0.95, 0.95)),
+    ],
 }
+_POSES = {"a woman": "waving", "a man": "standing"}
+_CLASSES = {"a woman": "person", "a man": "person", "a dog": "animal", "a cat": "animal", "a red balloon": "ball", "a blue cup": "glass"}
 
 
 def _honest(body: dict[str, Any], _: BaseHTTPRequestHandler) -> str:
-    """The layout of a known prompt, without what is kept; nothing for another prompt."""
+    """The layout of a known prompt, without what is kept; nothing for another prompt. Poses and classes where the schema asks for them."""
     asked = [one["content"] for one in body["messages"] if one["role"] == "user" and one["content"].startswith("Sentence: ")][-1]
     rest = list(_LAYOUTS.get(prompt_of(body), []))
     for line in asked.splitlines():
@@ -131,7 +148,12 @@ def _honest(body: dict[str, Any], _: BaseHTTPRequestHandler) -> str:
             twin = next((one for one in rest if one[0] == phrase), None)
             if twin is not None:
                 rest.remove(twin)
-    return reply_of(rest)
+    wanted = str(body.get("response_format", {}))
+    beside: dict[str, dict[str, str]] = {phrase: {} for phrase, _ in rest}
+    for phrase, keys in beside.items():
+        keys |= {"pose": _POSES.get(phrase, "none")} if "'pose'" in wanted else {}
+        keys |= {"class": _CLASSES.get(phrase, "food")} if "'class'" in wanted else {}
+    return reply_of(rest, beside, **({"background_class": "grass"} if "'class'" in wanted else {}))
 
 
 @cache
@@ -146,7 +168,12 @@ class PlannerConformance(PlannerContract):
     """The contract of planners, asked of this one."""
 
     component = "openai/planner"
-    prompts: ClassVar[Sequence[str]] = tuple(_LAYOUTS)
+    prompts: ClassVar[Mapping[str, Sequence[str]]] = {
+        "boxes": tuple(_LAYOUTS)[:2],
+        "keypoints": tuple(_LAYOUTS)[2:],
+        "segmentation": tuple(_LAYOUTS)[:1],
+    }
+    seeds: ClassVar[Sequence[int]] = (0, 1)
 
     @classmethod
     def planner(cls) -> Any:

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from realcompo.conditions import Boxes
 from realcompo.interfaces import Plan, PlanRequest
+from realcompo.placing import plan_of
 
 from .cache import Cache, key_of
 from .client import Answer, Refused, Server, TooLong
 from .errors import ReplyProblem, ServerProblem, shown
 from .examples import Example, closest
 from .keys import Scrubber
+from .kinds import extra_of
 from .ladder import RUNGS, Ladder, Manner, honours
 from .options import LLMOptions
 from .prompt import Message, complaint, messages
@@ -96,6 +97,7 @@ class Conversation:
             vocabulary=request.vocabulary,
             keep=[(region.id, region.phrase, region.box, region.span) for region in request.keep],
             **({"layout": [(region.phrase, region.box) for region in request.layout], "wish": request.wish} if request.wish else {}),
+            **({"kinds": request.kinds, "classes": request.classes} if request.kinds != ("boxes",) else {}),
         )
 
     async def plan(self, request: PlanRequest) -> Plan:
@@ -141,7 +143,7 @@ class Conversation:
         if text is None:
             course.kind = "null"
             return self._again(course, "", ["your answer was empty"]), nothing
-        rung, honoured = course.manner.rung, honours(course.manner.rung, text)
+        rung, honoured = course.manner.rung, honours(course.manner.rung, text, extra_of(request))
         if not honoured:
             course.notes.append(f"the server ignored the format {RUNGS[rung]!r}")
         try:
@@ -168,7 +170,8 @@ class Conversation:
         """One answer, in the highest manner that the server takes."""
         refused: Refused | None = None
         for _ in range(_ADAPTATIONS):
-            body = course.manner.body(course.said, self.options.model, course.tokens * course.grown, self.extras(request))
+            tokens = course.tokens * course.grown
+            body = course.manner.body(course.said, self.options.model, tokens, self.extras(request), extra_of(request))
             try:
                 answer = await self.server.ask(body)
             except Refused as error:
@@ -216,7 +219,7 @@ class Conversation:
         transcript = [dict(one) for one in course.said] + [report]
         clean = scrub.data(transcript)
         self.cache.put(key, {"reply": scrub.text(course.said[-1]["content"]), "transcript": clean})
-        return _plan(verdict, reply, clean, scrub)
+        return _plan(request, verdict, reply, clean, scrub)
 
     def _from_cache(self, key: str, request: PlanRequest) -> Plan | None:
         """The plan that a kept reply leads to; it is judged again, so that a stricter check is not passed by an old reply."""
@@ -233,7 +236,7 @@ class Conversation:
             return None
         self.totals.cache_hits += 1
         transcript[-1] = {**transcript[-1], "cached": True}
-        return _plan(verdict, reply, transcript, self.server.scrub)
+        return _plan(request, verdict, reply, transcript, self.server.scrub)
 
     def _failed(self, request: PlanRequest, course: _Course, problems: Sequence[str]) -> ReplyProblem:
         replies = self.options.retries + 1
@@ -245,7 +248,7 @@ class Conversation:
         mend = {
             "refusal": "word the prompt otherwise, or use another model",
             "length": "raise max_tokens: a model that thinks first needs more",
-        }.get(course.kind, "use a larger model, raise retries, or give boxes yourself")
+        }.get(course.kind, f"use a larger model, raise retries, or give {' and '.join(request.kinds)} yourself")
         last = f"; its last reply: {shown(course.last, 300)}" if course.last else ""
         error = ReplyProblem(
             f"{what} ({'one reply' if replies == 1 else f'{replies} replies'}): {shown('; '.join(problems), 600)}{last}",
@@ -258,12 +261,14 @@ class Conversation:
 
 def opening_body(request: PlanRequest, options: LLMOptions, examples: Sequence[Example], manner: Manner) -> dict[str, Any]:
     """The body of the first request of a conversation."""
-    return manner.body(_opening(request, options, examples), options.model, options.max_tokens, _extras(request, options))
+    opening = _opening(request, options, examples)
+    return manner.body(opening, options.model, options.max_tokens, _extras(request, options), extra_of(request))
 
 
 def _opening(request: PlanRequest, options: LLMOptions, examples: Sequence[Example]) -> list[Message]:
     most = request.max_objects if request.max_objects is not None else options.max_objects
-    return messages(request, closest(request.prompt, examples, options.examples_shown), most)
+    fitting = [one for one in examples if one.classed(extra_of(request).classes)]
+    return messages(request, closest(request.prompt, fitting, options.examples_shown), most)
 
 
 def _extras(request: PlanRequest, options: LLMOptions) -> dict[str, Any]:
@@ -272,9 +277,11 @@ def _extras(request: PlanRequest, options: LLMOptions) -> dict[str, Any]:
     return told if options.temperature is None else {**told, "temperature": options.temperature}
 
 
-def _plan(verdict: Verdict, reply: RawReply, transcript: Sequence[dict[str, Any]], scrub: Scrubber) -> Plan:
-    return Plan(
-        Boxes(list(verdict.items)),
+def _plan(request: PlanRequest, verdict: Verdict, reply: RawReply, transcript: Sequence[dict[str, Any]], scrub: Scrubber) -> Plan:
+    return plan_of(
+        verdict.items,
+        request,
+        backdrop=verdict.backdrop,
         transcript=tuple(transcript),
         background=scrub.text(reply.background),
         negative=scrub.text(reply.negative),

@@ -13,9 +13,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from realcompo.conditions.palette import is_person, known_class
 from realcompo.errors import BadOption
 
 from .grammar import read
+from .kinds import NONE, Extra
 
 _FORM = 'write [[example]] with prompt = "…" and objects = [["its words", x0, y0, x1, y1], …]; see docs/llm-planner.md'
 
@@ -35,19 +37,39 @@ class Example:
     background: str = ""
     negative: str = ""
 
-    def reply(self) -> str:
-        """As a model would say it."""
+    def reply(self, beside: Extra = Extra()) -> str:
+        """As a model would say it.
+
+        Args:
+            beside: what is asked of objects beside boxes.
+        """
         counts = Counter(phrase for phrase, *_ in self.objects)
-        return json.dumps(
-            {
-                "objects": [dict(zip(("phrase", "x0", "y0", "x1", "y1"), one, strict=True)) for one in self.objects],
-                "counts": [{"phrase": phrase, "count": count} for phrase, count in counts.items()],
-                "relations": [dict(zip(("subject", "relation", "object"), one, strict=True)) for one in self.relations],
-                "background": self.background,
-                "negative": self.negative,
-            },
-            ensure_ascii=False,
-        )
+        whole: dict[str, Any] = {
+            "objects": [
+                {**dict(zip(("phrase", "x0", "y0", "x1", "y1"), one, strict=True)), **_beside(one[0], beside)} for one in self.objects
+            ],
+            "counts": [{"phrase": phrase, "count": count} for phrase, count in counts.items()],
+            "relations": [dict(zip(("subject", "relation", "object"), one, strict=True)) for one in self.relations],
+            "background": self.background,
+            "negative": self.negative,
+        }
+        if beside.classes:
+            whole["background_class"] = known_class(self.background, beside.classes) or ""
+        return json.dumps(whole, ensure_ascii=False)
+
+    def classed(self, classes: Sequence[str]) -> bool:
+        """Whether all its phrases name a class: else it can be no example of a map."""
+        return not classes or all(known_class(phrase, classes) is not None for phrase, *_ in self.objects)
+
+
+def _beside(phrase: str, beside: Extra) -> dict[str, str]:
+    """Pose and class of an example's object, where they are asked for: people stand."""
+    told: dict[str, str] = {}
+    if beside.poses:
+        told["pose"] = "standing" if is_person(phrase) else NONE
+    if beside.classes:
+        told["class"] = known_class(phrase, beside.classes) or ""
+    return told
 
 
 @lru_cache(maxsize=1)

@@ -14,9 +14,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from .cache import Cache, key_of
+from .kinds import Extra
 from .prompt import Message
 from .reply import PARSED, loads
-from .schema import LayoutReply, response_schema
+from .schema import reply_model, response_schema
 
 RUNGS = ("schema", "json", "text")
 """Structured output, JSON mode, plain text."""
@@ -40,12 +41,15 @@ class Manner:
     limit: str | None = "max_completion_tokens"
     dropped: tuple[str, ...] = ()
 
-    def body(self, messages: Sequence[Message], model: str, tokens: int, extras: Mapping[str, Any]) -> dict[str, Any]:
+    def body(
+        self, messages: Sequence[Message], model: str, tokens: int, extras: Mapping[str, Any], beside: Extra = Extra()
+    ) -> dict[str, Any]:
         """The body of a request.
 
         Args:
             tokens: the longest reply.
             extras: temperature and seed, where there are any.
+            beside: what is asked of objects beside boxes.
         """
         body: dict[str, Any] = {"model": model, "messages": list(messages)}
         body |= {name: value for name, value in extras.items() if name not in self.dropped}
@@ -54,7 +58,7 @@ class Manner:
         if RUNGS[self.rung] == "schema":
             body["response_format"] = {
                 "type": "json_schema",
-                "json_schema": {"name": "layout", "strict": True, "schema": response_schema()},
+                "json_schema": {"name": "layout", "strict": True, "schema": response_schema(beside)},
             }
         elif RUNGS[self.rung] == "json":
             body["response_format"] = {"type": "json_object"}
@@ -126,7 +130,7 @@ def _manner(data: Any) -> Manner:
     return manner if known else Manner()
 
 
-def honours(rung: int, text: str) -> bool:
+def honours(rung: int, text: str, beside: Extra = Extra()) -> bool:
     """Whether a reply has the format of a rung, and nothing around it."""
     if RUNGS[rung] == "text":
         return True
@@ -135,7 +139,7 @@ def honours(rung: int, text: str) -> bool:
     try:
         data = loads(text)
         if RUNGS[rung] == "schema":
-            LayoutReply.model_validate(data)
+            reply_model(beside).model_validate(data)
     except (ValueError, ValidationError):
         return False
     return isinstance(data, dict)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from realcompo import user_settings
+from realcompo.conditions import KINDS
 from realcompo.errors import BadOption, PlanningError
 from realcompo.interfaces import Plan, Planner, PlanRequest
 from realcompo.planning import finished
@@ -19,7 +20,9 @@ from realcompo.specs import Options
 from .cache import Cache
 from .errors import shown
 from .examples import load_examples
+from .grammar import read
 from .keys import Scrubber
+from .kinds import nobody
 from .options import LLMOptions, settled
 
 LONGEST_PROMPT = 8000
@@ -27,7 +30,7 @@ LONGEST_PROMPT = 8000
 
 
 class LLMPlanner(Planner):
-    """Boxes for any prompt, from a language model.
+    """Boxes, poses and maps for any prompt, from a language model.
 
     Attributes:
         options: with the user's ``[llm]`` table beneath them.
@@ -135,8 +138,15 @@ def _check(request: PlanRequest) -> None:
         raise PlanningError("the prompt names nothing", where=where, mend="say in words what the picture shows")
     if len(request.prompt) > LONGEST_PROMPT:
         raise PlanningError(f"the prompt has {len(request.prompt)} characters", where=where, mend=f"at most {LONGEST_PROMPT}")
-    if "boxes" not in request.kinds:
-        raise PlanningError(f"openai/planner plans boxes, not {', '.join(request.kinds)}", where=where, mend="choose another planner")
+    strange = [kind for kind in request.kinds if kind not in KINDS]
+    if strange:
+        raise PlanningError(f"openai/planner plans {', '.join(KINDS)}, not {strange[0]}", where=where, mend="choose another planner")
+    if "keypoints" in request.kinds and nobody(read(request.prompt)):
+        raise PlanningError(
+            "the prompt names no person, and a pose is made of people",
+            where=where,
+            mend="name a person in the prompt, or give keypoints yourself",
+        )
     masks = [region.id for region in (*request.keep, *request.layout) if region.box is None]
     if masks:
         raise PlanningError(f"the region {masks[0]!r} has no box, so it cannot be kept", where=where, mend="give it a box")

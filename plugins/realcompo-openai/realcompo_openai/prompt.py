@@ -9,6 +9,7 @@ from typing import Any
 from realcompo.interfaces import PlanRequest, Region
 
 from .examples import Example
+from .kinds import extra_of, rules
 
 Message = dict[str, str]
 
@@ -30,7 +31,7 @@ Rules:
   from 0 to 1. x grows to the right, y grows downward, x0 < x1 and y0 < y1.
 - Make boxes as large as such things would be in a good picture, and keep things apart unless the sentence puts one on or in another.
 - Keep every count and every relation that the sentence states.
-- Answer with the JSON object and nothing else.
+{rules}- Answer with the JSON object and nothing else.
 
 {facts}"""
 
@@ -41,10 +42,13 @@ def messages(request: PlanRequest, examples: Sequence[Example], most: int) -> li
     Args:
         most: the most objects.
     """
-    said: list[Message] = [{"role": "system", "content": _SYSTEM.format(facts=_facts(request, most))}]
+    extra = extra_of(request)
+    told = rules(extra)
+    system = _SYSTEM.format(facts=_facts(request, most), rules=f"{told}\n" if told else "")
+    said: list[Message] = [{"role": "system", "content": system}]
     for example in examples:
         said.append({"role": "user", "content": _question(example.prompt)})
-        said.append({"role": "assistant", "content": example.reply()})
+        said.append({"role": "assistant", "content": example.reply(extra)})
     said.append({"role": "user", "content": _question(request.prompt) + _keep(request) + _wish(request)})
     return said
 

@@ -28,11 +28,14 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class RawObject:
-    """An object as the reply has it: `form` is "corners" (named), "sides" (named x, y, w, h) or "list" (no names)."""
+    """An object as the reply has it: `form` is "corners" (named), "sides" (named x, y, w, h) or "list" (no names); `pose` and `label` (its
+    key "class") are what it says, unchecked, and None where it says nothing."""
 
     phrase: str
     numbers: tuple[float, float, float, float]
     form: str
+    pose: str | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class RawReply:
 
     Attributes:
         counts: (phrase, count). relations: (subject, relation, object).
+        backdrop: its key "background_class".
         stripped: what was taken off.
     """
 
@@ -50,6 +54,7 @@ class RawReply:
     background: str = ""
     negative: str = ""
     stripped: tuple[str, ...] = ()
+    backdrop: str = ""
 
 
 def parse_reply(text: str) -> RawReply:
@@ -71,6 +76,7 @@ def parse_reply(text: str) -> RawReply:
         _words(data.get("background")),
         _words(data.get("negative")),
         stripped,
+        _words(data.get("background_class")),
     )
 
 
@@ -152,13 +158,14 @@ def _object(data: Any, index: int) -> RawObject:
     if not isinstance(phrase, str) or not phrase.strip():
         raise Unreadable(f"{where} has no phrase")
     where += f" ({shown(phrase, 60)!r})"
+    pose, label = (data[name] if isinstance(data.get(name), str) else None for name in ("pose", "class"))
     for form, names in (("corners", ("x0", "y0", "x1", "y1")), ("sides", ("x", "y", "w", "h")), ("sides", ("x", "y", "width", "height"))):
         if all(name in data for name in names):
-            return RawObject(phrase, _numbers([data[name] for name in names], where), form)
+            return RawObject(phrase, _numbers([data[name] for name in names], where), form, pose, label)
     for name in ("box", "bbox", "bounding_box"):
         value = data.get(name)
         if isinstance(value, list) and len(value) == 4:
-            return RawObject(phrase, _numbers(value, where), "list")
+            return RawObject(phrase, _numbers(value, where), "list", pose, label)
     raise Unreadable(f"{where} does not have the four numbers x0, y0, x1, y1")
 
 

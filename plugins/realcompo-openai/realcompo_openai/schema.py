@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from .kinds import Extra
 
 
 class _Strict(BaseModel):
@@ -49,9 +52,26 @@ class LayoutReply(_Strict):
     negative: str = Field(description="a few words for what the picture must not show, or nothing")
 
 
-def response_schema() -> dict[str, Any]:
+@lru_cache(maxsize=64)
+def reply_model(extra: Extra = Extra()) -> type[LayoutReply]:
+    """The reply with what is asked beside boxes: a pose, a class, each one of a list."""
+    told: dict[str, Any] = {}
+    if extra.poses:
+        told["pose"] = (Literal[extra.poses], Field(description="how a person stands; none for whatever is no person"))
+    if extra.classes:
+        told["label"] = (Literal[extra.classes], Field(alias="class", description="what the map paints it as"))
+    if not told:
+        return LayoutReply
+    placed = create_model("PlacedObject", __base__=PlacedObject, __doc__=PlacedObject.__doc__, **told)
+    whole: dict[str, Any] = {"objects": (list[placed], Field(description="one entry for each single object"))}  # type: ignore[valid-type]
+    if extra.classes:
+        whole["background_class"] = (Literal[(*extra.classes, "")], Field(description="what the map paints everything else as, or nothing"))
+    return create_model("LayoutReply", __base__=LayoutReply, __doc__=LayoutReply.__doc__, **whole)
+
+
+def response_schema(extra: Extra = Extra()) -> dict[str, Any]:
     """The JSON schema in the dialect of strict structured output: all required, nothing further, no titles."""
-    found: dict[str, Any] = _plain(LayoutReply.model_json_schema())
+    found: dict[str, Any] = _plain(reply_model(extra).model_json_schema())
     return found
 
 

@@ -7,15 +7,17 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from realcompo.conditions import Box, BoxItem
+from realcompo.conditions import Box
 from realcompo.interfaces import PlanRequest, Region
+from realcompo.placing import Placed
 
 from . import geometry
 from .coordinates import to_boxes
 from .errors import shown
 from .grammar import read
+from .kinds import Extra, extra_of, judge_backdrop, judge_class, judge_pose, noun_of
 from .reading import Reading, Thing
-from .reply import RawReply, Unreadable
+from .reply import RawObject, RawReply, Unreadable
 from .words import CONJUNCTIONS, DETERMINERS, NUMBERS, PREPOSITIONS, VERBS
 
 TWICE = 0.9
@@ -35,12 +37,14 @@ class Verdict:
         problems: what is wrong, each a sentence that the model is told.
         warnings: what was not checked.
         converted: the reading that the coordinates were converted from, if they were not as asked.
+        backdrop: class of the rest of a map; empty for none.
     """
 
-    items: tuple[BoxItem, ...] = ()
+    items: tuple[Placed, ...] = ()
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     converted: str | None = None
+    backdrop: str = ""
 
 
 @dataclass
@@ -53,6 +57,8 @@ class _Placed:
     new: bool
     span: tuple[int, int] | None = None
     id: str = ""
+    pose: str = ""
+    label: str = ""
 
 
 @dataclass
@@ -61,6 +67,7 @@ class _Check:
 
     request: PlanRequest
     reading: Reading
+    extra: Extra
     problems: list[str] = field(default_factory=list)
     placed: list[_Placed] = field(default_factory=list)
 
@@ -76,7 +83,7 @@ def validate(reply: RawReply, request: PlanRequest, most: int) -> Verdict:
         most: the most boxes, where the request states no limit.
     """
     reading = read(request.prompt)
-    check = _Check(request, reading)
+    check = _Check(request, reading, extra_of(request))
     for region in request.keep:
         if region.box is not None:
             check.placed.append(_kept(region, reading))
@@ -88,18 +95,22 @@ def validate(reply: RawReply, request: PlanRequest, most: int) -> Verdict:
     if len(boxes) > limit + len(request.keep):  # a kept one may be said again
         return Verdict(problems=(f"{len(boxes)} objects, but at most {limit} are possible",), warnings=tuple(reading.warnings))
     for raw, box in zip(reply.objects, boxes, strict=True):
-        _match(check, raw.phrase, box)
+        _match(check, raw, box)
     if not check.placed:
         check.problems.append("objects is empty: give every object that the prompt names a box")
     if len(check.placed) > limit:
         check.problems.append(f"{len(check.placed)} objects, but at most {limit} are possible")
     _twice(check)
+    backdrop, fault = judge_backdrop(reply.backdrop, check.extra)
+    check.problems += [fault] if fault is not None else []
+    if check.extra.poses and not (check.problems or request.wish or request.keep) and not any(one.pose for one in check.placed):
+        check.problems.append("no object has a pose: a person of the prompt needs one")
     if not check.problems:
         read_by_prompt = _counts(check)
         related = _relations(check)
         _own_reading(check, reply, read_by_prompt, related)
     items = tuple(_items(check)) if not check.problems else ()
-    return Verdict(items, tuple(dict.fromkeys(check.problems)), tuple(dict.fromkeys(reading.warnings)), converted)
+    return Verdict(items, tuple(dict.fromkeys(check.problems)), tuple(dict.fromkeys(reading.warnings)), converted, backdrop)
 
 
 # -- phrases -----------------------------------------------------------------------------------------------------------------
@@ -114,8 +125,9 @@ def locate(phrase: str, prompt: str) -> list[tuple[int, int]]:
     return [match.span() for match in re.finditer(pattern, prompt, re.I)]
 
 
-def _match(check: _Check, phrase: str, box: Box) -> None:
-    """Find out what a phrase speaks of, and place it."""
+def _match(check: _Check, raw: RawObject, box: Box) -> None:
+    """Find out what an object's phrase speaks of, and place it."""
+    phrase = raw.phrase
     prompt, name = check.request.prompt, shown(phrase, 80)
     spans = locate(phrase, prompt)
     if not spans:
@@ -142,7 +154,15 @@ def _match(check: _Check, phrase: str, box: Box) -> None:
     if any(geometry.overlap(one.box, box) > TWICE for one in kept):
         return  # the model repeats what is kept anyway
     start, end = spans[0]
-    check.placed.append(_Placed(prompt[start:end], box, things, True, (start, end)))
+    one = _Placed(prompt[start:end], box, things, True, (start, end))
+    noun = noun_of(phrase, tuple(thing.text for thing in things))
+    if check.extra.poses:
+        one.pose, fault = judge_pose(phrase, noun, raw.pose, check.extra)
+        check.problems += [fault] if fault is not None else []
+    if check.extra.classes:
+        one.label, fault = judge_class(phrase, noun, raw.label, check.extra)
+        check.problems += [fault] if fault is not None else []
+    check.placed.append(one)
 
 
 def _things(reading: Reading, spans: Sequence[tuple[int, int]], name: str) -> tuple[tuple[Thing, ...], str | None]:
@@ -267,7 +287,7 @@ def _own_reading(check: _Check, reply: RawReply, counted: set[str], related: set
             check.problems.append(f"you say that {shown(subject, 60)!r} is {name} {shown(target, 60)!r}: your boxes do not show it")
 
 
-def _items(check: _Check) -> list[BoxItem]:
+def _items(check: _Check) -> list[Placed]:
     """The layout with ids that no kept region has."""
     used = {one.id for one in check.placed if one.id}
     items = []
@@ -279,5 +299,5 @@ def _items(check: _Check) -> list[BoxItem]:
                 number += 1
                 id = f"{one.phrase}#{number}"
             used.add(id)
-        items.append(BoxItem(phrase=one.phrase, box=one.box, id=id, span=one.span))
+        items.append(Placed(one.phrase, one.box, id, one.span, one.pose, one.label))
     return items

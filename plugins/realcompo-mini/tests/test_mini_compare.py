@@ -12,7 +12,7 @@ import torch
 from realcompo_mini.compare.draw import pack, read, scenes, unpack
 from realcompo_mini.compare.judge import Wanted, judge, wanted
 from realcompo_mini.compare.measure import Figure, difference, distance, figures, share
-from realcompo_mini.compare.page import verdicts
+from realcompo_mini.compare.page import as_many, presence, verdicts
 from realcompo_mini.compare.report import MEASURED
 from realcompo_mini.compare.rows import CONTROL, DEFAULT, PRIOR_ALONE, ROWS, chosen
 from realcompo_mini.compare.tuning import parse
@@ -159,3 +159,25 @@ def test_the_shipped_scorer_sees_nothing_in_nothing_and_states_its_accuracy() ->
     assert features(empty).shape == (2, 96)
     stated = json.loads(resources.files("realcompo_mini").joinpath("weights/scorer/accuracy.json").read_text())
     assert set(stated) == {"3d", "flat", "outline", "cute"} and min(look["found"] for look in stated.values()) > 0.95
+
+
+def test_other_scenes_are_held_against_as_many_pictures() -> None:
+    """A row of the first scenes is cut to the scene numbers and noises that the second has, and rows that it has not are left out."""
+
+    def rows(scenes: int, *names: str) -> dict[str, list[dict[str, Any]]]:
+        return {name: [{"scene": i, "seed": seed} for seed in (0, 1) for i in range(scenes)] for name in names}
+
+    second = {"a": rows(2, "a")["a"], "b": [r for r in rows(3, "b")["b"] if r["seed"] == 0]}
+    cut = as_many(rows(5, "a", "b", "c"), second)
+    assert {name: [(r["scene"], r["seed"]) for r in records] for name, records in cut.items()} == {
+        "a": [(0, 0), (1, 0)],
+        "b": [(0, 0), (1, 0)],
+    }
+
+
+def test_where_presence_is_lost() -> None:
+    two = {"objects": 2, "told": 2, "attributes": 1, "present": 1}
+    four = {"objects": 4, "told": 1, "attributes": 1, "present": 4}
+    other = {"objects": 3, "told": 0, "attributes": 0, "present": 0}
+    table = presence({name: [two, four, other] for name in ("fidelity alone", "boxes alone", PRIOR_ALONE, DEFAULT)})
+    assert f"| {DEFAULT} | {1 / 9:.3f} | 0.500 | 0.000 | 1.000 |" in table.splitlines()

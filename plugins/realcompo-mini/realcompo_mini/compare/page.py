@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from realcompo_mini.compare.measure import Figure, Record, aligned, difference
+from realcompo_mini.compare.draw import OBJECTS
+from realcompo_mini.compare.measure import Figure, Record, aligned, difference, key, share
 from realcompo_mini.compare.report import HEAD, MEASURED, differences, ruled, shown, summary, table
 from realcompo_mini.compare.rows import CONTROL, DEFAULT, PRIOR_ALONE
 
@@ -84,8 +85,25 @@ def verdicts(rows: Rows, gap: Callable[[str, str, str], Figure]) -> list[Verdict
     return found
 
 
+def presence(rows: Mapping[str, Sequence[Record]]) -> str:
+    """Markdown: where presence is lost. Objects in their box with a wrong attribute, and presence by number of objects."""
+    lines = ruled("", ["in its box, attribute wrong", *(f"present, {count} objects" for count in OBJECTS)])
+    for name in (FIDELITY_ALONE, BOXES_ALONE, PRIOR_ALONE, DEFAULT):
+        records = rows[name]
+        wrong = sum(r["told"] - r["attributes"] for r in records) / sum(r["objects"] for r in records)
+        shares = [share([r for r in records if r["objects"] == count], "present") for count in OBJECTS]
+        lines.append(f"| {name} | " + " | ".join(f"{value:.3f}" for value in (wrong, *shares)) + " |")
+    return "\n".join(lines)
+
+
+def as_many(first: Mapping[str, list[Record]], second: Mapping[str, list[Record]]) -> dict[str, list[Record]]:
+    """The rows of `first` that `second` has, cut to the scene numbers and noises of `second`: a distance depends on how many."""
+    wanted = set.intersection(*({key(r) for r in records} for records in second.values()))
+    return {name: [r for r in first[name] if key(r) in wanted] for name in second}
+
+
 def again(first: Rows, second: Rows) -> str:
-    """Markdown: figures on other scenes, and whether each is inside the published interval widened by its width."""
+    """Markdown: figures on other scenes, and whether each is inside the interval of as many pictures of the first, widened by its width."""
     lines = ruled("", [HEAD[c] for c in MEASURED])
     for name, row in second.items():
         cells = []
@@ -105,7 +123,7 @@ def page(
     setting: Mapping[str, object],
     text: str,
 ) -> str:
-    """The whole page: `text` with {table}, {differences}, {verdicts}, {again}, {tuning}, {pictures}, {scenes} and {facts} filled in."""
+    """The whole page: `text` with the {names} of `parts` filled in."""
     rows, lined = summary(test, rendered), aligned(dict(test))
 
     def gap(a: str, b: str, column: str) -> Figure:
@@ -119,7 +137,9 @@ def page(
         "table": table(rows),
         "differences": differences(lined, [pair for pair in PAIRS if pair[0] in rows and pair[1] in rows], rendered),
         "verdicts": checked,
-        "again": again(rows, summary(other, rendered)) if other else "not drawn yet",
+        "presence": presence(lined),
+        "again": again(summary(as_many(test, other), rendered), summary(other, rendered)) if other else "not drawn yet",
+        "again_pictures": len(next(iter(aligned(dict(other)).values()))) if other else 0,
         "tuning": tuning(tune, rendered),
         "pictures": len(next(iter(lined.values()))),
         "scenes": len({r["scene"] for r in next(iter(lined.values()))}),

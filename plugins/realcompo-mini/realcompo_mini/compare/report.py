@@ -71,7 +71,7 @@ def frontier(rows: Mapping[str, Mapping[str, Figure]], path: Path) -> None:
         x, y = x_top * tick / 5, y_top * tick / 5
         draw.text((place(x, 0)[0], place(x, 0)[1] + 8), f"{x:.2f}", fill="#444", font=font, anchor="ma")
         draw.text((place(0, y)[0] - 8, place(0, y)[1]), f"{y:.2f}", fill="#444", font=font, anchor="rm")
-    draw.text((width / 2, height - 30), "Fréchet distance to the rendered 3D look (less is better)", fill="#222", font=font, anchor="mm")
+    draw.text((width / 2, height - 30), "distance to the rendered 3D look (less is better)", fill="#222", font=font, anchor="mm")
     title = "objects in their box, named and attributed right (more is better); area = forward passes"
     draw.text((pad, pad / 2), title, fill="#222", font=font)
     for index, (name, row) in enumerate(rows.items()):

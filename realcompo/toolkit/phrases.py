@@ -166,4 +166,4 @@ def _other_numbers(noun: str) -> list[str]:
         guesses.append(word[:-1])
     if word.endswith("y"):
         guesses.append(word[:-1] + "ies")
-    return [*guesses, word + "s", word + "es"]
+    return [guess for guess in guesses if guess] + [word + "s", word + "es"]  # "s" without its s is no word

@@ -145,6 +145,12 @@ def test_any_words_of_a_prompt_are_found_at_their_own_tokens(text: TextEncoding,
     assert 1 <= indices[0] <= indices[-1] < len(ids) - 1, "never the start or the end token"
 
 
+@pytest.mark.parametrize("phrase", ["s", "S", "es", "ies"])
+def test_a_phrase_that_is_all_ending_is_refused_like_another(phrase: str) -> None:
+    with pytest.raises(PhraseNotFound):
+        find_phrases("", regions(phrase))
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=40), st.text(min_size=1, max_size=12).filter(str.strip))
 def test_any_text_is_found_or_refused(text: TextEncoding, prompt: str, phrase: str) -> None:

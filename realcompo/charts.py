@@ -121,12 +121,13 @@ def panel(
 
 def _every(count: int) -> int:
     """A round number of steps between labels, for 12 labels or fewer."""
-    unit = 1
-    while True:
-        for factor in (1, 2, 5):
-            if unit * factor * 12 >= count:
-                return unit * factor
-        unit *= 10
+    return int(_rounded(max(count / 12, 1), (1, 2, 5, 10)))
+
+
+def _rounded(rough: float, factors: Sequence[float]) -> float:
+    """The least product of a power of ten and one of `factors` that is not below `rough`."""
+    unit = 10.0 ** math.floor(math.log10(rough))
+    return next(unit * factor for factor in factors if unit * factor >= rough)
 
 
 def _legend(draw: ImageDraw.ImageDraw, lines: Sequence[Line], left: int, right: int, y: int, size: int) -> None:
@@ -150,9 +151,7 @@ def _ticks(values: Sequence[float], logarithmic: bool) -> list[float]:
         every = max(1, -(-(top - bottom) // 5))
         return [10.0**power for power in range(bottom, max(top, bottom + 1) + every, every)]
     low, high = min([*values, 0.0]), max([*values, 1e-6])
-    rough = (high - low) / 4
-    unit = 10 ** math.floor(math.log10(rough))
-    step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= rough)
+    step = _rounded((high - low) / 4, (1, 2, 2.5, 5, 10))
     first, last = math.floor(low / step), math.ceil(high / step)
     return [step * n for n in range(first, max(last, first + 1) + 1)]
 

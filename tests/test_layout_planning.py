@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +16,6 @@ from typer.testing import CliRunner, Result
 
 import realcompo as rc
 import realcompo.registry
-from realcompo import easy
 from realcompo.errors import PlanningError
 from realcompo.hookspecs import hookimpl
 from realcompo.interfaces import Plan, Planner, PlanRequest
@@ -27,7 +23,7 @@ from realcompo.layers import parse_text
 from realcompo.planning import Task, ask, finished
 from realcompo.recipe import PictureEntry
 from realcompo.specs import PlannerSpec
-from realcompo.testing.toys import toy_registry
+from tests.toyworld import toys_installed
 
 Cli = Callable[..., Result]
 
@@ -85,16 +81,9 @@ def _module() -> ModuleType:
 
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    monkeypatch.setitem(sys.modules, "layout_test_planner", _module())
-    found = toy_registry(EntryPoint("rows", "layout_test_planner", "realcompo"))
-    for name in ("realcompo.easy", "realcompo.layers", "realcompo.composer"):
-        monkeypatch.setattr(importlib.import_module(name), "installed", lambda: found)
-    monkeypatch.setattr(realcompo.registry, "installed", lambda: found)
-    monkeypatch.setenv("REALCOMPO_CONFIG", str(tmp_path / "none.toml"))
-    monkeypatch.chdir(tmp_path)
-    Row.batches.clear()
-    yield found
-    easy._kept = None
+    with toys_installed("rows", _module(), monkeypatch, tmp_path) as found:
+        Row.batches.clear()
+        yield found
 
 
 BASE = {"branches": ["toy/fidelity", "toy/spatial"], "planner": "rows/row", "num_inference_steps": 2, "device": "cpu"}

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +16,7 @@ from typer.testing import CliRunner, Result
 import realcompo as rc
 import realcompo.registry
 from realcompo import easy
+from realcompo.conditions.drawing import draw_segments
 from realcompo.errors import PlanningError
 from realcompo.hookspecs import hookimpl
 from realcompo.interfaces import Plan, Planner, PlanRequest, Region
@@ -26,7 +24,8 @@ from realcompo.layers import parse_text
 from realcompo.placing import Placed, plan_of
 from realcompo.recipe_writing import to_json, to_toml, to_yaml
 from realcompo.specs import BranchSpec, PlannerSpec
-from realcompo.testing.toys import TOY_TRAITS, ToyOptions, toy_registry
+from realcompo.testing.toys import TOY_TRAITS, ToyOptions
+from tests.toyworld import toys_installed
 
 PEOPLE = {"woman": "waving", "man": "sitting"}
 
@@ -86,15 +85,8 @@ def _module() -> ModuleType:
 
 @pytest.fixture(autouse=True)
 def registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    monkeypatch.setitem(sys.modules, "placing_test_plugin", _module())
-    found = toy_registry(EntryPoint("plan", "placing_test_plugin", "realcompo"))
-    for name in ("realcompo.easy", "realcompo.layers", "realcompo.composer"):
-        monkeypatch.setattr(importlib.import_module(name), "installed", lambda: found)
-    monkeypatch.setattr(realcompo.registry, "installed", lambda: found)
-    monkeypatch.setenv("REALCOMPO_CONFIG", str(tmp_path / "none.toml"))
-    monkeypatch.chdir(tmp_path)
-    yield found
-    easy._kept = None
+    with toys_installed("plan", _module(), monkeypatch, tmp_path) as found:
+        yield found
 
 
 def recipe(*spatial: str, planner: str = "plan/columns") -> dict[str, Any]:
@@ -119,7 +111,7 @@ def test_one_layout_in_three_kinds() -> None:
     assert plan.remarks == (), "the cat is in the boxes and on the map"
     assert [(s.id, s.label) for s in scene.items] == [("a woman", "person"), ("a cat", "animal")], "the large one is painted first"  # type: ignore[attr-defined]
     assert [s.label for s in scene.backdrop] == ["grass"] and scene.mask(scene.backdrop[0]).all()  # type: ignore[attr-defined]
-    (hint,) = (np.asarray(rc.conditions.drawing.draw_segments(scene, (64, 96))),)  # type: ignore[attr-defined]
+    hint = np.asarray(draw_segments(scene, (64, 96)))  # type: ignore[arg-type]
     from realcompo.conditions.palette import ADE20K
 
     assert tuple(hint[45, 38]) == ADE20K["animal"] and tuple(hint[45, 10]) == ADE20K["person"] and tuple(hint[5, 90]) == ADE20K["grass"]

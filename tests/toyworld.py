@@ -1,12 +1,22 @@
-"""What the tests of the algorithm share: toy composers in float64 and a loss of finished latents."""
+"""What tests share: toy composers in float64, a loss of finished latents, and the toys with one plugin more as all that is installed."""
 
 from __future__ import annotations
 
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import pytest
 import torch
 
 import realcompo as rc
+import realcompo.registry
+from realcompo import easy
 from realcompo.probe import placement_loss
 from realcompo.testing.toys import toy_registry
 
@@ -33,3 +43,17 @@ def final_loss(composer: rc.Composer, result: rc.Result) -> torch.Tensor:
         maps = branch.attend(z, step, conditioning)
         total += placement_loss(maps, regions.masks(*maps.shape[-2:]).to(maps), regions.present()).sum(dim=1)
     return total
+
+
+@contextmanager
+def toys_installed(name: str, plugin: ModuleType, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[Any]:
+    """The registry of the toys and of `plugin`, whose ids begin with `name`, as the installed one; no user file; `folder` to work in."""
+    monkeypatch.setitem(sys.modules, plugin.__name__, plugin)
+    found = toy_registry(EntryPoint(name, plugin.__name__, "realcompo"))
+    for module in ("realcompo.easy", "realcompo.layers", "realcompo.composer"):
+        monkeypatch.setattr(importlib.import_module(module), "installed", lambda: found)
+    monkeypatch.setattr(realcompo.registry, "installed", lambda: found)
+    monkeypatch.setenv("REALCOMPO_CONFIG", str(folder / "none.toml"))
+    monkeypatch.chdir(folder)
+    yield found
+    easy._kept = None

@@ -41,6 +41,12 @@ RECOMMENDED: dict[str, Any] = {
 """The best row of the tuning split (docs/results.md): no warm-up, a prior that hands the boxes over from the layout model to the fidelity
 model, a gradient that is felt, and the last fifth for the fidelity model alone."""
 
+STYLE_RECOMMENDED: dict[str, Any] = {
+    **RECOMMENDED,
+    "balancer": {**RECOMMENDED["balancer"], "options": {**RECOMMENDED["balancer"]["options"], "finish": 0.6, "inside": [0.9, 0.1]}},
+}
+"""A style needs more steps of its own: what a spatial branch paints early is of another look."""
+
 WEIGHTS = "package://realcompo_mini/weights"
 FIDELITY_SOURCE = f"{WEIGHTS}/fidelity"
 _ON_FIDELITY = {"base": "mini/fidelity", "map_divisor": 2}
@@ -112,10 +118,10 @@ def register_branches() -> Iterable[BranchSpec]:
         licence=LICENCE,
         sample=_SAMPLE,
     )
-    for name, summary, prompt in (
-        ("tokencompose", "The embedded TokenCompose: taught to attend to each object with its own words.", None),
-        ("coloring", "The embedded Coloring Page: black outlines on white.", "a coloring page of {prompt}"),
-        ("cute", "The embedded cute style: pastel stickers.", "a cute picture of {prompt}"),
+    for name, summary, prompt, recommended in (
+        ("tokencompose", "The embedded TokenCompose: taught to attend to each object with its own words.", None, RECOMMENDED),
+        ("coloring", "The embedded Coloring Page: black outlines on white.", "a coloring page of {prompt}", STYLE_RECOMMENDED),
+        ("cute", "The embedded cute style: pastel stickers.", "a cute picture of {prompt}", STYLE_RECOMMENDED),
     ):
         yield BranchSpec(
             id=f"mini/{name}",
@@ -126,6 +132,7 @@ def register_branches() -> Iterable[BranchSpec]:
             licence=LICENCE,
             requires=("peft",),
             prompt=prompt,
+            recommended=recommended,
         )
     yield BranchSpec(
         id="mini/pose",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,8 @@ from realcompo_mini.compare.pairs_report import COLUMNS, claims, column, report 
 from realcompo_mini.reader import Reading  # noqa: E402
 
 from realcompo.conditions import Boxes, Keypoints, Segmentation  # noqa: E402
+
+WEIGHTS = Path(str(resources.files("realcompo_mini"))) / "weights"
 
 
 def test_every_pair_and_every_control_has_a_row_of_its_own() -> None:
@@ -61,6 +64,22 @@ def test_blank_hints_are_black_and_leave_conditions_alone() -> None:
     assert branch.hint("anything", (128, 96)).size == (96, 128) and not np.asarray(branch.hint(None, (8, 8))).any()
 
 
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair.spatial and not pair.control], ids=lambda pair: pair.slug)
+def test_every_pair_of_the_family_composes(pair: Pair, sprites: dict[str, np.ndarray]) -> None:
+    """Both act, the loss is felt, and what is drawn follows what the spatial branch is told; the control is another scene's condition."""
+    for name in {pair.fidelity, pair.spatial, BASE} - {"layguide/sd"}:
+        if not (WEIGHTS / name.partition("/")[2] / "training.json").is_file():
+            pytest.skip(f"this checkout holds no weights of {name}")
+    scene, other = pairs_draw.scenes("test", 2)
+    conditions = [pairs_draw.condition(pair.spatial, scene, shown, sprites) for shown in (scene, other)]
+    composer = pair.composer(num_inference_steps=3)
+    result = composer([scene.caption] * 2, conditions, seed=[1, 1], output_type="latent")
+    balanced = [entry for entry in result.trace.entries if len(entry.acting) == 2]
+    assert balanced and all(entry.loss is not None and bool((entry.loss > 0).all()) for entry in balanced)
+    right, shuffled = result.latents
+    assert bool(result.latents.isfinite().all()) and float((right - shuffled).norm() / right.norm()) > 1e-2
+
+
 class Painter:
     """A composer that paints grey and counts its calls."""
 
@@ -98,7 +117,7 @@ def test_records_resume_and_are_reported(reading: None, sprite_file: Path, tmp_p
     for r in records:
         assert (r["look"], r["look_right"], r["iou"], r["present"], r["predictions"]) == ("cute", 1, 0.0, 0, 30)
         assert 0 < r["joint_error"] < 0.75
-    text = report(tmp_path, "test", {pair: path}, sprite_file)
+    text = report(tmp_path, "test", sprite_file)
     assert "| cute × boxes | 4 |" in text and (tmp_path / "pairs.md").read_text() == text
     assert "cute × boxes, share of pictures of its own look: at least | 0.900 | 1.000 | yes" in text
     with Image.open(tmp_path / "pairs.png") as sheet:
@@ -151,9 +170,7 @@ def test_claims_hold_on_good_figures_and_each_can_fail() -> None:
 
 
 def test_attention_is_measured_on_rendered_scenes(sprite_file: Path, tmp_path: Path) -> None:
-    from importlib import resources
-
-    if not resources.files("realcompo_mini").joinpath("weights/fidelity/unet/diffusion_pytorch_model.safetensors").is_file():
+    if not (WEIGHTS / "fidelity" / "training.json").is_file():
         pytest.skip("this checkout holds no weights of mini/fidelity")
     pairs_draw.measure_attention(tmp_path, "test", 2, sprite_file, names=("mini/fidelity",))
     pairs_draw.measure_attention(tmp_path, "test", 2, sprite_file, names=("mini/fidelity",))

@@ -13,6 +13,8 @@ import torch
 from realcompo_mini.compare.draw import draw_row, read
 from realcompo_mini.compare.measure import Record, aligned
 from realcompo_mini.compare.page import page
+from realcompo_mini.compare.pairs_report import records_of as pair_records
+from realcompo_mini.compare.pairs_report import text_of
 from realcompo_mini.compare.report import differences, frontier, summary, table
 from realcompo_mini.compare.rows import ROWS, chosen
 
@@ -51,11 +53,13 @@ def records_of(out: Path, split: str, scene_seed: int, rows: list[str] | None) -
 
 
 def write_page(out: Path, rendered: torch.Tensor) -> None:
-    """`out`.md and `out`/frontier.png, from the records in `out`, its template.txt and its setting.json."""
+    """`out`.md and `out`/frontier.png, from the records in `out` and in `out`/pairs, its template.txt and its setting.json."""
     test, other, tune = (records_of(out, *which, None) for which in (("test", 0), ("test", 1), ("tune", 0)))
     setting = json.loads((out / "setting.json").read_text("utf-8"))
     template = (out / "template.txt").read_text("utf-8")
-    out.with_suffix(".md").write_text(page(test, other, tune, rendered, setting, template), "utf-8")
+    out.with_suffix(".md").write_text(
+        page(test, other, tune, text_of(*pair_records(out / "pairs", "test")), rendered, setting, template), "utf-8"
+    )
     frontier(summary(test, rendered), out / "frontier.png")
 
 

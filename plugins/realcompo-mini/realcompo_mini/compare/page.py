@@ -119,11 +119,12 @@ def page(
     test: Mapping[str, list[Record]],
     other: Mapping[str, list[Record]],
     tune: Mapping[str, list[Record]],
+    pairs: str,
     rendered: torch.Tensor,
     setting: Mapping[str, object],
     text: str,
 ) -> str:
-    """The whole page: `text` with the {names} of `parts` filled in."""
+    """The whole page: `text` with the {names} of `parts` filled in; `pairs` is Markdown already."""
     rows, lined = summary(test, rendered), aligned(dict(test))
 
     def gap(a: str, b: str, column: str) -> Figure:
@@ -140,6 +141,7 @@ def page(
         "presence": presence(lined),
         "again": again(summary(as_many(test, other), rendered), summary(other, rendered)) if other else "not drawn yet",
         "again_pictures": len(next(iter(aligned(dict(other)).values()))) if other else 0,
+        "pairs": pairs,
         "tuning": tuning(tune, rendered),
         "pictures": len(next(iter(lined.values()))),
         "scenes": len({r["scene"] for r in next(iter(lined.values()))}),

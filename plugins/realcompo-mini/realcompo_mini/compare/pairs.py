@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from realcompo_mini.plugin import GUIDANCE, RECOMMENDED
+from realcompo_mini.plugin import GUIDANCE, RECOMMENDED, STYLE_RECOMMENDED
 from realcompo_mini.world import load_world
 
 BASE = "mini/fidelity"
@@ -33,8 +33,7 @@ CONTROLS = {
 OPTIONS: dict[str, Any] = dict(RECOMMENDED["balancer"]["options"])
 GUIDED = {**OPTIONS, "warmup": 0.1, "finish": 0.9}
 """Layout guidance has nothing to give before the other branch acts, and everything while it guides: a short warm-up, a long balance."""
-STYLED = {**OPTIONS, "warmup": 0.2, "finish": 0.5}
-"""A style needs its steps: what the spatial branch paints early is of another look."""
+STYLED: dict[str, Any] = dict(STYLE_RECOMMENDED["balancer"]["options"])
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,9 @@ class Pair:
     @property
     def options(self) -> Mapping[str, Any]:
         """Of the balancer."""
-        if self.spatial == "layguide/sd":
-            return GUIDED
-        return STYLED if self.fidelity in LOOKS else OPTIONS
+        if self.fidelity in LOOKS:
+            return STYLED
+        return GUIDED if self.spatial == "layguide/sd" else OPTIONS
 
     def prompt(self) -> str | None:
         """The fidelity branch's prompt, where a control changes it."""
@@ -79,7 +78,7 @@ class Pair:
         return next(words for words, look in load_world().styles.items() if look == other) + " {prompt}"
 
     def composer(self, **where: Any) -> Any:
-        """On the CPU unless `where` says otherwise."""
+        """On the CPU, with the recommended number of steps, unless `where` says otherwise."""
         import realcompo as rc
 
         entries = [rc.BranchEntry(name=self.fidelity, prompt=self.prompt(), guidance_scale=GUIDANCE[BASE])]
@@ -91,9 +90,8 @@ class Pair:
         elif self.spatial:
             entries.append(rc.BranchEntry(name=self.spatial))
         balancer = {"balancer": RECOMMENDED["balancer"]["name"], "balancer_options": self.options} if self.spatial else {}
-        made = rc.Composer(
-            entries[0], entries[1:], num_inference_steps=RECOMMENDED["num_inference_steps"], **balancer, **{"device": "cpu", **where}
-        )
+        where = {"device": "cpu", "num_inference_steps": RECOMMENDED["num_inference_steps"], **where}
+        made = rc.Composer(entries[0], entries[1:], **balancer, **where)
         if self.control == "blank":
             blank_hints(made)
         return made
@@ -140,7 +138,7 @@ def main() -> None:
     """Draw and measure pairs, then report all that were drawn."""
     import torch
 
-    from realcompo_mini.compare.pairs_draw import draw_pair, file_of, measure_attention
+    from realcompo_mini.compare.pairs_draw import draw_pair, measure_attention
     from realcompo_mini.compare.pairs_report import report
 
     parser = argparse.ArgumentParser(prog="python -m realcompo_mini.compare.pairs", description=__doc__)
@@ -161,8 +159,7 @@ def main() -> None:
             draw_pair(pair, args.split, args.scenes, args.sprites, args.out, args.batch, device=args.device)
         if not args.rows:
             measure_attention(args.out, args.split, args.scenes, args.sprites)
-    found = {pair: file_of(args.out, args.split, pair) for pair in PAIRS}
-    print(report(args.out, args.split, {pair: path for pair, path in found.items() if path.exists()}, args.sprites))
+    print(report(args.out, args.split, args.sprites))
 
 
 if __name__ == "__main__":

@@ -68,6 +68,11 @@ def file_of(out: Path, split: str, pair: Pair) -> Path:
     return out / f"pairs-{split}-{pair.slug}.jsonl"
 
 
+def attention_file(out: Path, split: str) -> Path:
+    """Where the records of attention are."""
+    return out / f"attention-{split}.jsonl"
+
+
 def picture_of(out: Path, split: str, pair: Pair, scene: int) -> Path:
     """Where a picture for the contact sheet is."""
     return out / "pictures" / f"{split}-{pair.slug}-{scene}.png"
@@ -131,7 +136,7 @@ def measure_attention(out: Path, split: str, count: int, sprites: Path, names: S
     from realcompo.interfaces import Region, Regions, Request
     from realcompo.registry import installed
 
-    path, library = out / f"attention-{split}.jsonl", load(sprites)
+    path, library = attention_file(out, split), load(sprites)
     done = {(record["branch"], record["scene"]) for record in read(path)}
     for name in names:
         jobs = [k for k in range(count) if (name, k) not in done]

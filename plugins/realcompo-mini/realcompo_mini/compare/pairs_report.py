@@ -12,8 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from realcompo_mini.compare.draw import read
 from realcompo_mini.compare.measure import Figure, Record, resamples
-from realcompo_mini.compare.pairs import BASE, FIDELITIES, LOOKS, SPATIALS, Pair
-from realcompo_mini.compare.pairs_draw import ATTENTION, SHOWN, condition, picture_of, scenes
+from realcompo_mini.compare.pairs import BASE, FIDELITIES, LOOKS, PAIRS, SPATIALS, Pair
+from realcompo_mini.compare.pairs_draw import ATTENTION, SHOWN, attention_file, condition, file_of, picture_of, scenes
+from realcompo_mini.compare.report import ruled
 from realcompo_mini.train.sprites import load
 
 COLUMNS = {
@@ -88,40 +89,46 @@ def claims(rows: Mapping[str, Mapping[str, Figure]], attention: Mapping[str, flo
 
 def table(rows: Mapping[str, Mapping[str, Figure]], counts: Mapping[str, int]) -> str:
     """Markdown, one line a row."""
-    heads = [heading for heading, _, _ in COLUMNS.values()]
-    lines = ["| pair | pictures | " + " | ".join(heads) + " |", "|---" * (len(heads) + 2) + "|"]
+    lines = ruled("pair", ["pictures", *(heading for heading, _, _ in COLUMNS.values())])
     for name, row in rows.items():
         cells = [f"{f.value:.3f} ({f.low:.3f}–{f.high:.3f})" for f in row.values()]
         lines.append(f"| {name} | {counts[name]} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def attention_means(path: Path) -> tuple[dict[str, float], str]:
-    """Branch → mean share inside, and a table by time."""
-    records = list(read(path))
+def attention_means(records: Sequence[Record]) -> tuple[dict[str, float], str]:
+    """Branch → mean share inside, and a table by time; nothing of no records."""
+    if not records:
+        return {}, ""
     names = list(dict.fromkeys(r["branch"] for r in records))
     times = sorted({r["time"] for r in records}, reverse=True)
     means = {n: float(np.mean([r["inside"] for r in records if r["branch"] == n])) for n in names}
-    lines = ["| attention inside the mask | " + " | ".join(f"t = {t:g} T" for t in times) + " | mean |", "|---" * (len(times) + 2) + "|"]
+    lines = ruled("attention inside the mask", [*(f"t = {t:g} T" for t in times), "mean"])
     for n in names:
         cells = [f"{np.mean([r['inside'] for r in records if r['branch'] == n and r['time'] == t]):.3f}" for t in times]
         lines.append(f"| {n} | " + " | ".join([*cells, f"{means[n]:.3f}"]) + " |")
-    return means, "\n".join(lines) if records else ""
+    return means, "\n".join(lines)
 
 
-def report(out: Path, split: str, files: Mapping[Pair, Path], sprites: Path) -> str:
+def text_of(records: Mapping[str, Sequence[Record]], attention: Sequence[Record]) -> str:
+    """Markdown of the three tables: the rows, the attention, and the claims."""
+    rows = {name: {key: column(part, key) for key in COLUMNS} for name, part in records.items()}
+    means, attended = attention_means(attention)
+    said = ruled("claim", ["bound", "found", "holds"])
+    said += [f"| {c.text} | {c.bound:.3f} | {c.value:.3f} | {'yes' if c.holds else '**no**'} |" for c in claims(rows, means)]
+    parts = [table(rows, {name: len(part) for name, part in records.items()}), attended, "\n".join(said)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def records_of(out: Path, split: str) -> tuple[dict[str, list[Record]], list[Record]]:
+    """Row → its records, in the order of `PAIRS`, of those that were drawn; and those of the attention."""
+    found = {pair.name: list(read(file_of(out, split, pair))) for pair in PAIRS}
+    return {name: part for name, part in found.items() if part}, list(read(attention_file(out, split)))
+
+
+def report(out: Path, split: str, sprites: Path) -> str:
     """Write `out`/pairs.md and `out`/pairs.png; returns the text."""
-    records = {pair: list(read(path)) for pair, path in files.items()}
-    records = {pair: part for pair, part in records.items() if part}
-    rows = {pair.name: {name: column(part, name) for name in COLUMNS} for pair, part in records.items()}
-    means, attention = attention_means(out / f"attention-{split}.jsonl")
-    said = [f"| {c.text} | {c.bound:.3f} | {c.value:.3f} | {'yes' if c.holds else '**no**'} |" for c in claims(rows, means)]
-    parts = [
-        table(rows, {pair.name: len(part) for pair, part in records.items()}),
-        attention,
-        "\n".join(["| claim | bound | found | holds |", "|---|---|---|---|", *said]),
-    ]
-    text = "\n\n".join(part for part in parts if part) + "\n"
+    text = text_of(*records_of(out, split))
     (out / "pairs.md").write_text(text, "utf-8")
     contact_sheet(out, split, sprites)
     return text

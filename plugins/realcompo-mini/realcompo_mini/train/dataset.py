@@ -44,6 +44,8 @@ SETS = {
     "check-coloring": Kept("check", "outline", style="outline"),
     "cute": Kept("train", "cute", style="cute"),
     "check-cute": Kept("check", "cute", style="cute"),
+    **{f"coloring-{look}": Kept("train", look, style="outline") for look in ("flat", "3d")},  # the style's own scenes in other looks
+    **{f"cute-{look}": Kept("train", look, style="cute") for look in ("flat", "3d")},
     "people": Kept("train", "3d", kind="person"),
     "check-people": Kept("check", "3d", kind="person"),
 }

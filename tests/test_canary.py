@@ -53,7 +53,8 @@ def _inside(path: Path, data: bytes) -> Iterator[bytes]:
             yield gzip.decompress(data)
         elif data[:4] == b"PK\x03\x04" and len(data) < 50_000_000:
             with zipfile.ZipFile(path) as archive:
-                yield from (archive.read(name) for name in archive.namelist())
+                # what is stored as it stands was searched as it stands
+                yield from (archive.read(one) for one in archive.infolist() if one.compress_type != zipfile.ZIP_STORED)
         elif data[:4] == b"\x89PNG":
             with Image.open(path) as picture:
                 picture.load()

@@ -43,6 +43,7 @@ ELSEWHERE = {
     "pip install": "it installs; tests/test_strangers.py installs from wheels",
     "export ": "the tests set what they need",
     "python -m realcompo_mini.train": "hours; plugins/realcompo-mini/tests trains a few steps",
+    "python -m realcompo_controlnet.photo": "it needs weights and an extra; plugins/realcompo-controlnet/tests has its parts",
 }
 """How a command begins → why it does not run here."""
 USER_KEYS = {"sources", "llm", "output"}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -110,13 +112,24 @@ def attention_means(records: Sequence[Record]) -> tuple[dict[str, float], str]:
     return means, "\n".join(lines)
 
 
+def judge_of() -> str:
+    """How far the judge itself is off, in a sentence; nothing in a checkout without it."""
+    path = resources.files("realcompo_mini").joinpath("weights/reader/accuracy.json")
+    if not path.is_file():
+        return ""
+    facts = json.loads(path.read_text("utf-8"))
+    joints, overlap = (", ".join(f"{look} {row[key]:.3f}" for look, row in facts.items()) for key in ("joint_error", "mean_iou"))
+    named = ", ".join(f"{look} {row['look']:.3f}" for look, row in facts.items())
+    return f"The judge of these three on rendered, held-out pictures: joint error {joints}; mean IoU {overlap}; looks named right {named}."
+
+
 def text_of(records: Mapping[str, Sequence[Record]], attention: Sequence[Record]) -> str:
     """Markdown of the three tables: the rows, the attention, and the claims."""
     rows = {name: {key: column(part, key) for key in COLUMNS} for name, part in records.items()}
     means, attended = attention_means(attention)
     said = ruled("claim", ["bound", "found", "holds"])
     said += [f"| {c.text} | {c.bound:.3f} | {c.value:.3f} | {'yes' if c.holds else '**no**'} |" for c in claims(rows, means)]
-    parts = [table(rows, {name: len(part) for name, part in records.items()}), attended, "\n".join(said)]
+    parts = [table(rows, {name: len(part) for name, part in records.items()}), judge_of(), attended, "\n".join(said)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

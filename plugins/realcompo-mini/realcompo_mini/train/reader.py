@@ -50,7 +50,7 @@ def joint_truth(scene: Scene, look: str) -> np.ndarray[Any, Any]:
 class Reading(Course):
     """Attributes: see `Course`."""
 
-    name, total, batch, peak, check, decay, clip = "reader", 2400, 24, 2e-3, 200, 0.998, 5.0
+    name, total, batch, peak, check, decay, clip = "reader", 1500, 24, 2e-3, 200, 0.998, 5.0
 
     def __init__(self, settings: Settings) -> None:
         torch.manual_seed(settings.seed)

@@ -86,7 +86,7 @@ def grounded_places(unet: nn.Module) -> list[MapPlace]:
 class TokenCompose(Course):
     """Attributes: see `Course`."""
 
-    name, total, peak, check = "tokencompose", 1500, 7e-4, 200
+    name, total, peak, check = "tokencompose", 800, 7e-4, 200
 
     def __init__(self, settings: Settings) -> None:
         torch.manual_seed(settings.seed)

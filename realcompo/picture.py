@@ -9,10 +9,11 @@ import os
 import re
 import secrets
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -74,6 +75,25 @@ class Result:
         return paths
 
 
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """A stream to write a file by: what was written is at `path` once the block has ended, and nothing is if it fails.
+
+    Raises:
+        OSError: it cannot be written there.
+    """
+    # Beside its goal, so that the rename stays on one disk; opened by us, so that the umask holds as for any file.
+    part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 class Picture(Image.Image):
     """A PIL image that knows how it was drawn. Saved as a PNG it carries its recipe: a text chunk (iTXt ``realcompo``, JSON).
 
@@ -130,22 +150,15 @@ class Picture(Image.Image):
             return
         if format is None:
             raise BadPicture(f"{path.suffix or 'no suffix'} is no format of a picture", where=str(path), mend="name it something.png")
-        # Beside its goal, so that the rename stays on one disk; opened by us, so that the umask holds as for any file.
-        part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
         try:
-            with part.open("xb") as stream:
+            with whole(path) as stream:
                 super().save(stream, format, **params)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(part, path)
         except FileNotFoundError:
             raise BadPicture("its folder does not exist", where=str(path), mend=f"make {path.parent} first") from None
         except OSError as error:
             if error.errno is None:  # an encoder's complaint, not the disk's
                 raise
             raise BadPicture(f"it cannot be written: {error.strerror}", where=str(path), mend="choose another place") from None
-        finally:
-            part.unlink(missing_ok=True)
 
     def _chunks(self, given: PngInfo | None) -> PngInfo:
         info = PngInfo()

@@ -139,6 +139,8 @@ def _parts() -> tuple[Any, Any, Any]:
 
 def main(words: Sequence[str] | None = None) -> int:
     """The command of the module's docstring."""
+    from realcompo.picture import whole
+
     parser = argparse.ArgumentParser(prog="python -m realcompo_controlnet.photo", description="The poses of a photo, as OpenPose's JSON.")
     parser.add_argument("photo", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True, help="the JSON to write")
@@ -147,14 +149,15 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--allow-pickle", action="store_true", help="the published weights are pickled; they are read as tensors only")
     parser.add_argument("--device", default="cpu")
     told = parser.parse_args(words)
+    if not told.output.parent.is_dir():
+        parser.error(f"{told.output.parent} is no folder: make it first")
     try:
         detector = load_detector(told.weights, download=told.download, allow_pickle=told.allow_pickle, device=told.device)
         found = poses(told.photo, detector)
     except RealCompoError as error:
         parser.exit(error.exit_code, f"{error}\n")
-    half = told.output.with_name(told.output.name + ".part")
-    half.write_text(json.dumps(found), "utf-8")
-    half.replace(told.output)
+    with whole(told.output) as file:
+        file.write(json.dumps(found).encode())
     phrases = ", ".join(f"'person {k + 1} from the left'" for k in range(len(found["people"])))
     print(f"{told.output}: {len(found['people'])} people. In a recipe: file = '{told.output}', phrases = [{phrases}]")
     return 0

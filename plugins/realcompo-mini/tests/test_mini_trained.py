@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from realcompo.interfaces import Region, Regions, Request
+from realcompo.interfaces import Regions, Request
 from realcompo.registry import installed
 
 torch = pytest.importorskip("torch")
@@ -113,15 +113,11 @@ def test_a_style_is_drawn_at_its_words(name: str, kept: dict[str, Any]) -> None:
 @needs("tokencompose")
 def test_tokencompose_attends_to_its_objects(kept: dict[str, Any]) -> None:
     """Share of the attention of an object's words inside its rendered mask; the control is the base model."""
+    from realcompo_mini.compare.pairs_draw import seen_regions
+
     shown, clean = scenes("fidelity"), kept["fidelity"].float()
-    rows = []
-    for scene, masks in zip(shown, masks_of(kept), strict=True):
-        spans = dict.fromkeys(o.span for o in scene.objects)
-        unions = {span: masks[[o.span == span for o in scene.objects]].any(0) for span in spans}
-        rows.append(
-            tuple(Region(str(s), scene.caption[slice(*s)], mask=m.astype(np.float32), span=s) for s, m in unions.items() if m.any())
-        )
-    request = Request(tuple(s.caption for s in shown), ("",) * COUNT, Regions(tuple(rows)), (None,) * COUNT, SIDE, 1.0)
+    rows = tuple(seen_regions(scene, masks) for scene, masks in zip(shown, masks_of(kept), strict=True))
+    request = Request(tuple(s.caption for s in shown), ("",) * COUNT, Regions(rows), (None,) * COUNT, SIDE, 1.0)
 
     def inside(name: str) -> float:
         branch: Any = installed().branch(name, device="cpu")

@@ -128,15 +128,24 @@ def judged(pair: Pair, asked: Sequence[Scene], images: Sequence[Any], sprites: d
     return rows
 
 
+def seen_regions(scene: Scene, masks: np.ndarray[Any, Any]) -> tuple[Any, ...]:
+    """What is seen of each phrase of a rendered scene as a region: objects of the same words ("two apples") are one; (N, S, S) bool."""
+    from realcompo.interfaces import Region
+
+    unions = {span: masks[[o.span == span for o in scene.objects]].any(0) for span in dict.fromkeys(o.span for o in scene.objects)}
+    seen = {span: mask.astype(np.float32) for span, mask in unions.items() if mask.any()}
+    return tuple(Region(f"{span}", scene.caption[slice(*span)], mask=mask, span=span) for span, mask in seen.items())
+
+
 @torch.no_grad()
 def measure_attention(out: Path, split: str, count: int, sprites: Path, names: Sequence[str] = ATTENTION, **options: Any) -> None:
     """Share of each object's attention that lies in its rendered mask, of TokenCompose and of its base, on held-out renderings with the
     same noise: one JSON line a branch, scene and time."""
     from realcompo.diffusion import Solver
-    from realcompo.interfaces import Region, Regions, Request
+    from realcompo.interfaces import Regions, Request
     from realcompo.registry import installed
 
-    path, library = attention_file(out, split), load(sprites)
+    path, library, everything = attention_file(out, split), load(sprites), scenes(split, count)
     done = {(record["branch"], record["scene"]) for record in read(path)}
     for name in names:
         jobs = [k for k in range(count) if (name, k) not in done]
@@ -145,14 +154,10 @@ def measure_attention(out: Path, split: str, count: int, sprites: Path, names: S
         branch = installed().branch(name, options, device="cpu")
         steps = Solver("ddim", branch.traits.schedule, 10, branch.traits.prediction_type).steps
         with path.open("a") as file:
-            for k, scene in zip(jobs, (scenes(split, count)[k] for k in jobs), strict=True):
+            for k, scene in zip(jobs, (everything[k] for k in jobs), strict=True):
                 picture = render(scene, "3d", library)
-                regions = []
-                for span in dict.fromkeys(o.span for o in scene.objects):
-                    mask = picture.masks[[o.span == span for o in scene.objects]].any(0)
-                    if mask.any():
-                        regions.append(Region(f"{span}", scene.caption[slice(*span)], mask=mask.astype(np.float32), span=span))
-                asked = Request((scene.caption,), ("",), Regions((tuple(regions),)), (None,), picture.pixels.shape[:2], 1.0)
+                regions = Regions((seen_regions(scene, picture.masks),))
+                asked = Request((scene.caption,), ("",), regions, (None,), picture.pixels.shape[:2], 1.0)
                 told = branch.encode(asked)
                 pixels = torch.from_numpy(picture.pixels.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
                 clean = branch.vae.encode(pixels).latent * branch.traits.latent.scaling_factor

@@ -38,14 +38,16 @@ PARENTS = {
     "check-fidelity": Kept("check", "3d"),
     "check-boxes": Kept("check", "flat", blind=True),
 }
+STYLES = {"coloring": "outline", "cute": "cute"}
+"""Stage → the look that it teaches."""
+UNDER_LOOKS = ("flat", "3d")
+"""What spatial branches paint in, under a style's steps."""
 SETS = {
     **PARENTS,
-    "coloring": Kept("train", "outline", style="outline"),
-    "check-coloring": Kept("check", "outline", style="outline"),
-    "cute": Kept("train", "cute", style="cute"),
-    "check-cute": Kept("check", "cute", style="cute"),
-    **{f"coloring-{look}": Kept("train", look, style="outline") for look in ("flat", "3d")},  # the style's own scenes in other looks
-    **{f"cute-{look}": Kept("train", look, style="cute") for look in ("flat", "3d")},
+    **{name: Kept("train", look, style=look) for name, look in STYLES.items()},
+    **{f"check-{name}": Kept("check", look, style=look) for name, look in STYLES.items()},
+    # the styles' own scenes in other looks
+    **{f"{name}-{look}": Kept("train", look, style=style) for name, style in STYLES.items() for look in UNDER_LOOKS},
     "people": Kept("train", "3d", kind="person"),
     "check-people": Kept("check", "3d", kind="person"),
 }

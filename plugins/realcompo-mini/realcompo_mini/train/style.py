@@ -18,15 +18,14 @@ from torch import Tensor, nn
 
 from realcompo_mini.train.base import add_lora, clean_error, draw_guided, load_base, min_snr, noised
 from realcompo_mini.train.common import Settings
-from realcompo_mini.train.dataset import prepare
+from realcompo_mini.train.dataset import STYLES, UNDER_LOOKS, prepare
 from realcompo_mini.train.fidelity import PROMPTS
 from realcompo_mini.train.loop import Course, run
 from realcompo_mini.train.models import TIMES, alphas_bar
 from realcompo_mini.world import load_world
 
-LOOKS = {"coloring": "outline", "cute": "cute"}
 SCENES, OTHERS, RANK = 12_000, 4_000, 16
-UNDER, LOOKS_UNDER, UNDER_FROM = 4_000, ("flat", "3d"), 200  # scenes of another look under the style; the first time at which it is shown
+UNDER, UNDER_FROM = 4_000, 200  # scenes of another look under the style; the first time at which it is shown
 OTHER, PAINTED, EMPTY = 0.25, 0.25, 0.1  # shares of a batch: scenes of the 3D look, scenes painted in another look, empty captions
 
 
@@ -41,7 +40,7 @@ class Style(Course):
     total, peak, check = 2300, 1e-3, 200
 
     def __init__(self, name: str, settings: Settings) -> None:
-        self.name, self.look = name, LOOKS[name]
+        self.name, self.look = name, STYLES[name]
         torch.manual_seed(settings.seed)
         self.base = load_base(settings)
         most = min(settings.scenes, SCENES)
@@ -49,7 +48,7 @@ class Style(Course):
         self.held_out = prepare(settings, f"check-{name}", self.base.tokenizer, None, self.base.autoencoder)
         self.others = prepare(settings, "fidelity", self.base.tokenizer, min(settings.scenes, OTHERS), self.base.autoencoder)
         few = min(settings.scenes, UNDER)
-        self.under = [prepare(settings, f"{name}-{look}", self.base.tokenizer, few, self.base.autoencoder) for look in LOOKS_UNDER]
+        self.under = [prepare(settings, f"{name}-{look}", self.base.tokenizer, few, self.base.autoencoder) for look in UNDER_LOOKS]
         self.count = len(self.scenes)
         starts = ["", *(f"{words} " for words, look in load_world().styles.items() if look != self.look)]
         captions = [scene.caption for scene in self.others.scenes]

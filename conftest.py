@@ -2,7 +2,7 @@
 small checkpoints that are written once a session, and a canary: a key of an account that nothing may write anywhere.
 
 The canary is in the environment of every test. What the session writes lies below one folder (pytest's own, also for `tempfile` and
-for caches), and tests/test_canary.py, which runs last, searches it, and all that the tests printed, logged or reported.
+for caches), and tests/house/test_canary.py, which runs last, searches it, and all that the tests printed, logged or reported.
 """
 
 from __future__ import annotations

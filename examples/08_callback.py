@@ -4,8 +4,8 @@ from typing import Any
 
 import realcompo as rc
 from realcompo.interfaces import Step
+from realcompo.pictures.trace import TraceEntry
 from realcompo.testing import toy_registry
-from realcompo.trace import TraceEntry
 
 
 def clamp(composer: Any, index: int, timestep: float, tensors: dict[str, Any]) -> dict[str, Any]:

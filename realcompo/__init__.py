@@ -11,39 +11,39 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .composer import Composer as Composer
+    from .compose.composer import Composer as Composer
     from .conditions import Boxes as Boxes
     from .conditions import Keypoints as Keypoints
     from .conditions import Segmentation as Segmentation
     from .errors import RealCompoError as RealCompoError
     from .hookspecs import hookimpl as hookimpl
-    from .layers import user_settings as user_settings
-    from .picture import Result as Result
-    from .recipe import Recipe as Recipe
+    from .pictures.result import Result as Result
+    from .recipes.configuration import user_settings as user_settings
+    from .recipes.recipe import Recipe as Recipe
     from .registry import Registry as Registry
 
 _HOMES = {
-    "Composer": "composer",
+    "Composer": "compose.composer",
     "Boxes": "conditions",
     "Keypoints": "conditions",
     "Segmentation": "conditions",
     "RealCompoError": "errors",
     "hookimpl": "hookspecs",
-    "user_settings": "layers",
-    "Result": "picture",
-    "Recipe": "recipe",
-    "BranchEntry": "recipe",
-    "Component": "recipe",
-    "PictureEntry": "recipe",
-    "PlannerEntry": "recipe",
-    "ProbeOptions": "recipe",
+    "user_settings": "recipes.configuration",
+    "Result": "pictures.result",
+    "Recipe": "recipes.recipe",
+    "BranchEntry": "recipes.recipe",
+    "Component": "recipes.recipe",
+    "PictureEntry": "recipes.recipe",
+    "PlannerEntry": "recipes.recipe",
+    "ProbeOptions": "recipes.recipe",
     "Registry": "registry",
     "installed": "registry",
-    "generate": "easy",
-    "run": "easy",
-    "reproduce": "easy",
-    "plan": "easy",
-    "revise": "easy",
+    "generate": "draw.generate",
+    "run": "draw.generate",
+    "reproduce": "draw.reproduce",
+    "plan": "draw.plan",
+    "revise": "draw.plan",
 }
 
 __all__ = sorted(_HOMES)

@@ -1,9 +1,9 @@
-"""From boxes and arrays to mask tensors. Kept apart from interfaces.py because it imports torch."""
+"""From boxes and arrays to mask tensors. Below the contracts, which import no torch: `Regions.masks` comes here on first use."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -11,10 +11,21 @@ from torch import Tensor
 from .conditions import Box
 from .errors import BadCondition
 
-if TYPE_CHECKING:
-    from .interfaces import Region
 
-Pictures = Sequence[Sequence["Region"]]
+class Place(Protocol):
+    """What is read of a region."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def box(self) -> Box | None: ...
+
+    @property
+    def mask(self) -> Any: ...
+
+
+Pictures = Sequence[Sequence[Place]]
 
 
 def presence(pictures: Pictures) -> Tensor:
@@ -33,7 +44,7 @@ def rasterise(pictures: Pictures, h: int, w: int) -> Tensor:
     return masks
 
 
-def region_mask(region: Region, h: int, w: int) -> Tensor:
+def region_mask(region: Place, h: int, w: int) -> Tensor:
     """(h, w) float32 coverage of one region.
 
     Raises:

@@ -20,17 +20,7 @@ from pydantic import ValidationError
 from . import hookspecs
 from .errors import AmbiguousName, BadOption, PluginProblem, UnknownName, nearest
 from .interfaces import Balancer, Branch, ConditionTransfer, Planner
-from .specs import (
-    API_VERSION,
-    BalancerSpec,
-    BranchSpec,
-    NoOptions,
-    Options,
-    PlannerSpec,
-    Spec,
-    Traits,
-    TransferSpec,
-)
+from .specs import API_VERSION, BalancerSpec, BranchSpec, NoOptions, Options, PlannerSpec, Spec, Traits, TransferSpec
 
 GROUP = "realcompo"
 BUILTIN = "core"

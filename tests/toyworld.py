@@ -16,8 +16,8 @@ import torch
 
 import realcompo as rc
 import realcompo.registry
-from realcompo import easy
-from realcompo.probe import placement_loss
+from realcompo.compose.probe import placement_loss
+from realcompo.draw import kept
 from realcompo.testing.toys import toy_registry
 
 TWO = rc.Boxes({"a cat": (0.1, 0.1, 0.5, 0.9), "a dog": (0.5, 0.1, 0.9, 0.9)})
@@ -50,10 +50,16 @@ def toys_installed(name: str, plugin: ModuleType, monkeypatch: pytest.MonkeyPatc
     """The registry of the toys and of `plugin`, whose ids begin with `name`, as the installed one; no user file; `folder` to work in."""
     monkeypatch.setitem(sys.modules, plugin.__name__, plugin)
     found = toy_registry(EntryPoint(name, plugin.__name__, "realcompo"))
-    for module in ("realcompo.easy", "realcompo.layers", "realcompo.composer"):
+    for module in (
+        "realcompo.draw.kept",
+        "realcompo.draw.plan",
+        "realcompo.draw.reproduce",
+        "realcompo.recipes.configuration",
+        "realcompo.compose.composer",
+    ):
         monkeypatch.setattr(importlib.import_module(module), "installed", lambda: found)
     monkeypatch.setattr(realcompo.registry, "installed", lambda: found)
     monkeypatch.setenv("REALCOMPO_CONFIG", str(folder / "none.toml"))
     monkeypatch.chdir(folder)
     yield found
-    easy._kept = None
+    kept._kept = None

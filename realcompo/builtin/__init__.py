@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from ..hookspecs import hookimpl
 from ..specs import BalancerSpec, TransferSpec
-from .options import (
-    BalanceOptions,
-    FixedOptions,
-    HandOverOptions,
-    KeypointTransferOptions,
-    MeanOptions,
-    SegmentTransferOptions,
-)
+from .options import BalanceOptions, FixedOptions, HandOverOptions, KeypointTransferOptions, MeanOptions, SegmentTransferOptions
 
 REALCOMPO_API = 1
 

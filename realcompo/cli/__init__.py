@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from . import check, demo, export, generate, importing, listing, plan, reproduce, run, show, test
+from ..cli import check, demo, export, generate, importing, listing, plan, reproduce, run, show, test
 
 app = typer.Typer(
     name="realcompo",

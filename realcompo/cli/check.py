@@ -10,11 +10,11 @@ import typer
 from .common import DeviceOption, DtypeOption, SetOption, arguments, console, escape, recipe_source, verb
 
 if TYPE_CHECKING:
-    from ..assembly import Member
-    from ..composer import Composer
+    from ..compose.composer import Composer
     from ..interfaces import Region
-    from ..layers import Resolved
-    from ..recipe import PictureEntry
+    from ..recipes.configuration import Resolved
+    from ..recipes.members import Member
+    from ..recipes.recipe import PictureEntry
 
 NAME = "check"
 
@@ -29,17 +29,17 @@ def command(
     dtype: DtypeOption = None,
 ) -> int | None:
     """Check names, options, compatibility and phrases. Loads no weights; exit code 2 if something is wrong."""
-    from ..layers import resolve
+    from ..recipes.configuration import resolve
 
     source = recipe_source(recipe) if recipe is not None else None
     found = resolve(source, sets=sets or (), arguments=arguments(device=device, dtype=dtype))
     if explain:
         _explain(found)
     if output is not None:
-        from ..recipe_writing import write_recipe
+        from ..recipes.writing import write_recipe
 
         typer.echo(str(write_recipe(found.recipe, output)))
-    from ..composer import Composer
+    from ..compose.composer import Composer
 
     composer = Composer.from_recipe(found.recipe)
     _print_branches(composer)
@@ -97,7 +97,7 @@ def _print_branches(composer: Composer) -> None:
 
 def _check_picture(composer: Composer, index: int, picture: PictureEntry) -> bool:
     """Print a picture's phrases and the tokens they are read at; False where it cannot be drawn."""
-    from ..assembly import picture_regions, unite
+    from ..compose.assembly import picture_regions, unite
     from ..errors import RealCompoError
 
     out = console()

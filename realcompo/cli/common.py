@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ..conditions import Boxes
     from ..interfaces import Region
-    from ..recipe import PictureEntry, Recipe
+    from ..recipes.recipe import PictureEntry, Recipe
 
 P = ParamSpec("P")
 
@@ -122,7 +122,7 @@ def print_regions(regions: Sequence[Region], title: str) -> None:
     """A layout as a table."""
     from rich.table import Table
 
-    from ..ink import colour
+    from ..pictures.drawing import colour
 
     table = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="bold", header_style="dim")
     table.add_column("region")
@@ -151,7 +151,7 @@ def recipe_source(path: Path) -> Path | Recipe:
     """A recipe file as it is, or the recipe that a PNG carries."""
     if path.suffix.lower() != ".png":
         return path
-    from ..png import read_recipe
+    from ..pictures.png import read_recipe
 
     return read_recipe(path).recipe
 
@@ -165,6 +165,6 @@ def escape(text: object) -> str:
 
 def default_folder() -> Path:
     """Where pictures go if nothing is said: the `output` of the user or project file, or here."""
-    from ..layers import user_settings
+    from ..recipes.configuration import user_settings
 
     return Path(user_settings().output or ".").expanduser()

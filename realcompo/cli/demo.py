@@ -21,9 +21,9 @@ def command(
     quiet: QuietOption = False,
 ) -> int | None:
     """Plan, balance and draw one picture with the embedded models, and say what to try next."""
-    from ..easy import generate
-    from ..overlays import save_overlays
-    from ..picture import file_name
+    from ..draw.generate import generate
+    from ..files import file_name
+    from ..pictures.overlays import save_overlays
     from .progress import StepProgress
 
     typer.echo(f'drawing "{prompt}" with the embedded models …')

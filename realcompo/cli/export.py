@@ -10,7 +10,7 @@ import typer
 from .common import recipe_source, verb
 
 if TYPE_CHECKING:
-    from ..layouts import Layout
+    from ..plans.layouts import Layout
 
 NAME = "export"
 
@@ -22,10 +22,10 @@ def command(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The file; printed where it is missing.")] = None,
 ) -> int | None:
     """Write the boxes of a recipe's pictures as plain JSON, as COCO's boxes, or as LMD's text."""
-    from ..easy import composer_of
+    from ..draw.kept import composer_of
     from ..errors import BadCondition, BadOption
-    from ..layers import resolve
-    from ..layouts import dump_layouts, layout_of, write_layouts
+    from ..plans.layouts import dump_layouts, layout_of, write_layouts
+    from ..recipes.configuration import resolve
 
     form = to or ("lmd" if output is not None and output.suffix.lower() == ".txt" else "json")
     dump_layouts((), form)  # an unknown format is told before anything else

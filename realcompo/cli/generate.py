@@ -50,13 +50,13 @@ def command(
     quiet: QuietOption = False,
 ) -> int | None:
     """Draw a prompt: plan where things stand, balance the branches, write a PNG that carries its recipe."""
-    from ..overlays import parse_shows, save_overlays
-    from ..picture import file_name, free_path
+    from ..files import file_name, free_path
+    from ..pictures.overlays import parse_shows, save_overlays
 
     shows = parse_shows(show or "")  # what is misspelt is told before anything is loaded
     condition = parse_boxes(box)
     goal = _check_goal(output, count)
-    from ..easy import generate
+    from ..draw.generate import generate
     from .progress import StepProgress
 
     settings = arguments(num_inference_steps=steps, device=device, dtype=dtype, fidelity=fidelity, spatial=spatial or None)

@@ -10,7 +10,7 @@ import typer
 from .common import RecipeOption, SetOption, parse_size, print_regions, regions_of, verb
 
 if TYPE_CHECKING:
-    from ..recipe import PictureEntry
+    from ..recipes.recipe import PictureEntry
 
 NAME = "import"
 
@@ -30,10 +30,10 @@ def command(
 ) -> int | None:
     """Make a recipe of a layout file: one picture for each layout, drawn with what is configured or with --recipe."""
     from ..conditions import check_aspect
-    from ..easy import composer_of
+    from ..draw.kept import composer_of
     from ..errors import BadCondition, BadOption
-    from ..layers import resolve
-    from ..layouts import picture_of, read_layouts
+    from ..plans.layouts import picture_of, read_layouts
+    from ..recipes.configuration import resolve
 
     for one in use or ():
         if one != "background":
@@ -56,7 +56,7 @@ def command(
     for remark in dict.fromkeys(told):
         typer.secho(f"note: {remark}", fg="yellow", err=True)
     if output is not None:
-        from ..recipe_writing import write_recipe
+        from ..recipes.writing import write_recipe
 
         notes = [
             f"Imported from {file.name}. Draw it: realcompo run {output.name} --show layout",

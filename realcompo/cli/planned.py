@@ -14,10 +14,10 @@ from ..errors import BadCondition, BadOption, PlanningError
 from .common import default_folder, print_regions, recipe_source, regions_of
 
 if TYPE_CHECKING:
-    from ..composer import Composer
+    from ..compose.composer import Composer
     from ..interfaces import PlanRequest, Region
-    from ..planning import PlannedPicture, Task
-    from ..recipe import PictureEntry, Recipe
+    from ..plans.planning import PlannedPicture, Task
+    from ..recipes.recipe import PictureEntry, Recipe
 
 
 _FORMS = {
@@ -50,8 +50,8 @@ class Asked:
 
 def plan_scene(asked: Asked, *, output: Path | None, sheet: Path | None, dry_run: bool) -> int | None:
     """Plan, print, and write what was asked for; 2 where some of several plans failed."""
-    from ..easy import planning_composer
-    from ..planning import PlannedPicture, joined
+    from ..draw.plan import planning_composer
+    from ..plans.planning import PlannedPicture, joined
 
     scene = asked.scene
     if asked.prompt is None and asked.keep is None:
@@ -92,7 +92,7 @@ def _pictures(asked: Asked, recipe: Recipe) -> tuple[list[PictureEntry], int]:
     if asked.recipe is None:
         pictures = list(recipe.pictures)
     else:
-        from ..layers import resolve
+        from ..recipes.configuration import resolve
 
         pictures = list(resolve(recipe_source(asked.scene)).recipe.pictures)
     where = str(asked.scene)
@@ -112,9 +112,9 @@ def _pictures(asked: Asked, recipe: Recipe) -> tuple[list[PictureEntry], int]:
 
 
 def _tasks(asked: Asked, composer: Composer, picture: PictureEntry | None) -> list[Task]:
-    from ..easy import plan_task
-    from ..planning import Task
-    from ..recipe import PictureEntry
+    from ..draw.plan import plan_task
+    from ..plans.planning import Task
+    from ..recipes.recipe import PictureEntry
 
     if picture is None:
         first = asked.seed or 0
@@ -136,7 +136,7 @@ def _tasks(asked: Asked, composer: Composer, picture: PictureEntry | None) -> li
 
 def _dry(composer: Composer, tasks: Sequence[Task]) -> list[dict[str, Any]]:
     """What the planner would be asked, and what it would send its server."""
-    from ..planning import requests
+    from ..plans.planning import requests
 
     entry = composer.planner
     if entry is None:
@@ -175,7 +175,7 @@ def _tell(recipe: Recipe, composer: Composer, planned: Sequence[PlannedPicture],
 
 
 def _write(recipe: Recipe, composer: Composer, pictures: Sequence[PictureEntry], planned: Sequence[PlannedPicture], output: Path) -> None:
-    from ..recipe_writing import write_recipe
+    from ..recipes.writing import write_recipe
 
     name = recipe.planner.name if recipe.planner is not None else ""
     seeds = ", ".join(str(one.picture.seed) for one in planned)
@@ -194,7 +194,7 @@ def _write(recipe: Recipe, composer: Composer, pictures: Sequence[PictureEntry],
 def _shared(recipe: Recipe, composer: Composer, notes: list[str]) -> Recipe:
     """The recipe without options of the planner that only the user may set (the address of a server): they would be refused when the file
     is read, and a layout that is there needs no planner."""
-    from ..layers import guarded_options
+    from ..recipes.configuration import guarded_options
     from ..specs import PlannerSpec
 
     if recipe.planner is None:
@@ -208,14 +208,14 @@ def _shared(recipe: Recipe, composer: Composer, notes: list[str]) -> Recipe:
 
 
 def _sheet_path(output: Path | None, planned: Sequence[PlannedPicture]) -> Path:
-    from ..picture import file_name
+    from ..files import file_name
 
     folder, stem = (output.parent, output.stem) if output is not None else (default_folder(), file_name(planned[0].picture.prompt))
     return folder / f"{stem}.layouts.png"
 
 
 def _draw_sheet(composer: Composer, planned: Sequence[PlannedPicture], path: Path) -> None:
-    from ..overlays import draw_layouts
+    from ..pictures.overlays import draw_layouts
 
     layouts = [(f"seed {one.picture.seed}", regions_of(one.picture, composer.size)) for one in planned]
     try:

@@ -12,9 +12,9 @@ import typer
 from .common import console
 
 if TYPE_CHECKING:
-    from ..batch import BatchReport, Item
+    from ..draw.batch import BatchReport, Item
     from ..interfaces import Step
-    from ..trace import TraceEntry
+    from ..pictures.trace import TraceEntry
 
 
 class StepProgress:

@@ -21,7 +21,7 @@ def command(
     quiet: QuietOption = False,
 ) -> int | None:
     """Draw a picture again from the PNG alone, and compare the pixels. Exit code 0 if they are the same, 1 if not."""
-    from ..easy import reproduce
+    from ..draw.reproduce import reproduce
     from .progress import StepProgress
 
     with StepProgress(quiet) as progress, warnings.catch_warnings():

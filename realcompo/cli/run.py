@@ -11,7 +11,7 @@ import typer
 from .common import DeviceOption, DtypeOption, QuietOption, ScaleOption, SetOption, ShowOption, arguments, verb
 
 if TYPE_CHECKING:
-    from ..picture import Result
+    from ..pictures.result import Result
 
 NAME = "run"
 
@@ -32,15 +32,15 @@ def command(
     quiet: QuietOption = False,
 ) -> int | None:
     """Draw the pictures of a recipe. Finished ones are kept: the same command goes on where it stopped."""
-    from ..easy import require_pictures
-    from ..layers import resolve
-    from ..overlays import parse_shows, save_overlays
+    from ..draw.entries import require_pictures
+    from ..pictures.overlays import parse_shows, save_overlays
+    from ..recipes.configuration import resolve
 
     shows = parse_shows(show or "")
     found = resolve(recipe, sets=sets or (), arguments=arguments(device=device, dtype=dtype))
     require_pictures(found.recipe, recipe)
     folder = output or Path(found.settings.output or ".") / recipe.stem
-    from ..batch import draw
+    from ..draw.batch import draw
     from .progress import StepProgress
 
     def told(result: Result, paths: Sequence[Path]) -> None:

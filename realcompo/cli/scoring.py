@@ -14,8 +14,8 @@ from .common import console, escape
 
 if TYPE_CHECKING:
     from ..interfaces import PlanRequest
-    from ..layouts.scoring import Case, Score
-    from ..recipe import Recipe
+    from ..plans.layouts.scoring import Case, Score
+    from ..recipes.recipe import Recipe
 
 SIZE = (512, 512)
 """(height, width) that planners are asked for where no recipe says another."""
@@ -26,9 +26,9 @@ def run_suite(
     suite: str, *, recipe: Path | None, sets: Sequence[str], layer: Mapping[str, Any], seed: int, output: Path | None
 ) -> int | None:
     """Ask for every prompt of a suite, print the table, write JSON lines."""
-    from ..layers import resolve
-    from ..layouts.scoring import read_suite, score
-    from ..planning import ask
+    from ..plans.layouts.scoring import read_suite, score
+    from ..plans.planning import ask
+    from ..recipes.configuration import resolve
     from ..registry import installed
 
     if output is not None and output.suffix.lower() != ".jsonl":
@@ -56,9 +56,9 @@ def _requests(cases: Sequence[Case], recipe: Recipe | None, seed: int) -> list[P
 
     if recipe is None:
         return [PlanRequest(case.text, SIZE, seed=seed) for case in cases]
-    from ..easy import composer_of
-    from ..planning import Task, requests
-    from ..recipe import PictureEntry
+    from ..draw.kept import composer_of
+    from ..plans.planning import Task, requests
+    from ..recipes.recipe import PictureEntry
 
     composer = composer_of(recipe)
     found = [requests(composer.members, Task(PictureEntry(prompt=case.text, seed=seed)), composer.size) for case in cases]
@@ -71,7 +71,7 @@ def _requests(cases: Sequence[Case], recipe: Recipe | None, seed: int) -> list[P
 def _print(scores: Sequence[Score], title: str) -> None:
     from rich.table import Table
 
-    from ..layouts.scoring import table
+    from ..plans.layouts.scoring import table
 
     sheet = Table(box=None, pad_edge=False, title=title, title_justify="left", title_style="bold", header_style="dim")
     sheet.add_column("kind")

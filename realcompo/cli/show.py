@@ -28,8 +28,8 @@ def command(
     from ..errors import BadOption
 
     if schema:
-        from ..layouts import schema_text as layout_schema_text
-        from ..recipe_schema import schema_text
+        from ..plans.layouts import schema_text as layout_schema_text
+        from ..recipes.schema import schema_text
 
         if id not in (None, "recipe", "layout"):
             raise BadOption(f"there is no schema of {id!r}", mend="realcompo show --schema (recipes), or realcompo show layout --schema")
@@ -166,7 +166,7 @@ def sample_recipe(registry: Registry, spec: Spec) -> str:
     """A recipe that uses the component, as TOML; empty where none can be made up."""
     import tomli_w
 
-    from ..recipe_writing import one_line_arrays
+    from ..recipes.writing import one_line_arrays
     from ..specs import BalancerSpec, BranchSpec
 
     if isinstance(spec, BalancerSpec):

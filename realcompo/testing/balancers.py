@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..interfaces import Balancer, ProbeResult, Setting, Step
 from ..specs import BalancerSpec, Role
-from . import watch
+from ..testing import watch
 from .common import ComponentContract
 from .watch import relative
 

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from ..conditions import Condition
-from ..diffusion import Solver
 from ..interfaces import Branch, Conditioning, Prediction, Region, Regions, Request, Step
-from ..recipe import read_condition
+from ..noise.diffusion import Solver
+from ..recipes.recipe import read_condition
 from ..specs import BranchSpec, Traits
-from . import watch
+from ..testing import watch
 from .common import SAMPLE, ComponentContract
 from .sources import small_source
 from .watch import relative

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar
 
-from ..recipe import BranchEntry, Component
+from ..recipes.recipe import BranchEntry, Component
 from ..registry import Registry, installed
 from ..specs import Options, Spec
 

@@ -43,7 +43,7 @@ def draw_alone(
     """From unit noise (B, C, h, w) to clean latents with one branch and nothing balanced."""
     import torch
 
-    from ..diffusion import Solver
+    from ..noise.diffusion import Solver
 
     solver = Solver(scheduler, branch.traits.schedule, steps, branch.traits.prediction_type, config)
     x = solver.start(noise)

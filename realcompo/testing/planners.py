@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from ..conditions import KINDS, Condition
 from ..errors import PlanningError
 from ..interfaces import Plan, Planner, PlanRequest, Region
-from ..planning import finished
+from ..plans.planning import finished
 from ..specs import BranchSpec, PlannerSpec
 from .common import SAMPLE, ComponentContract
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..devices import default_device, torch_dtype
 from ..errors import BadCheckpoint
+from ..noise.devices import default_device, torch_dtype
 from .options import UNetOptions
 from .sources import Checkpoint, weight_files
 from .text import TextEncoding

@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..devices import torch_dtype
 from ..errors import BadCheckpoint, Incompatible
 from ..interfaces import Branch, Prediction, Region, Request, Step
+from ..noise.devices import torch_dtype
 from ..specs import BranchSpec, Options, Traits
 from .guard import bare, exclusive
 from .loading import Loader, file_digest

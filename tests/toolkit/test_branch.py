@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from realcompo.conditions import Boxes
-from realcompo.diffusion import Solver
 from realcompo.errors import Incompatible, PhraseNotFound
 from realcompo.interfaces import Prediction, Step
+from realcompo.noise.diffusion import Solver
 from realcompo.specs import BranchSpec, LatentSpace, Traits
 from realcompo.testing.driving import relative, request
 from realcompo.toolkit import UNetBranch, UNetConditioning, UNetOptions

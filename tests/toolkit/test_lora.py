@@ -14,8 +14,8 @@ from diffusers import StableDiffusionPipeline
 from torch import nn
 
 from realcompo.conditions import Boxes
-from realcompo.diffusion import Solver
 from realcompo.errors import BadCheckpoint
+from realcompo.noise.diffusion import Solver
 from realcompo.specs import BranchSpec
 from realcompo.testing.driving import draw_alone, relative, request
 from realcompo.toolkit import UNetBranch, UNetOptions

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import realcompo as rc
-from realcompo.recipe import BranchEntry
+from realcompo.recipes.recipe import BranchEntry
 from realcompo.toolkit import UNetBranch
 
 CAT = {"a cat": (0.1, 0.1, 0.6, 0.6)}

@@ -1,10 +1,14 @@
-"""Write docs/reference, or check it."""
+"""Write docs/reference and the rooms in docs/architecture.md, or check them."""
 
 from __future__ import annotations
 
 import sys
 
-from .pages import FOLDER, pages, stale
+from tools import house
+
+from .pages import FOLDER, ROOT, pages, stale
+
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
 
 
 def main(words: list[str]) -> int:
@@ -14,10 +18,14 @@ def main(words: list[str]) -> int:
         return 2
     made = pages()
     found = stale(made)
+    page = ARCHITECTURE.read_text(encoding="utf-8")
+    rooms = house.drawn_into(page, ROOT / "realcompo")
     if words:
-        for name in found:
-            print(f"docs/reference/{name} is stale: run `make reference`", file=sys.stderr)
-        return int(bool(found))
+        wrong = [*(f"reference/{name}" for name in found), *([ARCHITECTURE.name] if rooms != page else [])]
+        for name in wrong:
+            print(f"docs/{name} is stale: run `make reference`", file=sys.stderr)
+        return int(bool(wrong))
+    ARCHITECTURE.write_text(rooms, encoding="utf-8")
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name in found:
         path = FOLDER / name

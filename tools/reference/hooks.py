@@ -7,16 +7,7 @@ import inspect
 from typing import Any
 
 from realcompo import hookspecs
-from realcompo.specs import (
-    API_VERSION,
-    BalancerSpec,
-    BranchSpec,
-    LatentSpace,
-    NoiseSchedule,
-    PlannerSpec,
-    Traits,
-    TransferSpec,
-)
+from realcompo.specs import API_VERSION, BalancerSpec, BranchSpec, LatentSpace, NoiseSchedule, PlannerSpec, Traits, TransferSpec
 
 from .markdown import attributes, cell, code, summary, table
 

@@ -7,9 +7,9 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
-from realcompo.layers import Settings
-from realcompo.recipe import VERSION, Recipe
-from realcompo.recipe_schema import recipe_schema
+from realcompo.recipes.configuration import Settings
+from realcompo.recipes.recipe import VERSION, Recipe
+from realcompo.recipes.schema import recipe_schema
 
 from .markdown import attributes, cell, code, field_rows, summary, table
 

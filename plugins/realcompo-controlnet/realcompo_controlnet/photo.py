@@ -139,7 +139,7 @@ def _parts() -> tuple[Any, Any, Any]:
 
 def main(words: Sequence[str] | None = None) -> int:
     """The command of the module's docstring."""
-    from realcompo.picture import whole
+    from realcompo.files import whole
 
     parser = argparse.ArgumentParser(prog="python -m realcompo_controlnet.photo", description="The poses of a photo, as OpenPose's JSON.")
     parser.add_argument("photo", type=Path)

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from realcompo.conditions import Boxes, Keypoints, Segmentation
-from realcompo.diffusion import Solver
 from realcompo.errors import BadCheckpoint, BadCondition, BadOption, Incompatible
+from realcompo.noise.diffusion import Solver
 from realcompo.registry import Registry
 from realcompo.testing.driving import draw_alone, relative, request
 
@@ -206,7 +206,7 @@ def test_bad_options(checkpoint: Any) -> None:
 def test_boxes_pose_and_map_at_once(checkpoint: Any, tmp_path: Path) -> None:
     """Three spatial branches: each sees its own condition, the regions are the union, and the PNG carries all of it."""
     import realcompo as rc
-    from realcompo.png import read_recipe
+    from realcompo.pictures.png import read_recipe
 
     scene = Segmentation(items=[{"phrase": "the house", "polygons": [[32, 0, 64, 0, 64, 30]]}], size=(64, 64))
     spatial = [

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from realcompo.conditions import Boxes
-from realcompo.diffusion import Solver
 from realcompo.errors import BadCheckpoint, BadCondition, BadOption, PhraseNotFound
+from realcompo.noise.diffusion import Solver
 from realcompo.registry import Registry
 from realcompo.testing.driving import draw_alone, relative, request
 

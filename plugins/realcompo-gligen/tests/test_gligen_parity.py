@@ -7,7 +7,7 @@ import torch
 from diffusers import StableDiffusionGLIGENPipeline
 
 from realcompo.conditions import Boxes
-from realcompo.diffusion import SCHEDULERS, Solver
+from realcompo.noise.diffusion import SCHEDULERS, Solver
 from realcompo.registry import Registry
 from realcompo.testing.driving import draw_alone, relative, request
 

@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 from realcompo.builtin.balance import Balance, softmax_gradient
 from realcompo.builtin.options import BalanceOptions
 from realcompo.cli import app
-from realcompo.composer import Composer
+from realcompo.compose.composer import Composer
 from realcompo.conditions import Boxes
-from realcompo.diffusion import Solver
 from realcompo.errors import BadCondition, BadOption, Incompatible, UnknownName
 from realcompo.interfaces import Regions, Request
+from realcompo.noise.diffusion import Solver
 from realcompo.registry import installed
 from realcompo.testing import BranchContract, contracts
 from realcompo.testing.driving import draw_alone, relative, request
@@ -289,7 +289,7 @@ def test_check_warns_when_guidance_ends_before_the_balance(tmp_path: Path, end: 
 
 def test_a_strangers_recipe_turns_no_pickle_on_in_the_options_of_the_base(tmp_path: Path) -> None:
     from realcompo.errors import BadOption
-    from realcompo.layers import resolve
+    from realcompo.recipes.configuration import resolve
 
     recipe = tmp_path / "scene.toml"
     recipe.write_text('branches = ["sd/v1-5", { name = "layguide/sd", options = { base_options = { allow_pickle = true } } }]')

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from realcompo.builtin.balance import Balance, softmax_gradient
 from realcompo.builtin.options import BalanceOptions
-from realcompo.composer import Composer
+from realcompo.compose.composer import Composer
 from realcompo.conditions import Boxes
-from realcompo.diffusion import Solver
 from realcompo.errors import BadCheckpoint
+from realcompo.noise.diffusion import Solver
 from realcompo.registry import installed
 from realcompo.testing.driving import draw_alone, request
 from realcompo.toolkit import UNetOptions, open_checkpoint

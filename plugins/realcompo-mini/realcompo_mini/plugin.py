@@ -13,7 +13,7 @@ from realcompo.conditions.skeletons import skeleton
 from realcompo.errors import PlanningError
 from realcompo.hookspecs import hookimpl
 from realcompo.interfaces import Plan, Planner, PlanRequest
-from realcompo.placing import Placed, plan_of
+from realcompo.plans.from_boxes import Placed, plan_of
 from realcompo.specs import BranchSpec, LatentSpace, PlannerSpec, Traits
 from realcompo_mini.bodies import BUILD
 from realcompo_mini.language import LanguageError, parse

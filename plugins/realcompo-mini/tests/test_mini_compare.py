@@ -14,8 +14,8 @@ from realcompo_mini.compare.judge import Wanted, judge, wanted
 from realcompo_mini.compare.measure import Figure, difference, distance, figures, share
 from realcompo_mini.compare.page import as_many, presence, verdicts
 from realcompo_mini.compare.report import MEASURED
-from realcompo_mini.compare.rows import CONTROL, DEFAULT, PRIOR_ALONE, ROWS, chosen
-from realcompo_mini.compare.tuning import parse
+from realcompo_mini.compare.rows import CONTROL, DEFAULT, PRIOR_ALONE, ROWS
+from realcompo_mini.compare.tuning import chosen, parse
 from realcompo_mini.scorer import Detection
 
 LEFT, RIGHT = (0.0, 0.2, 0.4, 0.8), (0.6, 0.2, 1.0, 0.8)

@@ -60,7 +60,7 @@ def test_every_pair_is_counted_from_its_pictures(path: Path) -> None:
 
 
 def test_every_pair_and_every_control_was_drawn() -> None:
-    from realcompo_mini.compare.pairs import PAIRS
+    from realcompo_mini.compare.pair import PAIRS
 
     found = {json.loads(path.read_text("utf-8").splitlines()[0])["row"] for path in PAIR_FILES}
     assert found == {pair.name for pair in PAIRS}

@@ -48,7 +48,7 @@ def masks_of(kept: dict[str, Any]) -> list[np.ndarray]:
 
 
 def step_at(branch: Any) -> Any:
-    from realcompo.diffusion import Solver
+    from realcompo.noise.diffusion import Solver
 
     steps = Solver("ddim", branch.traits.schedule, 50, branch.traits.prediction_type).steps
     return min(steps, key=lambda step: abs(step.alpha_bar**0.5 - NOISE))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from realcompo.interfaces import Plan, PlanRequest
-from realcompo.placing import plan_of
+from realcompo.plans.from_boxes import plan_of
 
 from .cache import Cache, key_of
 from .client import Answer, Refused, Server, TooLong

@@ -14,7 +14,7 @@ from realcompo import user_settings
 from realcompo.conditions import KINDS
 from realcompo.errors import BadOption, PlanningError
 from realcompo.interfaces import Plan, Planner, PlanRequest
-from realcompo.planning import finished
+from realcompo.plans.planning import finished
 from realcompo.specs import Options
 
 from .cache import Cache

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from realcompo.conditions import Box
 from realcompo.interfaces import PlanRequest, Region
-from realcompo.placing import Placed
+from realcompo.plans.from_boxes import Placed
 
 from . import geometry
 from .coordinates import to_boxes

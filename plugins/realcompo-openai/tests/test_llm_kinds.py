@@ -231,7 +231,7 @@ def test_a_planned_pose_is_reproduced_with_the_server_stopped(tmp_path: Path, mo
     from types import ModuleType
 
     import realcompo as rc
-    from realcompo import easy
+    from realcompo.draw import kept
     from realcompo.hookspecs import hookimpl
     from realcompo.specs import BranchSpec
     from realcompo.testing.toys import TOY_TRAITS, ToyOptions, toy_registry
@@ -262,7 +262,7 @@ def test_a_planned_pose_is_reproduced_with_the_server_stopped(tmp_path: Path, mo
             made = rc.generate(PROMPT, seed=1, recipe=rc.Recipe.model_validate(recipe), registry=registry)
             assert len(server.bodies) == 1
             made.image.save(tmp_path / f"{kind}.png")
-        easy._kept = None
+        kept._kept = None
         again = rc.reproduce(tmp_path / f"{kind}.png", registry=registry)
         assert again.same and list(again.result.recipe.pictures[0].conditions) == [kind] and len(server.bodies) == 1
-    easy._kept = None
+    kept._kept = None

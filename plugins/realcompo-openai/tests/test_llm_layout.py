@@ -16,12 +16,12 @@ from realcompo_openai.options import LLMOptions
 from realcompo_openai.planner import LLMPlanner
 
 import realcompo as rc
-from realcompo import easy
-from realcompo.batch import draw
+from realcompo.draw import generate, kept
+from realcompo.draw.batch import draw
 from realcompo.errors import PlanningError, RealCompoError
 from realcompo.interfaces import PlanRequest, Region
-from realcompo.layers import resolve
-from realcompo.recipe import PictureEntry
+from realcompo.recipes.configuration import resolve
+from realcompo.recipes.recipe import PictureEntry
 from realcompo.testing.toys import toy_registry
 
 PROMPT = "a cat and a dog"
@@ -95,7 +95,7 @@ def registry() -> Any:
     from importlib.metadata import EntryPoint
 
     yield toy_registry(EntryPoint("openai", "realcompo_openai", "realcompo"))
-    easy._kept = None
+    kept._kept = None
 
 
 def worded(body: dict[str, Any], speaker: BaseHTTPRequestHandler) -> str:
@@ -104,8 +104,8 @@ def worded(body: dict[str, Any], speaker: BaseHTTPRequestHandler) -> str:
 
 def test_its_words_are_used_only_if_the_recipe_asks(registry: Any) -> None:
     with LocalServer(worded) as server:
-        plain = easy.run(recipe(server), registry=registry)
-        asked = easy.run(recipe(server, ["background", "negative"]), registry=registry)
+        plain = generate.run(recipe(server), registry=registry)
+        asked = generate.run(recipe(server, ["background", "negative"]), registry=registry)
     assert (plain.recipe.pictures[0].prompt, plain.recipe.pictures[0].negative_prompt) == (PROMPT, "")
     entry = asked.recipe.pictures[0]
     assert (entry.prompt, entry.negative_prompt) == (f"{PROMPT}, a sunny park", "fog")
@@ -154,7 +154,7 @@ def test_a_batch_is_planned_together_and_goes_on_where_it_stopped(registry: Any,
         counting.fails = ()
         report = draw(asked, tmp_path, registry=registry)
         assert (len(report.drawn), len(report.kept), counting.asked) == (1, 7, 9), "only what is missing is planned"
-    from realcompo.png import read_recipe
+    from realcompo.pictures.png import read_recipe
 
     own = read_recipe(tmp_path / "a-dog.png").facts["plans"]
     assert "a dog" in json.dumps(own) and "a cat" not in json.dumps(own), "each picture carries its own conversation"
@@ -187,7 +187,7 @@ def test_a_planned_picture_is_reproduced_with_the_server_stopped(tmp_path: Path)
         asked = len(server.bodies)
     with pytest.raises(RealCompoError):  # the control: with the server stopped nothing new can be planned
         rc.generate("a cat and a dog", seed=5, sets=sets, planner="openai/planner", num_inference_steps=3, device="cpu")
-    easy._kept = None
+    kept._kept = None
     again = rc.reproduce(tmp_path / "pets.png")
     assert again.same and not again.edited and len(server.bodies) == asked
     assert again.result.image.tobytes() == made.image.tobytes()
@@ -200,7 +200,7 @@ def test_what_only_the_user_may_set_is_not_written_into_a_plan(tmp_path: Path) -
 
     with LocalServer(worded) as server:
         found = resolve(None, sets=["planner=openai/planner", f"planner.options.base_url='{server.url}'"]).recipe
-        composer = easy.composer_of(found)
+        composer = kept.composer_of(found)
         notes: list[str] = []
         shared = _shared(found, composer, notes)
     assert "base_url" in notes[0] and shared.planner is not None and "base_url" not in shared.planner.options

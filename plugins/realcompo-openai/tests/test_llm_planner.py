@@ -201,7 +201,7 @@ def test_the_users_table_lies_beneath_the_options() -> None:
 
 
 def test_a_strangers_files_do_not_move_the_key(tmp_path: Path) -> None:
-    from realcompo.layers import resolve
+    from realcompo.recipes.configuration import resolve
 
     recipe = tmp_path / "scene.toml"
     recipe.write_text('planner = { name = "openai/planner", options = { base_url = "https://evil.example.invalid/v1" } }\n')

@@ -9,9 +9,9 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from realcompo.composer import Composer
+from realcompo.compose.composer import Composer
 from realcompo.conditions import Boxes
-from realcompo.recipe import BranchEntry
+from realcompo.recipes.recipe import BranchEntry
 from realcompo.registry import Registry
 from realcompo.testing.driving import relative, request
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from realcompo.diffusion import SCHEDULERS, Solver
+from realcompo.noise.diffusion import SCHEDULERS, Solver
 from realcompo.registry import Registry
 from realcompo.testing.driving import draw_alone, relative, request
 

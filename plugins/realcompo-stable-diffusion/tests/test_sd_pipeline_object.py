@@ -12,8 +12,8 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
 
 from realcompo.conditions import Boxes
-from realcompo.diffusion import Solver
 from realcompo.errors import BadCheckpoint
+from realcompo.noise.diffusion import Solver
 from realcompo.registry import Registry
 from realcompo.testing.driving import draw_alone, relative, request
 
@@ -69,7 +69,7 @@ both = pytest.mark.parametrize("pipe", ["sd1", "sdxl"], indirect=True)
 
 def held(pipe: Any) -> Any:
     """The branch that takes it, as a composer finds it."""
-    from realcompo.assembly import member
+    from realcompo.recipes.members import member
 
     found = member(pipe, "fidelity", Registry())
     assert found.spec.id == IDS[type(pipe).__name__]

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from realcompo.composer import Composer
+from realcompo.compose.composer import Composer
 from realcompo.conditions import Boxes
-from realcompo.diffusion import Solver
 from realcompo.errors import BadCheckpoint, BadOption, Incompatible
-from realcompo.recipe import BranchEntry
+from realcompo.noise.diffusion import Solver
+from realcompo.recipes.recipe import BranchEntry
 from realcompo.registry import Registry
 from realcompo.specs import LatentSpace
 from realcompo.testing.driving import relative, request

@@ -11,7 +11,7 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from torch import nn
 
-from realcompo.diffusion import Solver
+from realcompo.noise.diffusion import Solver
 from realcompo.registry import Registry
 from realcompo.testing.driving import draw_alone, relative, request
 from realcompo.toolkit import Text

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from realcompo.composer import Composer
+from realcompo.compose.composer import Composer
 from realcompo.conditions import Boxes
 from realcompo.errors import BadCheckpoint
 from realcompo.registry import installed

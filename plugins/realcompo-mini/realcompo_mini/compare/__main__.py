@@ -16,7 +16,8 @@ from realcompo_mini.compare.page import page
 from realcompo_mini.compare.pairs_report import records_of as pair_records
 from realcompo_mini.compare.pairs_report import text_of
 from realcompo_mini.compare.report import differences, frontier, summary, table
-from realcompo_mini.compare.rows import ROWS, chosen
+from realcompo_mini.compare.rows import ROWS
+from realcompo_mini.compare.tuning import chosen
 
 RENDERED = 1000
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from realcompo_mini.compare.draw import boxes, picture_seed, read
 from realcompo_mini.compare.judge import judge, wanted
-from realcompo_mini.compare.pairs import Pair
+from realcompo_mini.compare.pair import Pair
 from realcompo_mini.reader import joint_error, mean_iou, pixel_truth, read_pictures
 from realcompo_mini.scorer import detect
 from realcompo_mini.train.hints import segmentation
@@ -141,8 +141,8 @@ def seen_regions(scene: Scene, masks: np.ndarray[Any, Any]) -> tuple[Any, ...]:
 def measure_attention(out: Path, split: str, count: int, sprites: Path, names: Sequence[str] = ATTENTION, **options: Any) -> None:
     """Share of each object's attention that lies in its rendered mask, of TokenCompose and of its base, on held-out renderings with the
     same noise: one JSON line a branch, scene and time."""
-    from realcompo.diffusion import Solver
     from realcompo.interfaces import Regions, Request
+    from realcompo.noise.diffusion import Solver
     from realcompo.registry import installed
 
     path, library, everything = attention_file(out, split), load(sprites), scenes(split, count)

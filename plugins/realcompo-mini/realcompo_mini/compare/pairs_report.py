@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from realcompo_mini.compare.draw import read
 from realcompo_mini.compare.measure import Figure, Record, resamples
-from realcompo_mini.compare.pairs import BASE, FIDELITIES, LOOKS, PAIRS, SPATIALS, Pair
+from realcompo_mini.compare.pair import BASE, FIDELITIES, LOOKS, PAIRS, SPATIALS, Pair
 from realcompo_mini.compare.pairs_draw import ATTENTION, SHOWN, attention_file, condition, file_of, picture_of, scenes
 from realcompo_mini.compare.report import ruled
 from realcompo_mini.train.sprites import load

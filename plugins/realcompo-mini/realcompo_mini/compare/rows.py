@@ -73,17 +73,3 @@ ROWS = (
     _default(DEFAULT, 1.0),
     _default(CONTROL, -1.0),
 )
-
-
-def chosen(names: list[str] | None) -> list[Row]:
-    """Rows by name, or by their settings as `tuning.parse` reads them; all rows if None.
-
-    Raises:
-        ValueError: neither.
-    """
-    if not names:
-        return list(ROWS)
-    from realcompo_mini.compare.tuning import parse
-
-    table = {row.name: row for row in ROWS}
-    return [table[name] if name in table else parse(name) for name in names]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from realcompo_mini.compare.rows import BOXES, FIDELITY, GUIDANCE, STEPS, Row
+from realcompo_mini.compare.rows import BOXES, FIDELITY, GUIDANCE, ROWS, STEPS, Row
 
 FORMS = {
     "fidelity": ("core/fixed", {}),
@@ -41,6 +41,18 @@ def parse(text: str) -> Row:
     probe = {"every": told.pop("every")} if "every" in told else {}
     steps, divisor = told.pop("steps", STEPS), told.pop("divisor", 2)
     return Row(text, balancer, told, probe, form != "fidelity", guidance, steps, divisor)
+
+
+def chosen(names: list[str] | None) -> list[Row]:
+    """Rows by name, or by their settings as `parse` reads them; all rows if None.
+
+    Raises:
+        ValueError: neither.
+    """
+    if not names:
+        return list(ROWS)
+    table = {row.name: row for row in ROWS}
+    return [table[name] if name in table else parse(name) for name in names]
 
 
 def _value(text: str) -> Any:

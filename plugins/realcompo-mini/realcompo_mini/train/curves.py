@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from realcompo.charts import Line, panel
-from realcompo.ink import PAPER, colour
+from realcompo.pictures.charts import Line, panel
+from realcompo.pictures.drawing import PAPER, colour
 from realcompo_mini.train.common import Settings
 
 STAGES = ("autoencoder", "fidelity", "boxes", "scorer", "coloring", "cute", "tokencompose", "pose", "segmentation", "reader")

@@ -1,0 +1,97 @@
+"""Which members fit together, and what each is told of a picture: all that can be known before a weight is loaded is checked here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..conditions import Condition
+from ..errors import BadCondition, BadOption, Incompatible
+from ..interfaces import Region, Regions
+from ..noise.diffusion import REFUSE_SHIFT, scheduler_name
+from ..recipes.members import Member
+from ..recipes.recipe import PictureEntry
+from ..registry import Registry
+
+
+def check_compatible(members: Sequence[Member], scheduler: str, size: tuple[int, int]) -> None:
+    """Raise Incompatible where the members cannot be blended, name by name."""
+    first = members[0]
+    for other in members[1:]:
+        pair = f"cannot compose {first.name!r} with {other.name!r}"
+        if other.traits.latent != first.traits.latent:
+            raise Incompatible(
+                f"{pair}: latent spaces differ ({first.traits.latent} / {other.traits.latent})",
+                mend="choose branches of one latent space, or set the option latent_space of a checkpoint of unknown origin",
+            )
+        if other.traits.schedule.process != first.traits.schedule.process:
+            raise Incompatible(
+                f"{pair}: noise schedules differ ({first.traits.schedule.process} / {other.traits.schedule.process})",
+                mend="choose branches that were trained on one noise schedule",
+            )
+    name = scheduler_name(scheduler)
+    movers = [m.name for m in members if m.traits.moves_latents]
+    if movers and name in REFUSE_SHIFT:
+        raise Incompatible(
+            f"{movers[0]!r} moves the latents, and {name} takes such a move back",
+            mend="use ddim, euler, euler-ancestral or dpm++-2m",
+        )
+    for m in members:
+        multiple = m.traits.size_multiple
+        if size[0] % multiple or size[1] % multiple:
+            near = tuple(max(multiple, round(side / multiple) * multiple) for side in size)
+            raise Incompatible(
+                f"{m.name!r} cannot take {size[1]}×{size[0]} pixels: both must be multiples of {multiple}",
+                mend=f"nearest: {near[1]}×{near[0]}",
+            )
+
+
+def picture_regions(
+    members: Sequence[Member], picture: PictureEntry, size: tuple[int, int], registry: Registry, where: str
+) -> list[tuple[Region, ...]]:
+    """Regions of one picture, one tuple a member (the fidelity branch brings none).
+
+    Raises:
+        BadCondition: a spatial branch without its condition, or more regions than it takes.
+    """
+    parts: list[tuple[Region, ...]] = []
+    for m in members:
+        condition = m.condition(picture) if m.role == "spatial" else None
+        if m.role == "spatial" and m.spec.condition is not None and condition is None:
+            raise BadCondition(
+                f"{m.name!r} has no {m.spec.condition}",
+                where=where,
+                mend=f"give the picture {m.spec.condition}, or name a planner that makes them",
+            )
+        regions = _transferred(m, condition, size, registry) if condition is not None else ()
+        limit = m.traits.max_objects
+        if limit is not None and len(regions) > limit:
+            raise BadCondition(
+                f"{len(regions)} objects, but {m.name!r} takes at most {limit}",
+                where=where,
+                mend=f"leave out {len(regions) - limit}",
+            )
+        parts.append(regions)
+    return parts
+
+
+def _transferred(m: Member, condition: Condition, size: tuple[int, int], registry: Registry) -> tuple[Region, ...]:
+    """f(C): by the transfer that the recipe names for the branch, or by its kind's own."""
+    asked = m.entry.transfer
+    if asked is None:
+        return registry.transfer(condition.kind)(condition, size)
+    transfer = registry.transfer(asked.name, asked.options)
+    if transfer.kind != condition.kind:
+        raise BadOption(
+            f"{asked.name!r} takes {transfer.kind}, its condition is {condition.kind}",
+            where=f"{m.name!r}, transfer",
+            mend=f"name a transfer of {condition.kind}, or leave it out",
+        )
+    return transfer(condition, size)
+
+
+def unite(per_picture: Sequence[Sequence[tuple[Region, ...]]]) -> tuple[Regions, list[list[set[str]]]]:
+    """Pictures × members × regions to their union, and owned[k][b]: ids that member k brought to picture b."""
+    count = len(per_picture[0])
+    columns = [Regions(tuple(parts[k] for parts in per_picture)) for k in range(count)]
+    owned = [[{region.id for region in regions} for regions in column.pictures] for column in columns]
+    return Regions.union(columns), owned

@@ -1,0 +1,120 @@
+"""The probe: the attention loss at a trial step and its gradient with respect to the weights (Eq. 4, 6, 9, 12).
+
+∂z_{t-1}/∂ξ^c is analytic (the blend is linear), so each branch's graph is built, used and freed on its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..interfaces import ProbeResult, Regions, Step
+from ..noise.diffusion import Transition
+
+
+def placement_loss(maps: Tensor, masks: Tensor, present: Tensor) -> Tensor:
+    """(B, R) of 1 − Σ_i A_i M_i / Σ_i A_i (Eq. 6), in the maps' own precision (fp32 or more); 0 where a region is absent.
+
+    Args:
+        maps: A (B, R, h, w), ≥ 0.
+        masks: M (B, R, h, w) in [0, 1].
+        present: (B, R) bool.
+    """
+    total = maps.sum(dim=(-2, -1))
+    inside = (maps * masks).sum(dim=(-2, -1))
+    tiny = torch.finfo(maps.dtype).tiny
+    safe = torch.where(present, total, torch.ones_like(total)).clamp(min=tiny)
+    return torch.where(present, 1 - inside / safe, torch.zeros_like(total))
+
+
+def blend(weights: Tensor, values: Sequence[Tensor]) -> Tensor:
+    """Σ_c ξ^c ⊙ value^c (Eq. 3). weights (K, B, 1, h, w); values K × (B, C, h, w)."""
+    return (weights * torch.stack(tuple(values))).sum(dim=0)
+
+
+def blend_shifts(weights: Tensor, shifts: Sequence[Tensor | None]) -> Tensor | None:
+    """Σ_c ξ^c ⊙ δ^c, where None stands for zero; None if no branch moved z."""
+    moved = [weight * shift for weight, shift in zip(weights, shifts, strict=True) if shift is not None]
+    return torch.stack(moved).sum(dim=0) if moved else None
+
+
+@dataclass
+class LossScale:
+    """Keeps an fp16 backward pass inside fp16's range: grows never, halves after an overflow (whose gradient is dropped)."""
+
+    value: float = 2.0**12
+
+    def halve(self) -> None:
+        self.value = max(self.value / 2, 1.0)
+
+
+Reader = Callable[[Tensor, Step], Tensor]
+"""(z, step) → a branch's maps (B, R, h', w'), differentiable in z: `Branch.attend` with its conditioning."""
+
+
+@dataclass
+class TrialProbe:
+    """weights ↦ loss at the trial step. One object a step.
+
+    Attributes:
+        readers: K, one a branch.
+        z: (B, C, h, w) latents at `step`.
+        noises, shifts: K × (B, C, h, w) of the common kind; what the trial step blends.
+        transition: the first-order step.
+        told: the step that the networks are told (t, or t_prev as an option).
+        regions: the union; its masks are drawn at the maps' resolution.
+        detached: K bools: maps read without a gradient.
+        scales: K loss scales, None where a network needs none (only fp16 does).
+    """
+
+    readers: Sequence[Reader]
+    z: Tensor
+    noises: Sequence[Tensor]
+    shifts: Sequence[Tensor | None]
+    transition: Transition
+    told: Step
+    regions: Regions
+    detached: Sequence[bool]
+    scales: Sequence[LossScale | None]
+
+    def __call__(self, weights: Tensor) -> ProbeResult:
+        noise, shift = blend(weights, self.noises), blend_shifts(weights, self.shifts)
+        trial = self.transition(self.z if shift is None else self.z + shift, noise)  # Eq. 12
+        losses, slopes, maps = zip(*(self._branch(k, trial) for k in range(len(self.readers))), strict=True)
+        total = torch.stack(slopes).sum(dim=0)  # ∂L/∂z_{t-1}, all branches' losses together
+        grads = []
+        for noise_c, shift_c in zip(self.noises, self.shifts, strict=True):
+            along = self.transition.b * noise_c
+            if shift_c is not None:
+                along = along + self.transition.a * shift_c
+            grads.append((total * along).sum(dim=1, keepdim=True))
+        region_loss = torch.stack(losses)
+        return ProbeResult(
+            loss=region_loss.sum(dim=(0, 2)),
+            region_loss=region_loss,
+            grad_weights=torch.stack(grads),
+            grad_latents=torch.stack([slope.flatten(1).norm(dim=1) for slope in slopes]),
+            maps=maps,
+        )
+
+    def _branch(self, k: int, trial: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Region losses (B, R), ∂L^k/∂z (B, C, h, w) and the maps of one branch; its graph is gone afterwards."""
+        z = trial.detach().requires_grad_(not self.detached[k])
+        with torch.set_grad_enabled(not self.detached[k]):
+            maps = self.readers[k](z, self.told)
+            masks = self.regions.masks(*maps.shape[-2:]).to(maps)
+            loss = placement_loss(maps, masks, self.regions.present().to(maps.device))
+            slope = self._slope(loss.sum(), z, self.scales[k]) if loss.requires_grad else torch.zeros_like(trial)
+        return loss.detach().to(trial), slope, maps.detach()
+
+    def _slope(self, loss: Tensor, z: Tensor, scale: LossScale | None) -> Tensor:
+        """∂loss/∂z (B, C, h, w); a picture whose gradient overflowed has none at this step."""
+        factor = scale.value if scale is not None else 1.0
+        (slope,) = torch.autograd.grad(loss * factor, z)
+        finite = slope.isfinite().flatten(1).all(dim=1)
+        if scale is not None and not bool(finite.all()):
+            scale.halve()
+        return torch.where(finite[:, None, None, None], slope / factor, torch.zeros_like(slope))

@@ -1,0 +1,161 @@
+"""One call of a composer: what is made once (text, regions, solver), and how branches are called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from ..errors import PluginProblem
+from ..interfaces import Balancer, Branch, Conditioning, Prediction, Regions, Request, Setting, Step
+from ..noise.diffusion import Solver, Transition, convert
+from ..pictures.trace import Trace
+from ..recipes.members import Member
+from ..recipes.recipe import ProbeOptions
+from ..registry import Registry
+from .inputs import PictureInputs
+from .probe import LossScale, TrialProbe
+
+
+@dataclass
+class Run:
+    """All that belongs to one call: nothing of it outlives the call.
+
+    Attributes:
+        members, branches, conditionings: K each, fidelity first.
+        solver: the real step.
+        regions: the union over branches, of B pictures.
+        setting: what the balancer is told.
+        offload: the device that a branch is awake on, if it sleeps on the CPU between its calls.
+    """
+
+    members: Sequence[Member]
+    branches: Sequence[Branch]
+    solver: Solver
+    regions: Regions
+    setting: Setting
+    options: ProbeOptions
+    trace: Trace
+    offload: torch.device | None = None
+    conditionings: list[Conditioning] = field(default_factory=list)
+    scales: list[LossScale | None] = field(default_factory=list)
+    chances: int = 0
+
+    def encode(self, inputs: PictureInputs, size: tuple[int, int]) -> None:
+        """Each branch's text, regions and condition, once."""
+        for k, m in enumerate(self.members):
+            request = Request(
+                prompts=tuple(m.own_prompt(picture.prompt) for picture in inputs.pictures),
+                negative_prompts=tuple(
+                    picture.negative_prompt if m.entry.negative_prompt is None else m.entry.negative_prompt for picture in inputs.pictures
+                ),
+                regions=Regions(tuple(m.own_regions(regions) for regions in self.regions.pictures)),
+                conditions=tuple(m.condition(picture) if m.role == "spatial" else None for picture in inputs.pictures),
+                size=size,
+                guidance_scale=m.guidance_scale,
+                balanced=len(self.members) > 1,
+            )
+            with self.awake(k) as branch:
+                self.conditionings.append(branch.encode(request))
+            self.scales.append(LossScale() if branch.dtype == torch.float16 else None)
+
+    @contextmanager
+    def awake(self, k: int) -> Iterator[Branch]:
+        """Branch k on its device; with offload the others sleep on the CPU. It stays up until another is called: a graph on its
+        weights needs them where they were until its backward pass is over, and phases in which one branch acts move nothing."""
+        if self.offload is not None:
+            for other in self.branches:
+                if other is not self.branches[k]:
+                    other.to("cpu")
+            self.branches[k].to(self.offload)
+        yield self.branches[k]
+
+    def sleep(self) -> None:
+        """After the run: with offload, all branches back to the CPU."""
+        if self.offload is not None:
+            for branch in self.branches:
+                branch.to("cpu")
+
+    def predict(self, k: int, z: Tensor, step: Step) -> Prediction:
+        """Branch k's guided prediction at z, of the kind that the run blends in."""
+        with self.awake(k) as branch:
+            told = branch.predict(z.to(branch.device), step, self.conditionings[k])
+        shift = None if told.shift is None else told.shift.to(z)
+        return Prediction(self._common(k, told.noise, z if shift is None else z + shift, step), shift=shift)
+
+    def attend(self, k: int, z: Tensor, step: Step) -> Tensor:
+        """Branch k's maps at z, on z's device."""
+        with self.awake(k) as branch:
+            return branch.attend(z.to(branch.device), step, self.conditionings[k]).to(z.device)
+
+    def probe_is_due(self) -> bool:
+        """Every k-th time that the balancer wants a probe."""
+        self.chances += 1
+        return (self.chances - 1) % self.options.every == 0
+
+    def trial(self, z: Tensor, step: Step, noises: Sequence[Tensor], shifts: Sequence[Tensor | None]) -> TrialProbe:
+        """The probe of a step at which all branches act; their guided noises are used again.
+
+        Raises:
+            PluginProblem: the balancer asked for a probe at a step at which it leaves a branch out.
+        """
+        if len(noises) < len(self.branches):
+            raise PluginProblem(
+                f"the balancer asked for a probe at step {step.index} of {step.count}, at which not all branches act",
+                mend="ask for a probe only where Needs.branches are all True",
+            )
+        if not self.options.guided:
+            noises = [self._unguided(k, z, step) for k in range(len(self.branches))]
+        return TrialProbe(
+            readers=[partial(self.attend, k) for k in range(len(self.branches))],
+            z=z,
+            noises=noises,
+            shifts=shifts,
+            transition=Transition.of(step, self.solver.kind),
+            told=step if self.options.timestep == "t" else replace(step, t=max(step.t_prev, 0)),
+            regions=self.regions,
+            detached=[m.role in self.options.detach or m.name in self.options.detach for m in self.members],
+            scales=self.scales,
+        )
+
+    def _unguided(self, k: int, z: Tensor, step: Step) -> Tensor:
+        with self.awake(k) as branch:
+            return self._common(k, branch.predict_unguided(z.to(branch.device), step, self.conditionings[k]), z, step)
+
+    def _common(self, k: int, prediction: Tensor, z: Tensor, step: Step) -> Tensor:
+        return convert(prediction.to(z), self.branches[k].traits.prediction_type, self.solver.kind, z, step.alpha_bar)
+
+
+def remarks(members: Sequence[Member], registry: Registry, balancer: Balancer, steps: int) -> list[str]:
+    """What the branches say of a run before it is drawn (see `Branch.remarks`), each after its branch's name. The balancer is asked at
+    each of `steps` which branches act, on a picture without regions."""
+    setting = Setting(
+        names=tuple(m.name for m in members),
+        roles=tuple(m.role for m in members),
+        masks=torch.zeros(1, 1, 1, 1),
+        owners=torch.zeros(len(members), 1, 1, dtype=torch.bool),
+        generators=(torch.Generator(),),
+    )
+    state = balancer.start(setting)
+    acting = [balancer.needs(state, Step(i, steps, 0.0, 0.0, 0.5, 0.5)).branches for i in range(steps)]
+    balanced = [i for i, acts in enumerate(acting) if len(acts) > 1 and all(acts)]
+    span = (balanced[0] / steps, (balanced[-1] + 1) / steps) if balanced else None
+    said = []
+    for m in members:
+        cls: type[Branch] = type(m.ready) if m.ready is not None else registry.load(m.spec)
+        said += [f"{m.name}: {remark}" for remark in cls.remarks(m.spec, m.options(registry), span)]
+    return said
+
+
+def owners(owned: Sequence[Sequence[set[str]]], regions: Regions) -> Tensor:
+    """(K, B, R) bool from owned[k][b], the ids that branch k brought to picture b."""
+    found = torch.zeros(len(owned), len(regions), regions.most, dtype=torch.bool)
+    for k, pictures in enumerate(owned):
+        for b, ids in enumerate(pictures):
+            for r, region in enumerate(regions.pictures[b]):
+                found[k, b, r] = region.id in ids
+    return found

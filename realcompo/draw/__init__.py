@@ -1,0 +1,1 @@
+"""One picture or many, by one call: generate, plan, reproduce, batches."""

@@ -1,0 +1,199 @@
+"""The pictures of a recipe into a folder, a batch at a time, so that a run that was cut off goes on where it stopped.
+
+A file appears whole or not at all (picture.py). A finished picture says which request it answers; one that answers this request is
+kept. Seeds that are missing are made from the picture itself, so that every run asks for the same pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import BadOption, BadPicture, PlanningError, RealCompoError
+from ..files import file_name
+from ..pictures.png import read_recipe
+from ..plans.planning import PlannedPicture, Task, joined
+from ..recipes.recipe import PictureEntry, Recipe
+from .entries import digest_of, require_pictures, seeded
+from .kept import composer_of
+
+if TYPE_CHECKING:
+    from ..compose.composer import Composer, Progress
+    from ..pictures.result import Result
+    from ..registry import Registry
+
+
+PLAN_AHEAD = 64
+"""Pictures that are planned at once before they are drawn: enough for a server to be busy, few enough to lose when the run is stopped."""
+
+
+@dataclass
+class BatchReport:
+    """What became of each picture of a recipe.
+
+    Attributes:
+        drawn: files written now.
+        kept: finished files of an earlier run.
+        pending: files that are not there yet.
+        notes: what a user should know, such as a damaged file that was drawn again.
+    """
+
+    folder: Path
+    drawn: list[Path] = field(default_factory=list)
+    kept: list[Path] = field(default_factory=list)
+    pending: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        parts = [f"{len(self.drawn)} drawn", f"{len(self.kept)} already there"]
+        return ", ".join([*parts, f"{len(self.pending)} still to draw"] if self.pending else parts)
+
+
+class BatchInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a batch; `report` says what is done."""
+
+    def __init__(self, report: BatchReport) -> None:
+        super().__init__(f"stopped: {report} in {report.folder}; the same command goes on from here")
+        self.report = report
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture of a recipe, its file, and the digest of all that is asked of it."""
+
+    entry: PictureEntry
+    path: Path
+    request: str
+
+
+def draw(
+    recipe: Recipe,
+    folder: str | Path,
+    *,
+    batch_size: int = 1,
+    overwrite: bool = False,
+    registry: Registry | None = None,
+    progress: Progress | None = None,
+    on_batch: Callable[[Sequence[Item], BatchReport], None] | None = None,
+    on_result: Callable[[Result, Sequence[Path]], None] | None = None,
+) -> BatchReport:
+    """Draw the pictures of a recipe that are not there yet.
+
+    Args:
+        recipe: of all layers (see `layers.resolve`).
+        folder: for the PNGs; made where it is missing.
+        batch_size: pictures drawn at once.
+        overwrite: draw also over files that hold something else.
+        progress: after each denoising step.
+        on_batch, on_result: before and after each batch.
+
+    Raises:
+        BadPicture: a file stands in the way that is another picture.
+        PlanningError: pictures have no layout; those that have one are drawn first.
+        BatchInterrupted: Ctrl-C; whatever was finished is there.
+    """
+    require_pictures(recipe)
+    if batch_size < 1:
+        raise BadOption(f"batch_size = {batch_size}", mend="1 or more")
+    folder = Path(folder).expanduser()
+    report = BatchReport(folder)
+    todo = [item for item in items(recipe, folder) if not _finished(item, overwrite, report)]
+    report.pending = [item.path for item in todo]
+    if not todo:
+        return report
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadPicture(f"the folder cannot be made: {error.strerror}", where=str(folder), mend="choose another") from None
+    try:
+        composer = composer_of(recipe, registry)
+        failed: list[PlanningError] = []
+        ahead = batch_size * -(-PLAN_AHEAD // batch_size)
+        for start in range(0, len(todo), ahead):
+            window = todo[start : start + ahead]
+            ready, problems = _planned(composer, window)
+            failed += problems
+            if not ready:
+                break  # a server that is down will not plan the next ones either
+            for first in range(0, len(ready), batch_size):
+                _draw_batch(composer, ready[first : first + batch_size], report, progress, on_batch, on_result)
+    except KeyboardInterrupt:
+        raise BatchInterrupted(report) from None
+    if failed:
+        whole = joined(failed, len(todo))
+        drawn = f" ({report} in {folder})" if len(todo) > 1 else ""
+        raise type(whole)(whole.what + drawn, where=whole.where, mend=whole.mend)
+    return report
+
+
+def _planned(composer: Composer, window: Sequence[Item]) -> tuple[list[tuple[Item, PlannedPicture]], list[PlanningError]]:
+    """The pictures of a window that can be drawn, planned where they lack a condition, and why the others cannot."""
+    if composer.planner is None:
+        return [(item, PlannedPicture(item.entry)) for item in window], []
+    found = composer.plan([Task(item.entry) for item in window])
+    ready = [(item, one) for item, one in zip(window, found, strict=True) if isinstance(one, PlannedPicture)]
+    return ready, [one for one in found if isinstance(one, PlanningError)]
+
+
+def _draw_batch(
+    composer: Composer,
+    ready: Sequence[tuple[Item, PlannedPicture]],
+    report: BatchReport,
+    progress: Progress | None,
+    on_batch: Callable[[Sequence[Item], BatchReport], None] | None,
+    on_result: Callable[[Result, Sequence[Path]], None] | None,
+) -> None:
+    batch = [item for item, _ in ready]
+    if on_batch is not None:
+        on_batch(batch, report)
+    result = composer.compose([planned for _, planned in ready], progress=progress)
+    for item, image in zip(batch, result.images, strict=True):
+        image.facts["request"] = item.request
+        image.save(item.path)
+        report.drawn.append(item.path)
+        report.pending.remove(item.path)
+    if on_result is not None:
+        on_result(result, [item.path for item in batch])
+
+
+def items(recipe: Recipe, folder: Path) -> Iterator[Item]:
+    """The pictures of a recipe with seeds and files: the same at every run."""
+    taken: set[str] = set()
+    for entry in seeded(recipe.pictures):
+        stem = name = file_name(entry.name or entry.prompt)
+        count = 1
+        while name in taken:
+            count += 1
+            name = f"{stem}-{count}"
+        taken.add(name)
+        asked = recipe.model_copy(update={"pictures": (entry.model_copy(update={"name": None}),)})
+        yield Item(entry, folder / f"{name}.png", digest_of(asked.plain()))
+
+
+def _finished(item: Item, overwrite: bool, report: BatchReport) -> bool:
+    """Whether the item's file is there already.
+
+    Raises:
+        BadPicture: something else is there.
+    """
+    if not item.path.exists():
+        return False
+    try:
+        request = read_recipe(item.path).facts.get("request")
+    except RealCompoError as error:
+        if "truncated" in error.what or "damaged" in error.what:
+            report.notes.append(f"{item.path} is drawn again: {error.what}")
+            return False
+        request = None
+    if request == item.request:
+        report.kept.append(item.path)
+        return True
+    if overwrite:
+        return False
+    raise BadPicture(
+        "it is there already, and is not what this recipe asks for",
+        where=str(item.path),
+        mend="choose another folder, or say --overwrite to draw over it",
+    )

@@ -1,0 +1,41 @@
+"""The pictures that a recipe asks for: that there are some, and the seeds that they lack."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import BadRecipe
+from ..recipes.recipe import PictureEntry, Recipe, RecipeLike
+
+
+def require_pictures(recipe: Recipe, where: RecipeLike = None) -> None:
+    """Raise BadRecipe where there is nothing to draw."""
+    if not recipe.pictures:
+        place = str(where) if isinstance(where, (str, Path)) else None
+        raise BadRecipe(
+            "it draws nothing: it holds no pictures", where=place, mend='add [[pictures]] with a prompt, or prompts = "prompts.txt"'
+        )
+
+
+def seeded(pictures: Sequence[PictureEntry]) -> list[PictureEntry]:
+    """The same with seeds. A missing one is made from what is asked, and from how often it was asked before in this recipe: not
+    from its place, so that a picture keeps its seed when others come and go."""
+    asked: dict[str, int] = {}
+    found = []
+    for picture in pictures:
+        if picture.seed is None:
+            digest = digest_of(picture.model_copy(update={"name": None}).model_dump_plain())
+            asked[digest] = asked.get(digest, 0) + 1
+            seed = int(hashlib.sha256(f"{digest} {asked[digest]}".encode()).hexdigest()[:8], 16)
+            picture = picture.model_copy(update={"seed": seed})
+        found.append(picture)
+    return found
+
+
+def digest_of(data: Any) -> str:
+    """SHA-256 of plain data, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

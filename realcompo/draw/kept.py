@@ -1,0 +1,29 @@
+"""The composer of the last recipe, kept between calls."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from ..recipes.recipe import Recipe
+from ..registry import Registry, installed
+
+if TYPE_CHECKING:
+    from ..compose.composer import Composer
+
+_kept: tuple[str, Registry, Composer] | None = None
+
+
+def composer_of(recipe: Recipe, registry: Registry | None = None) -> Composer:
+    """The composer of a recipe. The last one is kept, so that its weights are loaded once."""
+    from ..compose.composer import Composer
+
+    global _kept
+    registry = registry or installed()
+    key = json.dumps(recipe.model_copy(update={"pictures": ()}).plain(), sort_keys=True)
+    if _kept is not None and _kept[0] == key and _kept[1] is registry:
+        return _kept[2]
+    _kept = None  # two composers' weights may not fit the memory
+    composer = Composer.from_recipe(recipe, registry)
+    _kept = (key, registry, composer)
+    return composer

@@ -1,0 +1,27 @@
+"""The contracts: Branch, ConditionTransfer, Balancer, Planner, and the values that pass between them. No torch at run time."""
+
+from .balancer import Balancer, Needs, Probe, ProbeResult, Setting
+from .branch import Branch, Conditioning, Prediction, Request
+from .planner import Plan, Planner, PlanRequest
+from .regions import Region, Regions
+from .step import Step
+from .transfer import ConditionTransfer
+
+__all__ = [
+    "Balancer",
+    "Branch",
+    "ConditionTransfer",
+    "Conditioning",
+    "Needs",
+    "Plan",
+    "PlanRequest",
+    "Planner",
+    "Prediction",
+    "Probe",
+    "ProbeResult",
+    "Region",
+    "Regions",
+    "Request",
+    "Setting",
+    "Step",
+]

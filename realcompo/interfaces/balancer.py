@@ -1,0 +1,95 @@
+"""Balancer: the rule for the weights ξ. It knows no model and no solver.
+
+Shapes: B pictures, K branches, R regions (the most of any picture of the batch), h × w latent pixels. No torch at run time here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..specs import NoOptions, Options, Role
+from .step import Step
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a balancer is told at the start: no model, no solver.
+
+    Attributes:
+        names, roles: of the K branches.
+        masks: (B, R, h, w) coverage of each region at latent resolution.
+        owners: (K, B, R) bool: which branches brought which region (fidelity owns none).
+        generators: B, one a picture, for balancers that draw.
+    """
+
+    names: tuple[str, ...]
+    roles: tuple[Role, ...]
+    masks: Tensor
+    owners: Tensor
+    generators: tuple[torch.Generator, ...] = ()
+
+    @property
+    def fidelity(self) -> int:
+        """Index of the fidelity branch."""
+        return self.roles.index("fidelity")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Which branches act at a step (K bools), and whether the balancer wants a probe."""
+
+    branches: tuple[bool, ...]
+    probe: bool = False
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """Loss at the trial step (Eq. 6/9) and its gradient.
+
+    Attributes:
+        loss: (B,) summed over branches and regions.
+        region_loss: (K, B, R), zero for absent regions.
+        grad_weights: (K, B, 1, h, w) ∂L/∂ξ of each weight taken as free; the balancer applies the softmax Jacobian.
+        grad_latents: (K, B) norms ‖∂L^c/∂z‖ of each branch's own loss (Fig. 10).
+        maps: K × (B, R, h', w') the maps that were read, without a graph; to look at, not to balance by.
+    """
+
+    loss: Tensor
+    region_loss: Tensor
+    grad_weights: Tensor
+    grad_latents: Tensor
+    maps: tuple[Tensor, ...] = ()
+
+
+Probe = Callable[["Tensor"], ProbeResult]
+"""weights (K, B, 1, h, w) → the loss at the trial step that they lead to."""
+
+
+class Balancer(ABC):
+    """A rule for the weights ξ. Holds no state of a run: that is the value passed from start to update to update."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = options if options is not None else NoOptions()
+
+    @abstractmethod
+    def start(self, setting: Setting) -> Any:
+        """The state before the first step."""
+
+    @abstractmethod
+    def needs(self, state: Any, step: Step) -> Needs:
+        """What this step uses; phases cost only what they use."""
+
+    @abstractmethod
+    def weights(self, state: Any, step: Step) -> Tensor:
+        """ξ (K, B, 1, h, w), ≥ 0, summing to 1 over K at every pixel, 0 for branches that `needs` leaves out."""
+
+    def update(self, state: Any, step: Step, probe: Probe) -> tuple[Any, ProbeResult | None]:
+        """The state after this step's probe (Eq. 7). Called only where `needs` asked for a probe."""
+        return state, None

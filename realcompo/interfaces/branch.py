@@ -1,0 +1,160 @@
+"""Branch: a denoiser, what it is asked, and what it answers.
+
+Shapes: B pictures, K branches, R regions (the most of any picture of the batch), h × w latent pixels. No torch at run time here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..conditions import Condition
+from ..specs import BranchSpec, Options, Traits
+from .regions import Region, Regions
+from .step import Step
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a branch is asked to encode, once a run, for the whole batch of B pictures.
+
+    Attributes:
+        prompts, negative_prompts: B each, already this branch's own where the recipe gives it one.
+        regions: the union over all branches, by id; the order of maps follows it.
+        conditions: B conditions of this branch's kind, or B Nones.
+        size: (height, width) in pixels.
+        guidance_scale: 1 or less means no guidance (one forward pass, not two).
+        balanced: other branches of the run are blended with this one.
+    """
+
+    prompts: tuple[str, ...]
+    negative_prompts: tuple[str, ...]
+    regions: Regions
+    conditions: tuple[Condition | None, ...]
+    size: tuple[int, int]
+    guidance_scale: float
+    balanced: bool = False
+
+
+Conditioning = Any
+"""What `Branch.encode` returns: the branch's own business, passed back to it unread."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A branch's guided prediction at z.
+
+    Attributes:
+        noise: (B, C, h, w), of the branch's own prediction type, at z + shift.
+        maps: (B, R, h', w') of the conditional half with a graph to z, only if read.
+        shift: (B, C, h, w) δ by which the branch moved z before predicting, or None.
+    """
+
+    noise: Tensor
+    maps: Tensor | None = None
+    shift: Tensor | None = None
+
+
+class Branch(ABC):
+    """A denoiser. One network, any number of runs; all that belongs to a run lies in its conditioning.
+
+    Subclasses set `options_class`; the registry builds them as ``Class(spec, options, source=…, device=…, dtype=…)``.
+    """
+
+    spec: BranchSpec
+    options: Options
+    traits: Traits
+
+    @classmethod
+    def inspect(cls, spec: BranchSpec, options: Options, source: Any = None) -> Traits:
+        """What can be known without loading weights: the spec's traits, or better, from config files.
+
+        Raises:
+            BadCheckpoint: the source is missing or of another architecture.
+        """
+        if spec.traits is None:
+            raise NotImplementedError(f"{cls.__name__} must override inspect, or its spec must state traits")
+        return spec.traits
+
+    @classmethod
+    def locate(
+        cls, spec: BranchSpec, options: Options, prompt: str, regions: Sequence[Region], source: Any = None
+    ) -> dict[str, tuple[str, ...]] | None:
+        """Region id → the token texts that its maps will be read at, from tokenizer files alone; None if they are not at hand.
+
+        Raises:
+            PhraseNotFound: a phrase is not in the prompt or lies past the encoder's last token.
+        """
+        return None
+
+    @classmethod
+    def remarks(cls, spec: BranchSpec, options: Options, balanced: tuple[float, float] | None) -> tuple[str, ...]:
+        """What a user should know before a run that can be drawn, but hardly as meant: `realcompo check` prints it as a warning.
+
+        Args:
+            balanced: shares of the run at which the steps in which all branches act begin and end; None where there are none.
+        """
+        return ()
+
+    @abstractmethod
+    def __init__(
+        self,
+        spec: BranchSpec,
+        options: Options,
+        *,
+        source: Any = None,
+        device: Any = "cpu",
+        dtype: Any = None,
+    ) -> None: ...
+
+    @abstractmethod
+    def encode(self, request: Request) -> Conditioning:
+        """Text, regions and condition to whatever predict and attend need. Once a run; without a graph.
+
+        Raises:
+            PhraseNotFound, BadCondition: see errors.py.
+        """
+
+    @abstractmethod
+    def predict(self, z: Tensor, step: Step, conditioning: Conditioning, read: bool = False) -> Prediction:
+        """Guided prediction at z (B, C, h, w) in the variance-preserving scale. Mutates no input. No graph unless `read`."""
+
+    @abstractmethod
+    def attend(self, z: Tensor, step: Step, conditioning: Conditioning) -> Tensor:
+        """Cross-attention maps (B, R, h', w') of the conditional half at z, ≥ 0, fp32 (fp64 for fp64 z), differentiable in z;
+        runs no more of the network than the maps need. Rows of absent regions are zero."""
+
+    def predict_unguided(self, z: Tensor, step: Step, conditioning: Conditioning) -> Tensor:
+        """The conditional half's prediction without guidance, (B, C, h, w): only for the published code's trial step."""
+        raise NotImplementedError(f"{self.spec.id} offers no unguided prediction")
+
+    def decode(self, z: Tensor) -> list[Image.Image]:
+        """Latents (B, C, h, w) to B pictures. Fidelity branches must override it."""
+        raise NotImplementedError(f"{self.spec.id} does not decode: it is a {self.spec.role} branch")
+
+    def preview(self, z: Tensor) -> list[Image.Image]:
+        """A quick look at unfinished latents; the full decoder unless overridden."""
+        return self.decode(z)
+
+    @abstractmethod
+    def to(self, device: Any = None, dtype: Any = None) -> Branch:
+        """Move the network; returns self."""
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device: ...
+
+    @property
+    @abstractmethod
+    def dtype(self) -> torch.dtype: ...
+
+    def fingerprint(self) -> dict[str, str]:
+        """Part of the checkpoint → digest of its weights; what `reproduce` compares."""
+        return {}

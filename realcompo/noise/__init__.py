@@ -1,0 +1,1 @@
+"""Noise schedules, predictions and solvers; devices and precisions."""

@@ -1,0 +1,84 @@
+"""Devices and precisions, with errors that say what to do."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from ..errors import BadOption, DeviceError, nearest
+
+DTYPES = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float64": torch.float64,
+}
+
+
+def default_device(device: Any = None) -> torch.device:
+    """The device asked for, or the best there is.
+
+    Raises:
+        DeviceError: it is not there.
+    """
+    if device is None:
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps") if torch.backends.mps.is_available() else torch.device("cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise DeviceError(f"{device!r} is no device", mend="write cpu, cuda, cuda:1 or mps") from error
+    if found.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (found.index or 0) >= count:
+            raise DeviceError(
+                f"no device {device} here ({count} CUDA devices)",
+                mend="use device='cpu', or a torch build with CUDA",
+            )
+    if found.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("no MPS device here", mend="use device='cpu'")
+    return found
+
+
+def torch_dtype(dtype: Any = None) -> torch.dtype:
+    """A torch dtype from its name (float32 if None).
+
+    Raises:
+        BadOption: unknown.
+    """
+    if dtype is None:
+        return torch.float32
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype not in DTYPES:
+        raise BadOption(f"no dtype is called {dtype!r}", mend=nearest(str(dtype), DTYPES))
+    return DTYPES[dtype]
+
+
+@contextmanager
+def explain_memory() -> Iterator[None]:
+    """Turn a full device into an error that says what to turn on."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            f"the device's memory is full: {str(error).splitlines()[0]}",
+            mend="turn on offload=True and dtype='float16', draw fewer pictures at once, or a smaller height and width",
+        ) from error
+
+
+def versions(distributions: Iterable[str] = ()) -> dict[str, str]:
+    """Versions of what decides the pixels."""
+    found = {"python": platform.python_version()}
+    for name in ("realcompo", "torch", "diffusers", "transformers", *sorted(set(distributions))):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found

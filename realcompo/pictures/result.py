@@ -1,0 +1,180 @@
+"""What a run gives back: pictures that carry their recipe, and everything about them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from ..errors import BadPicture
+from ..files import file_name, free_path, whole
+from ..interfaces import Region, Regions
+from ..recipes.recipe import Recipe
+from .png import KEYWORD
+from .trace import Trace
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Pictures and everything about them.
+
+    Attributes:
+        images: B pictures, or tensors as `output_type` asked.
+        batch_regions: regions of each picture.
+        trace: loss, gradients and weights a step.
+        recipe: that draws the same pictures again.
+        latents: (B, C, h, w) clean latents, before decoding.
+        facts: what is recorded beside the recipe: fingerprints, versions.
+    """
+
+    images: Any
+    batch_regions: Regions
+    trace: Trace
+    recipe: Recipe
+    latents: Tensor
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def image(self) -> Any:
+        """The first picture."""
+        return self.images[0]
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """Regions of the first picture."""
+        return self.batch_regions.pictures[0]
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write every picture into a folder as a PNG with its recipe, named after its prompt; nothing is written over.
+
+        Raises:
+            BadPicture: the run gave tensors, not pictures.
+        """
+        if not all(isinstance(image, Image.Image) for image in self.images):
+            raise BadPicture("the run gave tensors, which are no files", mend="draw with output_type='pil', or save them yourself")
+        folder = Path(folder).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for image, entry in zip(self.images, self.recipe.pictures, strict=True):
+            paths.append(free_path(folder, file_name(entry.name or entry.prompt)))
+            image.save(paths[-1])
+        return paths
+
+
+class Picture(Image.Image):
+    """A PIL image that knows how it was drawn. Saved as a PNG it carries its recipe: a text chunk (iTXt ``realcompo``, JSON).
+
+    Other formats hold no recipe. What PIL makes of a picture (``crop``, ``resize`` …) is a plain image again: no recipe draws it.
+
+    Attributes:
+        recipe: of this picture alone, with its seed.
+        facts: fingerprints of the weights, scheduler, versions, the digest of the pixels as drawn, place in its batch.
+    """
+
+    recipe: Recipe
+    facts: dict[str, Any]
+
+    @classmethod
+    def of(cls, image: Image.Image, recipe: Recipe, facts: dict[str, Any]) -> Picture:
+        """An image with its recipe; the pixels are shared, not copied."""
+        image.load()
+        picture = cls()
+        picture.im, picture._mode, picture._size = image.im, image.mode, image.size
+        picture.info, picture.palette = dict(image.info), image.palette
+        picture.recipe, picture.facts = recipe, facts
+        return picture
+
+    def copy(self) -> Picture:
+        """A copy that keeps the recipe."""
+        return Picture.of(super().copy(), self.recipe, dict(self.facts))
+
+    __copy__ = copy
+
+    def __getstate__(self) -> list[Any]:
+        return [*super().__getstate__(), self.recipe.plain(), self.facts]
+
+    def __setstate__(self, state: list[Any]) -> None:
+        *image, recipe, self.facts = state
+        super().__setstate__(image)
+        self.recipe = Recipe.model_validate(recipe)
+
+    def text(self) -> str:
+        """The JSON that a PNG of it carries."""
+        return json.dumps(
+            {"recipe": self.recipe.plain(), "facts": self.facts},
+        )
+
+    def save(self, fp: Any, format: str | None = None, **params: Any) -> None:
+        """As PIL's, except that a PNG carries the recipe, and that a path appears whole or not at all."""
+        path = Path(os.fsdecode(fp)).expanduser() if isinstance(fp, (str, bytes, os.PathLike)) else None
+        if format is None and path is not None:
+            Image.init()
+            format = Image.EXTENSION.get(path.suffix.lower())
+        if format is not None and format.upper() == "PNG":
+            params["pnginfo"] = self._chunks(params.get("pnginfo"))
+        if path is None:
+            super().save(fp, format, **params)
+            return
+        if format is None:
+            raise BadPicture(f"{path.suffix or 'no suffix'} is no format of a picture", where=str(path), mend="name it something.png")
+        try:
+            with whole(path) as stream:
+                super().save(stream, format, **params)
+        except FileNotFoundError:
+            raise BadPicture("its folder does not exist", where=str(path), mend=f"make {path.parent} first") from None
+        except OSError as error:
+            if error.errno is None:  # an encoder's complaint, not the disk's
+                raise
+            raise BadPicture(f"it cannot be written: {error.strerror}", where=str(path), mend="choose another place") from None
+
+    def _chunks(self, given: PngInfo | None) -> PngInfo:
+        info = PngInfo()
+        info.chunks = list(given.chunks) if given is not None else []
+        info.add_itxt(KEYWORD, self.text(), zip=True)
+        return info
+
+
+def sign(images: Sequence[Image.Image], recipe: Recipe, facts: dict[str, Any]) -> list[Picture]:
+    """Give each picture of a batch the recipe that draws it alone, and the facts with the digest of its pixels; of the `plans`, its own."""
+    facts = _json_ready(facts)
+    plans = facts.pop("plans", None) or [None] * len(images)
+    return [
+        Picture.of(
+            image,
+            recipe.alone(index) if index < len(recipe.pictures) else recipe,
+            {
+                **facts,
+                **({"plans": plans[index]} if plans[index] else {}),
+                "pixels": pixel_digest(image),
+                "batch": {"index": index, "size": len(images)},
+            },
+        )
+        for index, image in enumerate(images)
+    ]
+
+
+def _json_ready(value: Any) -> Any:
+    """JSON has no infinity and only texts as keys; a fact must not cost the picture."""
+    if isinstance(value, Mapping):
+        return {str(key): _json_ready(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json_ready(one) for one in value]
+    plain = value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))
+    return value if plain else repr(value)
+
+
+def pixel_digest(image: Image.Image) -> str:
+    """SHA-256 of mode, size and pixels: independent of the file's compression."""
+    head = f"{image.mode} {image.width}x{image.height} ".encode()
+    return hashlib.sha256(head + image.tobytes()).hexdigest()

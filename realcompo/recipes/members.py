@@ -1,0 +1,157 @@
+"""From the names in a recipe to the members of a composition: what is known of a branch before its weights are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..conditions import Condition
+from ..errors import BadOption, UnknownName, nearest
+from ..interfaces import Branch, Region
+from ..registry import Registry
+from ..specs import BranchSpec, Options, Role, Traits
+from .recipe import BranchEntry, PictureEntry, read_part
+
+
+@dataclass(frozen=True)
+class Member:
+    """A branch's place in a composition, known before its weights are.
+
+    Attributes:
+        entry: what the recipe says of it.
+        spec: what its plugin declares.
+        traits: latent space, prediction type, schedule … from config files.
+        source: an object in memory, or what the entry or spec names.
+        ready: the branch itself, where the caller brought one.
+    """
+
+    entry: BranchEntry
+    spec: BranchSpec
+    traits: Traits
+    role: Role
+    source: Any = None
+    ready: Branch | None = None
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    @property
+    def guidance_scale(self) -> float:
+        if self.entry.guidance_scale is not None:
+            return self.entry.guidance_scale
+        return 7.5 if self.spec.guidance_scale is None else self.spec.guidance_scale
+
+    def build(self, registry: Registry, device: Any, dtype: Any) -> Branch:
+        """Load the weights (or take the branch that is there)."""
+        if self.ready is not None:
+            return self.ready
+        return registry.branch(
+            self.spec.id,
+            self.entry.options,
+            source=self.source,
+            device=self.entry.device or device,
+            dtype=dtype,
+        )
+
+    def options(self, registry: Registry) -> Options:
+        """Its options, every one written out: the branch's own where the caller brought one."""
+        return self.ready.options if self.ready is not None else registry.options(self.spec, self.entry.options)
+
+    def own_prompt(self, prompt: str) -> str:
+        """This branch's prompt; '{prompt}' in it stands for the picture's."""
+        template = self._template
+        return prompt if template is None else template.replace("{prompt}", prompt)
+
+    @property
+    def _template(self) -> str | None:
+        return self.spec.prompt if self.entry.prompt is None else self.entry.prompt
+
+    def own_regions(self, regions: Sequence[Region]) -> tuple[Region, ...]:
+        """The regions as this branch's prompt holds them: a span counts characters of the picture's prompt, which stands further on in
+        a prompt of the branch's own, or not in it at all; then the phrase is looked for."""
+        template = self._template
+        if template is None:
+            return tuple(regions)
+        at = template.find("{prompt}")
+        spans = [None if r.span is None or at < 0 else (r.span[0] + at, r.span[1] + at) for r in regions]
+        return tuple(r if r.span == span else replace(r, span=span) for r, span in zip(regions, spans, strict=True))
+
+    def condition(self, picture: PictureEntry) -> Condition | None:
+        """What the picture tells this branch: by its name first, then by its kind."""
+        for key in (self.name, self.spec.id, self.spec.id.split("/")[1], self.spec.condition):
+            if key is not None and key in picture.conditions:
+                return picture.conditions[key]
+        return None
+
+
+def member(what: Any, role: Role, registry: Registry) -> Member:
+    """A member from a name, a recipe's entry, a `Branch`, or an object (a diffusers pipeline) that some branch accepts as its source.
+
+    Raises:
+        UnknownName, BadOption, BadCheckpoint, Incompatible.
+    """
+    if isinstance(what, Branch):
+        spec = what.spec
+        entry = BranchEntry(name=spec.id, role=role)
+        return Member(entry, spec, what.traits, _role(spec, entry, role), ready=what)
+    source = None
+    if not isinstance(what, (str, BranchEntry, Mapping)):
+        kind = type(what).__name__
+        takers = [spec for spec in registry.branches.values() if kind in spec.accepts and spec.role in (role, None)]
+        if not takers:
+            raise UnknownName(
+                f"no {role} branch takes a {kind}",
+                mend="give an id, a Branch, or a pipeline that `realcompo list` shows",
+            )
+        source, what = what, takers[0].id
+    if isinstance(what, str):
+        what = BranchEntry(name=what)
+    entry = what if isinstance(what, BranchEntry) else read_part(BranchEntry, what, f"a {role} branch")
+    spec = registry.find(BranchSpec, entry.name)
+    source = source if source is not None else (entry.source or spec.source)
+    traits = registry.inspect(spec.id, entry.options, source)
+    return Member(entry, spec, traits, _role(spec, entry, role), source)
+
+
+def _role(spec: BranchSpec, entry: BranchEntry, asked: Role) -> Role:
+    role = entry.role or spec.role or asked
+    if role != asked:
+        raise BadOption(f"{spec.id!r} is a {role} branch, asked for as {asked}", mend=f"give it as {role}=")
+    return role
+
+
+def sort_roles(entries: Sequence[BranchEntry], registry: Registry) -> tuple[BranchEntry, list[BranchEntry]]:
+    """A recipe's fidelity branch, and its spatial ones.
+
+    Raises:
+        BadOption: none or several fidelity branches.
+    """
+    roles = [entry.role or registry.find(BranchSpec, entry.name).role or "spatial" for entry in entries]
+    fidelity = [entry for entry, role in zip(entries, roles, strict=True) if role == "fidelity"]
+    if len(fidelity) != 1:
+        raise BadOption(
+            f"a recipe has one fidelity branch, this one has {len(fidelity)}",
+            mend="set role = 'fidelity' on one branch",
+        )
+    return fidelity[0], [entry for entry, role in zip(entries, roles, strict=True) if role == "spatial"]
+
+
+def guided(members: Sequence[Member], guidance: float | Mapping[str, float] | None) -> list[Member]:
+    """The members with the guidance scale of one call: one for all, or a table of branch name → scale.
+
+    Raises:
+        UnknownName: a name that is none of the members'.
+    """
+    if guidance is None:
+        return list(members)
+    names = {key: m.name for m in members for key in (m.name, m.spec.id, m.spec.id.split("/")[1])}
+    if not isinstance(guidance, Mapping):
+        scales = {m.name: float(guidance) for m in members}
+    else:
+        unknown = [key for key in guidance if key not in names]
+        if unknown:
+            raise UnknownName(f"guidance_scale names {unknown[0]!r}", mend=nearest(unknown[0], names))
+        scales = {names[key]: float(value) for key, value in guidance.items()}
+    return [replace(m, entry=m.entry.model_copy(update={"guidance_scale": scales[m.name]})) if m.name in scales else m for m in members]

@@ -1,0 +1,245 @@
+"""A recipe: everything that decides a picture, as validated data. files.py reads its files, configuration.py lays its layers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePath
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from ..conditions import KINDS, Condition
+from ..errors import BadRecipe, UnknownName, nearest
+
+VERSION = 1
+"""Of the recipe format. An older one is migrated, a newer one refused."""
+
+
+MAX_SIDE = 16384
+"""Pixels: a recipe is not trusted, and this is more than any network here draws."""
+
+Migration = Callable[[dict[str, Any]], dict[str, Any]]
+MIGRATIONS: dict[int, Migration] = {}
+"""Version n → what turns the plain data of a recipe of version n into one of version n + 1."""
+
+
+class _Part(BaseModel):
+    # A number that is not finite decides no picture, and JSON cannot hold it.
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+    @field_validator("options", mode="before", check_fields=False)
+    @classmethod
+    def _plain_options(cls, value: Any) -> Any:
+        return plain_data(value) if isinstance(value, Mapping) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        """A bare name will do for a branch, a balancer or a planner without more to say."""
+        return {"name": value} if isinstance(value, str) and "options" in cls.model_fields else value
+
+
+def plain_data(value: Any) -> Any:
+    """Plain data as files hold it: tuples become lists, paths become texts; an object in memory is left as it is.
+
+    Raises:
+        ValueError: a number that is not finite, or a key that is not a text.
+    """
+    if isinstance(value, Mapping):
+        wrong = [key for key in value if not isinstance(key, str)]
+        if wrong:
+            raise ValueError(f"a name must be a text, not {wrong[0]!r}")
+        return {key: plain_data(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_data(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    return str(value) if isinstance(value, PurePath) else value
+
+
+P = TypeVar("P", bound=_Part)
+
+
+def read_part(cls: type[P], data: Mapping[str, Any], where: str) -> P:
+    """A part of a recipe from a mapping of the caller's.
+
+    Raises:
+        UnknownName: a key that it has not. BadRecipe: a value that it cannot take.
+    """
+    try:
+        return cls(**data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise UnknownName(f"{where} has no {name!r}", mend=nearest(name, cls.model_fields)) from None
+        raise BadRecipe(f"{name}: {first['msg']}", where=where, mend=f"its fields: {', '.join(cls.model_fields)}") from None
+
+
+class Component(_Part):
+    """A balancer, planner or transfer with its options."""
+
+    name: str = Field(description="id, e.g. 'core/balance'")
+    options: dict[str, Any] = Field(default_factory=dict, description="see `realcompo show NAME`")
+
+
+class PlannerEntry(Component):
+    """The planner of a recipe, and which of its words are used."""
+
+    use: tuple[Literal["background", "negative"], ...] = Field(
+        (),
+        description="words of the planner's own to use: its background after the prompt, its negative after the negative prompt",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_component(cls, value: Any) -> Any:
+        return value.model_dump() if isinstance(value, Component) and not isinstance(value, cls) else value
+
+
+class BranchEntry(_Part):
+    """One branch of a recipe."""
+
+    name: str = Field(description="id of the branch, e.g. 'sd/v1-5'")
+    role: Literal["fidelity", "spatial"] | None = Field(None, description="its role, where the id leaves it open")
+    source: str | None = Field(None, description="where its checkpoint is: hub id, folder or file; the spec's own by default")
+    revision: str | None = Field(None, description="revision of a hub repository")
+    prompt: str | None = Field(None, description="a prompt for this branch alone; '{prompt}' in it stands for the picture's prompt")
+    negative_prompt: str | None = Field(None, description="a negative prompt for this branch alone")
+    guidance_scale: float | None = Field(None, description="classifier-free guidance of this branch; 1 or less = none")
+    device: str | None = Field(None, description="device of this branch, where it differs from the recipe's")
+    options: dict[str, Any] = Field(default_factory=dict, description="see `realcompo show NAME`")
+    transfer: Component | None = Field(
+        None, description="f(C): how its condition becomes regions, where not by the kind's own; e.g. 'core/segments' with options"
+    )
+
+
+class ProbeOptions(_Part):
+    """How the loss is probed (see docs/algorithm.md); the defaults are ours, the published code's behaviour can be named."""
+
+    every: int = Field(1, ge=1, description="probe every k-th balanced step; the coefficients stay as they are in between")
+    detach: tuple[str, ...] = Field((), description="names or roles of branches whose maps are read without a gradient")
+    guided: bool = Field(
+        True,
+        description="trial step with the guided noise (no extra pass); false = unguided, two more passes a branch",
+    )
+    timestep: Literal["t", "t_prev"] = Field("t", description="timestep that the probe tells the networks")
+
+
+class PictureEntry(_Part):
+    """One picture of a recipe: what differs from picture to picture."""
+
+    prompt: str = Field(description="what to draw")
+    negative_prompt: str = Field("", description="what not to draw")
+    seed: int | None = Field(
+        None, ge=-(2**63), lt=2**64, description="of this picture's own generator; made from the picture itself where it is missing"
+    )
+    name: str | None = Field(None, description="file name without suffix; made from the prompt where it is missing")
+    conditions: dict[str, Condition] = Field(
+        default_factory=dict,
+        description="kind of condition, or name of a branch → condition; planned where it is missing",
+    )
+
+    @field_validator("conditions", mode="before")
+    @classmethod
+    def _read(cls, value: Any) -> Any:
+        return {key: read_condition(key, data) for key, data in value.items()} if isinstance(value, Mapping) else value
+
+    def model_dump_plain(self) -> dict[str, Any]:
+        """Plain data that `PictureEntry` reads back equal."""
+        data = self.model_dump(mode="json", exclude_none=True, exclude={"conditions"}, fallback=repr)
+        data["conditions"] = {key: dump_condition(condition) for key, condition in self.conditions.items()}
+        return data
+
+
+class Recipe(_Part):
+    """Everything that decides a batch of pictures."""
+
+    version: int = Field(VERSION, description="of the recipe format")
+    branches: tuple[BranchEntry, ...] = Field(
+        (BranchEntry(name="mini/fidelity"), BranchEntry(name="mini/boxes")),
+        description="one fidelity branch, and spatial branches",
+    )
+    balancer: Component = Field(Component(name="core/balance"), description="rule for the weights")
+    probe: ProbeOptions = Field(ProbeOptions(), description="how the loss is probed")
+    planner: PlannerEntry | None = Field(None, description="plans the conditions that a picture leaves out")
+    scheduler: str = Field("ddim", description="of the real step")
+    num_inference_steps: int = Field(50, ge=1, description="denoising steps")
+    height: int | None = Field(None, ge=1, le=MAX_SIDE, description="pixels; the fidelity branch's default where it is missing")
+    width: int | None = Field(None, ge=1, le=MAX_SIDE, description="pixels")
+    device: str | None = Field(None, description="'cuda', 'cuda:1', 'mps', 'cpu'; the best there is where it is missing")
+    dtype: Literal["float32", "float16", "bfloat16", "float64"] = Field("float32", description="of the networks")
+    offload: bool = Field(False, description="keep on the device only the network that is in use")
+    pictures: tuple[PictureEntry, ...] = Field((), description="what to draw")
+
+    def plain(self) -> dict[str, Any]:
+        """Plain data (JSON, TOML, YAML) that `Recipe` reads back equal."""
+        data = self.model_dump(mode="json", exclude_none=True, exclude={"pictures"}, fallback=repr)
+        data["pictures"] = [picture.model_dump_plain() for picture in self.pictures]
+        return data
+
+    def stated(self) -> dict[str, Any]:
+        """Plain data of what was stated when it was made, without the defaults: a layer."""
+        data = self.model_dump(mode="json", exclude_unset=True, exclude={"pictures"}, fallback=repr)
+        if "pictures" in self.model_fields_set:
+            data["pictures"] = [picture.model_dump_plain() for picture in self.pictures]
+        return data
+
+    def alone(self, index: int) -> Recipe:
+        """The recipe of one of its pictures."""
+        return self.model_copy(update={"pictures": (self.pictures[index],)})
+
+
+def migrate(data: Mapping[str, Any], where: str | None = None) -> dict[str, Any]:
+    """Plain data of a recipe of any older version as one of this version; data without a version is of this one.
+
+    Raises:
+        BadRecipe: of a newer version, or of none that ever was.
+    """
+    data = dict(data)
+    version = data.get("version", VERSION)
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise BadRecipe(f"version = {version!r} is no version of a recipe", where=where, mend=f"write version = {VERSION}, or leave it out")
+    if version > VERSION:
+        raise BadRecipe(
+            f"the recipe is of version {version}, this RealCompo reads versions up to {VERSION}",
+            where=where,
+            mend="update RealCompo (pip install --upgrade realcompo)",
+        )
+    while version < VERSION:
+        data = {**MIGRATIONS[version](data), "version": version + 1}
+        version += 1
+    return data
+
+
+def read_condition(key: str, data: Any) -> Condition:
+    """A condition from plain data. Its kind is its ``kind``, or the key it stands under; boxes: a list or a phrase → box table."""
+    if isinstance(data, Condition):
+        return data
+    kind = data.get("kind", key) if isinstance(data, Mapping) else key
+    if kind not in KINDS:
+        raise UnknownName(f"no kind of condition is called {kind!r}", where="conditions", mend=nearest(kind, KINDS))
+    cls: Any = KINDS[kind]
+    if isinstance(data, Mapping):
+        data = {name: value for name, value in data.items() if name != "kind"}
+        if set(data) == {"items"}:
+            data = data["items"]
+    try:
+        condition: Condition = cls(data)
+    except (ValidationError, TypeError, ValueError) as error:
+        raise BadRecipe(
+            f"cannot read {kind}: {error}",
+            where="conditions",
+            mend=cls.form,
+        ) from error
+    return condition
+
+
+def dump_condition(condition: Condition) -> dict[str, Any]:
+    """Plain data with its kind."""
+    return {"kind": condition.kind, **condition.model_dump(mode="json", exclude_none=True)}
+
+
+RecipeLike = str | Path | Recipe | Mapping[str, Any] | None
+"""What a call takes as a recipe: a file, the model, plain data, or nothing for the layers of configuration alone."""

@@ -6,7 +6,8 @@ Nothing here imports more than the standard library: errors are raised by every 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class RealCompoError(Exception):
@@ -72,6 +73,33 @@ class DifferentWeights(RealCompoError):
 
 class DeviceError(RealCompoError):
     """No such device here, or its memory is full."""
+
+
+class NotFinite(RealCompoError):
+    """NaN or infinity where a number belongs: in text embeddings, latents, a prediction, an attention map, a gradient or a picture.
+
+    In a batch a picture fails alone: the others are drawn, then this is raised.
+
+    Attributes:
+        result: the `realcompo.Result` of the pictures that did not fail; None where there are none.
+        failed: index in the batch → why.
+        report: the `BatchReport` of `realcompo.draw.batch.draw`: what is written and what is not.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        mend: str | None = None,
+        result: Any = None,
+        failed: Mapping[int, NotFinite] | None = None,
+        report: Any = None,
+    ) -> None:
+        super().__init__(what, where=where, mend=mend)
+        self.result = result
+        self.failed = dict(failed or {})
+        self.report = report
 
 
 class PluginProblem(RealCompoError):

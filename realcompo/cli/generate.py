@@ -57,22 +57,29 @@ def command(
     condition = parse_boxes(box)
     goal = _check_goal(output, count)
     from ..draw.generate import generate
+    from ..errors import NotFinite
     from .progress import StepProgress
 
     settings = arguments(num_inference_steps=steps, device=device, dtype=dtype, fidelity=fidelity, spatial=spatial or None)
     settings |= parse_size(size)
+    problem = None
     with StepProgress(quiet) as progress:
-        result = generate(
-            prompt,
-            condition,
-            seed=seed,
-            recipe=recipe,
-            sets=sets or (),
-            negative_prompt=negative,
-            num_images_per_prompt=count,
-            progress=progress,
-            **settings,
-        )
+        try:
+            result = generate(
+                prompt,
+                condition,
+                seed=seed,
+                recipe=recipe,
+                sets=sets or (),
+                negative_prompt=negative,
+                num_images_per_prompt=count,
+                progress=progress,
+                **settings,
+            )
+        except NotFinite as error:
+            if error.result is None:
+                raise
+            result, problem = error.result, error  # what could be drawn is written first
     paths: list[Path] = []
     layouts = result.batch_regions.pictures
     for index, (image, entry) in enumerate(zip(result.images, result.recipe.pictures, strict=True)):
@@ -86,6 +93,8 @@ def command(
         typer.echo(f"{path}  (seed {entry.seed})")
     for path in save_overlays(result, paths, shows, scale):
         typer.echo(str(path))
+    if problem is not None:
+        raise problem
     return None
 
 

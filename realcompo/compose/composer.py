@@ -177,6 +177,9 @@ class Composer:
 
         Returns:
             A `Result`.
+
+        Raises:
+            NotFinite: a picture holds NaN or infinity; the others are drawn first, and are its `result`.
         """
         pictures = picture_entries(prompt, condition, negative_prompt, seed, generator, latents, num_images_per_prompt)
         size = (height or self.size[0], width or self.size[1])
@@ -232,7 +235,7 @@ class Composer:
             x, run = self._start(members, inputs, parts, size, steps)
             try:
                 z = self._denoise(x, run, inputs.generators, callback, progress)
-                images = self._decode(z, run, output_type)
+                images = run.finite.decode(z, lambda rows: self._decode(rows, run, output_type))
             finally:
                 run.sleep()
         if inputs.latents is not None or callback is not None:
@@ -240,8 +243,8 @@ class Composer:
         recipe = self.recipe(inputs.pictures, size, steps, members)
         facts = {**self.facts(run.solver), **({"plans": list(inputs.transcripts)} if any(inputs.transcripts) else {})}
         if output_type == "pil":
-            images = sign(images, recipe, facts)
-        return Result(images, run.regions, run.trace, recipe, z, facts)
+            images = sign(images, recipe, facts, run.finite.good)
+        return run.finite.finish(Result(images, run.regions, run.trace, recipe, z, facts))
 
     def _start(
         self,
@@ -289,7 +292,7 @@ class Composer:
     ) -> Tensor:
         """From noise to clean latents (B, C, h, w); x is z in the solver's own scale."""
         balancer, solver = self.balancer, run.solver
-        state = balancer.start(run.setting)
+        state, x = balancer.start(run.setting), run.finite.clean("latents", x)
         for step in solver.steps:
             z = solver.view(x, step)
             needs = balancer.needs(state, step)
@@ -301,15 +304,18 @@ class Composer:
             if needs.probe and run.probe_is_due():
                 state, probed = balancer.update(state, step, run.trial(z, step, noises, shifts))  # Eq. 7, 12
 
-            weights = balancer.weights(state, step)  # Eq. 2
+            weights = run.finite.see("weights", balancer.weights(state, step), step, dim=1)  # Eq. 2
             noise, shift = blend(weights[acting], noises), blend_shifts(weights[acting], shifts)  # Eq. 3
-            x = solver.step(x, noise, step, shift, generators)
+            x = run.finite.clean("solver", solver.step(x, noise, step, shift, generators), step)
 
-            entry = run.trace.record(step, tuple(run.setting.names[k] for k in acting), weights, probed)
+            entry = run.record(step, acting, weights, probed)
             if callback is not None:
                 x = (callback(self, step.index, step.t, {"latents": x}) or {}).get("latents", x)
+                x = run.finite.clean("callback", x, step)
             if progress is not None:
                 progress(step, entry)
+            if run.finite.lost:
+                break
         return x
 
     # -- before and after ------------------------------------------------------------------------------------------------

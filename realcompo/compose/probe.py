@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..interfaces import ProbeResult, Regions, Step
 from ..noise.diffusion import Transition
+from .finite import Finite, peaks
 
 
 def placement_loss(maps: Tensor, masks: Tensor, present: Tensor) -> Tensor:
@@ -43,12 +44,22 @@ def blend_shifts(weights: Tensor, shifts: Sequence[Tensor | None]) -> Tensor | N
 
 @dataclass
 class LossScale:
-    """Keeps an fp16 backward pass inside fp16's range: grows never, halves after an overflow (whose gradient is dropped)."""
+    """Keeps an fp16 backward pass inside fp16's range, for each picture by itself: grows never, halves after an overflow (whose gradient
+    is dropped). An overflow at 1 is no matter of scale.
 
-    value: float = 2.0**12
+    Attributes:
+        value: (B,), or one for all pictures to begin with.
+    """
 
-    def halve(self) -> None:
-        self.value = max(self.value / 2, 1.0)
+    value: float | Tensor = 2.0**12
+
+    def of(self, like: Tensor) -> Tensor:
+        """(B,) for the pictures of `like`, on its device."""
+        return self.value if isinstance(self.value, Tensor) else like.new_full(like.shape[:1], self.value)
+
+    def halve(self, factors: Tensor, overflowed: Tensor) -> None:
+        """Of the pictures (B,) that overflowed at these factors."""
+        self.value = torch.where(overflowed, (factors / 2).clamp(min=1), factors)
 
 
 Reader = Callable[[Tensor, Step], Tensor]
@@ -68,6 +79,7 @@ class TrialProbe:
         regions: the union; its masks are drawn at the maps' resolution.
         detached: K bools: maps read without a gradient.
         scales: K loss scales, None where a network needs none (only fp16 does).
+        finite: is told of weights and gradients that are not finite.
     """
 
     readers: Sequence[Reader]
@@ -79,8 +91,11 @@ class TrialProbe:
     regions: Regions
     detached: Sequence[bool]
     scales: Sequence[LossScale | None]
+    finite: Finite | None = None
 
     def __call__(self, weights: Tensor) -> ProbeResult:
+        if self.finite is not None:
+            self.finite.see("weights", weights, self.told, dim=1)
         noise, shift = blend(weights, self.noises), blend_shifts(weights, self.shifts)
         trial = self.transition(self.z if shift is None else self.z + shift, noise)  # Eq. 12
         losses, slopes, maps = zip(*(self._branch(k, trial) for k in range(len(self.readers))), strict=True)
@@ -107,14 +122,21 @@ class TrialProbe:
             maps = self.readers[k](z, self.told)
             masks = self.regions.masks(*maps.shape[-2:]).to(maps)
             loss = placement_loss(maps, masks, self.regions.present().to(maps.device))
-            slope = self._slope(loss.sum(), z, self.scales[k]) if loss.requires_grad else torch.zeros_like(trial)
-        return loss.detach().to(trial), slope, maps.detach()
+            slope = self._slope(k, loss, z) if loss.requires_grad else torch.zeros_like(trial)
+        return loss.detach().to(trial).nan_to_num(0.0, 0.0, 0.0), slope, maps.detach()
 
-    def _slope(self, loss: Tensor, z: Tensor, scale: LossScale | None) -> Tensor:
-        """∂loss/∂z (B, C, h, w); a picture whose gradient overflowed has none at this step."""
-        factor = scale.value if scale is not None else 1.0
-        (slope,) = torch.autograd.grad(loss * factor, z)
-        finite = slope.isfinite().flatten(1).all(dim=1)
-        if scale is not None and not bool(finite.all()):
-            scale.halve()
-        return torch.where(finite[:, None, None, None], slope / factor, torch.zeros_like(slope))
+    def _slope(self, k: int, loss: Tensor, z: Tensor) -> Tensor:
+        """∂loss/∂z (B, C, h, w) of region losses (B, R); a picture whose gradient is not finite has none at this step. That it is not
+        is told, unless a smaller loss scale may mend it."""
+        scale = self.scales[k]
+        factors = None if scale is None else scale.of(loss)
+        (slope,) = torch.autograd.grad(loss.sum() if factors is None else (loss.sum(dim=1) * factors).sum(), z)
+        peak = peaks(slope)
+        finite = peak.isfinite()
+        if scale is not None and factors is not None:
+            scale.halve(factors, ~finite)
+            slope = slope / factors[:, None, None, None].to(slope)
+            peak = peak.where(factors <= 1, 0.0)
+        if self.finite is not None:
+            self.finite.note("gradient", peak, self.told, k)
+        return torch.where(finite[:, None, None, None], slope, 0.0)

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from ..errors import PluginProblem
-from ..interfaces import Balancer, Branch, Conditioning, Prediction, Regions, Request, Setting, Step
+from ..interfaces import Balancer, Branch, Conditioning, Prediction, ProbeResult, Regions, Request, Setting, Step
 from ..noise.diffusion import Solver, Transition, convert
-from ..pictures.trace import Trace
+from ..pictures.trace import Trace, TraceEntry
 from ..recipes.members import Member
 from ..recipes.recipe import ProbeOptions
 from ..registry import Registry
+from .finite import Finite
 from .inputs import PictureInputs
 from .probe import LossScale, TrialProbe
 
@@ -31,6 +32,7 @@ class Run:
         regions: the union over branches, of B pictures.
         setting: what the balancer is told.
         offload: the device that a branch is awake on, if it sleeps on the CPU between its calls.
+        finite: which pictures failed, and why.
     """
 
     members: Sequence[Member]
@@ -44,6 +46,11 @@ class Run:
     conditionings: list[Conditioning] = field(default_factory=list)
     scales: list[LossScale | None] = field(default_factory=list)
     chances: int = 0
+    finite: Finite = field(init=False)
+
+    def __post_init__(self) -> None:
+        dtypes = [branch.dtype for branch in self.branches]
+        self.finite = Finite(self.setting.names, dtypes, len(self.regions), self.setting.masks.device)
 
     def encode(self, inputs: PictureInputs, size: tuple[int, int]) -> None:
         """Each branch's text, regions and condition, once."""
@@ -61,6 +68,8 @@ class Run:
             )
             with self.awake(k) as branch:
                 self.conditionings.append(branch.encode(request))
+                for rows in branch.embeddings(self.conditionings[k]):
+                    self.finite.see("text", rows, branch=k)
             self.scales.append(LossScale() if branch.dtype == torch.float16 else None)
 
     @contextmanager
@@ -84,13 +93,22 @@ class Run:
         """Branch k's guided prediction at z, of the kind that the run blends in."""
         with self.awake(k) as branch:
             told = branch.predict(z.to(branch.device), step, self.conditionings[k])
-        shift = None if told.shift is None else told.shift.to(z)
-        return Prediction(self._common(k, told.noise, z if shift is None else z + shift, step), shift=shift)
+        shift = None if told.shift is None else self.finite.clean("shift", told.shift.to(z), step, k)
+        noise = self._common(k, told.noise, z if shift is None else z + shift, step)
+        return Prediction(self.finite.clean("prediction", noise, step, k), shift=shift)
 
     def attend(self, k: int, z: Tensor, step: Step) -> Tensor:
         """Branch k's maps at z, on z's device."""
         with self.awake(k) as branch:
-            return branch.attend(z.to(branch.device), step, self.conditionings[k]).to(z.device)
+            maps = branch.attend(z.to(branch.device), step, self.conditionings[k]).to(z.device)
+        return self.finite.see("maps", maps, step, k)
+
+    def record(self, step: Step, acting: Sequence[int], weights: Tensor, probed: ProbeResult | None) -> TraceEntry:
+        """Write one step down, and learn from the same wait which pictures failed in it."""
+        self.finite.send()
+        entry = self.trace.record(step, tuple(self.setting.names[k] for k in acting), weights, probed)
+        self.finite.read()
+        return entry
 
     def probe_is_due(self) -> bool:
         """Every k-th time that the balancer wants a probe."""
@@ -120,11 +138,13 @@ class Run:
             regions=self.regions,
             detached=[m.role in self.options.detach or m.name in self.options.detach for m in self.members],
             scales=self.scales,
+            finite=self.finite,
         )
 
     def _unguided(self, k: int, z: Tensor, step: Step) -> Tensor:
         with self.awake(k) as branch:
-            return self._common(k, branch.predict_unguided(z.to(branch.device), step, self.conditionings[k]), z, step)
+            noise = self._common(k, branch.predict_unguided(z.to(branch.device), step, self.conditionings[k]), z, step)
+        return self.finite.clean("prediction", noise, step, k)
 
     def _common(self, k: int, prediction: Tensor, z: Tensor, step: Step) -> Tensor:
         return convert(prediction.to(z), self.branches[k].traits.prediction_type, self.solver.kind, z, step.alpha_bar)

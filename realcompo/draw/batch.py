@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import BadOption, BadPicture, PlanningError, RealCompoError
+from ..errors import BadOption, BadPicture, NotFinite, PlanningError, RealCompoError
 from ..files import file_name
 from ..pictures.png import read_recipe
 from ..plans.planning import PlannedPicture, Task, joined
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from ..pictures.result import Result
     from ..registry import Registry
 
+
+SHOWN = 3
+"""Failed pictures that the error describes; the report has all."""
 
 PLAN_AHEAD = 64
 """Pictures that are planned at once before they are drawn: enough for a server to be busy, few enough to lose when the run is stopped."""
@@ -38,6 +41,7 @@ class BatchReport:
         kept: finished files of an earlier run.
         pending: files that are not there yet.
         notes: what a user should know, such as a damaged file that was drawn again.
+        failed: files that were not written because their pictures hold NaN or infinity, and why; they are pending too.
     """
 
     folder: Path
@@ -45,10 +49,15 @@ class BatchReport:
     kept: list[Path] = field(default_factory=list)
     pending: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    failed: dict[Path, NotFinite] = field(default_factory=dict)
 
     def __str__(self) -> str:
         parts = [f"{len(self.drawn)} drawn", f"{len(self.kept)} already there"]
-        return ", ".join([*parts, f"{len(self.pending)} still to draw"] if self.pending else parts)
+        if self.pending:
+            parts.append(f"{len(self.pending)} still to draw")
+        if self.failed:
+            parts[-1] += f" (of which {len(self.failed)} failed)"
+        return ", ".join(parts)
 
 
 class BatchInterrupted(KeyboardInterrupt):
@@ -92,6 +101,7 @@ def draw(
     Raises:
         BadPicture: a file stands in the way that is another picture.
         PlanningError: pictures have no layout; those that have one are drawn first.
+        NotFinite: pictures hold NaN or infinity; the others are drawn first, and the next call tries these again. Carries the report.
         BatchInterrupted: Ctrl-C; whatever was finished is there.
     """
     require_pictures(recipe)
@@ -124,8 +134,26 @@ def draw(
     if failed:
         whole = joined(failed, len(todo))
         drawn = f" ({report} in {folder})" if len(todo) > 1 else ""
-        raise type(whole)(whole.what + drawn, where=whole.where, mend=whole.mend)
+        also = f"; {_not_finite(report, len(todo)).what}" if report.failed else ""
+        raise type(whole)(whole.what + drawn + also, where=whole.where, mend=whole.mend)
+    if report.failed:
+        raise _not_finite(report, len(todo))
     return report
+
+
+def _not_finite(report: BatchReport, asked: int) -> NotFinite:
+    """The error of all pictures that failed, of so many that were asked for."""
+    reasons = {path.name: reason for path, reason in report.failed.items()}
+    first = next(iter(reasons.values()))
+    if asked == 1:
+        return NotFinite(first.what, where=first.where, mend=first.mend, report=report)
+    told = "; ".join(f"{name}, {reason.where}: {reason.what}" for name, reason in list(reasons.items())[:SHOWN])
+    more = "; …" if len(reasons) > SHOWN else ""
+    return NotFinite(
+        f"{len(reasons)} of {asked} pictures failed: {told}{more} ({report} in {report.folder})",
+        mend=f"{first.mend}; the same command then draws what is missing",
+        report=report,
+    )
 
 
 def _planned(composer: Composer, window: Sequence[Item]) -> tuple[list[tuple[Item, PlannedPicture]], list[PlanningError]]:
@@ -148,7 +176,17 @@ def _draw_batch(
     batch = [item for item, _ in ready]
     if on_batch is not None:
         on_batch(batch, report)
-    result = composer.compose([planned for _, planned in ready], progress=progress)
+    result: Result | None
+    try:
+        result = composer.compose([planned for _, planned in ready], progress=progress)
+    except NotFinite as problem:
+        if not problem.failed:  # of a plugin's own
+            raise
+        result = problem.result
+        report.failed |= {batch[b].path: reason for b, reason in problem.failed.items()}
+        batch = [item for b, item in enumerate(batch) if b not in problem.failed]
+    if result is None:
+        return
     for item, image in zip(batch, result.images, strict=True):
         image.facts["request"] = item.request
         image.save(item.path)

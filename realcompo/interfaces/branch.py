@@ -122,6 +122,10 @@ class Branch(ABC):
             PhraseNotFound, BadCondition: see errors.py.
         """
 
+    def embeddings(self, conditioning: Conditioning) -> Sequence[Tensor]:
+        """What of a conditioning must be finite, (B, …) each: the text's embeddings above all, so that NaN is told where it begins."""
+        return ()
+
     @abstractmethod
     def predict(self, z: Tensor, step: Step, conditioning: Conditioning, read: bool = False) -> Prediction:
         """Guided prediction at z (B, C, h, w) in the variance-preserving scale. Mutates no input. No graph unless `read`."""
@@ -136,7 +140,11 @@ class Branch(ABC):
         raise NotImplementedError(f"{self.spec.id} offers no unguided prediction")
 
     def decode(self, z: Tensor) -> list[Image.Image]:
-        """Latents (B, C, h, w) to B pictures. Fidelity branches must override it."""
+        """Latents (B, C, h, w) to B pictures. Fidelity branches must override it.
+
+        Raises:
+            NotFinite: the pixels of a picture are no numbers.
+        """
         raise NotImplementedError(f"{self.spec.id} does not decode: it is a {self.spec.role} branch")
 
     def preview(self, z: Tensor) -> list[Image.Image]:

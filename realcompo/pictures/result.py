@@ -145,10 +145,12 @@ class Picture(Image.Image):
         return info
 
 
-def sign(images: Sequence[Image.Image], recipe: Recipe, facts: dict[str, Any]) -> list[Picture]:
-    """Give each picture of a batch the recipe that draws it alone, and the facts with the digest of its pixels; of the `plans`, its own."""
+def sign(images: Sequence[Image.Image], recipe: Recipe, facts: dict[str, Any], places: Sequence[int] | None = None) -> list[Picture]:
+    """Give each picture of a batch the recipe that draws it alone, and the facts with the digest of its pixels; of the `plans`, its own.
+    `places`: indices in the batch, where not all of its pictures are there."""
     facts = _json_ready(facts)
-    plans = facts.pop("plans", None) or [None] * len(images)
+    size = len(images) if places is None else max(len(images), len(recipe.pictures))
+    plans = facts.pop("plans", None) or [None] * size
     return [
         Picture.of(
             image,
@@ -157,10 +159,10 @@ def sign(images: Sequence[Image.Image], recipe: Recipe, facts: dict[str, Any]) -
                 **facts,
                 **({"plans": plans[index]} if plans[index] else {}),
                 "pixels": pixel_digest(image),
-                "batch": {"index": index, "size": len(images)},
+                "batch": {"index": index, "size": size},
             },
         )
-        for index, image in enumerate(images)
+        for index, image in zip(range(size) if places is None else places, images, strict=False)
     ]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,6 +36,21 @@ class TraceEntry:
     grad_weights: Tensor | None = None
     maps: tuple[Tensor, ...] = ()
 
+    def only(self, pictures: Sequence[int]) -> TraceEntry:
+        """Of these pictures alone."""
+        rows = list(pictures)
+        kept = replace(self, weights=self.weights[:, rows])
+        if self.loss is None or self.region_loss is None or self.grad_latents is None or self.grad_weights is None:
+            return kept
+        return replace(
+            kept,
+            loss=self.loss[rows],
+            region_loss=self.region_loss[:, rows],
+            grad_latents=self.grad_latents[:, rows],
+            grad_weights=self.grad_weights[rows],
+            maps=tuple(maps[rows] for maps in self.maps),
+        )
+
 
 @dataclass
 class Trace:
@@ -63,6 +79,10 @@ class Trace:
         self.predict_calls += len(acting)
         self.entries.append(entry)
         return entry
+
+    def only(self, pictures: Sequence[int]) -> Trace:
+        """Of these pictures alone; the calls are those of the whole batch."""
+        return replace(self, entries=[entry.only(pictures) for entry in self.entries])
 
     @property
     def losses(self) -> list[tuple[int, list[float]]]:

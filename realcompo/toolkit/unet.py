@@ -164,6 +164,11 @@ class UNetBranch(Branch):
         unconditional = self.encode_negative(request.negative_prompts).to(self.device, self.dtype) if guided else None
         return UNetConditioning(conditional, unconditional, weights.to(self.device), request.guidance_scale, self.prepare(request))
 
+    def embeddings(self, conditioning: UNetConditioning) -> tuple[Tensor, ...]:
+        """Hidden states and pooled embeddings of both halves."""
+        texts = [text for text in (conditioning.conditional, conditioning.unconditional) if text is not None]
+        return tuple(one for text in texts for one in (text.hidden, text.pooled) if one is not None)
+
     def encode_negative(self, prompts: Sequence[str]) -> Text:
         """The text of the unconditional half. Here, negative prompts are encoded like any other."""
         return self.text.encode(prompts)

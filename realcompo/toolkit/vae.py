@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..errors import NotFinite
 from .guard import exclusive
 
 
@@ -32,14 +34,32 @@ def decode_pictures(vae: Any, latents: Tensor, tiling: bool = False) -> list[Ima
     Args:
         vae: where it is, and in its dtype, but for `decoding_dtype` while it decodes.
         tiling: decode what is larger than the VAE's own size (``sample_size``) in overlapping tiles of that size.
+
+    Raises:
+        NotFinite: pixels of a picture are NaN or infinite.
     """
     pictures = []
     with exclusive(vae), _upcast(vae), _tiled(vae, tiling):
         for one in latents.to(vae.device, vae.dtype).unsqueeze(1):
             pixels = vae.decode(one, return_dict=False)[0][0]
-            pixels = (pixels.float() / 2 + 0.5).clamp(0, 1).nan_to_num(0.0).permute(1, 2, 0).cpu()
+            _check(pixels.detach())
+            pixels = (pixels.float() / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).cpu()
             pictures.append(Image.fromarray((pixels * 255).round().to(torch.uint8).numpy()))
     return pictures
+
+
+def _check(pixels: Tensor) -> None:
+    """Of one picture, in the dtype that it was decoded in."""
+    peak = float(torch.linalg.vector_norm(pixels, math.inf))
+    if math.isfinite(peak):
+        return
+    mend = "draw with a smaller guidance_scale; if that does not help, the VAE's weights may be damaged: fetch the checkpoint again"
+    if pixels.dtype == torch.float16:
+        mend = (
+            "decode in float32 (force_upcast = true in the VAE's config.json), draw with dtype = 'bfloat16' or 'float32', "
+            "or take a VAE made for float16, such as madebyollin/sdxl-vae-fp16-fix"
+        )
+    raise NotFinite(f"the picture that its VAE decoded holds {'NaN' if math.isnan(peak) else 'infinity'}", where="VAE", mend=mend)
 
 
 @contextmanager

@@ -172,6 +172,9 @@ class GligenBranch(UNetBranch):
                 phrases[b, n] = pooled[item.phrase].to(phrases)
         return Grounding(boxes.to(phrases), phrases, masks.to(phrases))
 
+    def embeddings(self, conditioning: UNetConditioning) -> tuple[Tensor, ...]:
+        return (*super().embeddings(conditioning), conditioning.extra.phrases)
+
     # -- every step -----------------------------------------------------------------------------------------------------------
 
     def told(self, sample: Tensor, step: Step, conditioning: UNetConditioning, half: Half) -> Mapping[str, Any]:

@@ -110,6 +110,9 @@ class LayoutGuidanceBranch(Branch):
                 mine[b, : len(regions)] = torch.tensor([region.id in ids for region in regions], dtype=torch.bool)
         return mine
 
+    def embeddings(self, conditioning: GuidedConditioning) -> Sequence[Tensor]:
+        return self.inner.embeddings(conditioning.inner)
+
     # -- every step -----------------------------------------------------------------------------------------------------------
 
     def move(self, z: Tensor, step: Step, conditioning: GuidedConditioning) -> Tensor | None:
@@ -120,7 +123,7 @@ class LayoutGuidanceBranch(Branch):
         start = z = z.detach()
         for _ in range(self.options.inner_updates):
             loss, slope = self.placement(z, step, conditioning)
-            misplaced = loss > self.options.threshold
+            misplaced = ~(loss <= self.options.threshold)  # NaN too: it moves a picture to NaN, which the composer names
             if not misplaced.any():
                 break
             z = torch.where(misplaced[:, None, None, None], z - rate * slope, z)
@@ -219,15 +222,19 @@ def guided_places(unet: nn.Module, parts: Sequence[str], divisor: int | None) ->
 
 
 def _slope(loss: Tensor, z: Tensor, half: bool) -> Tensor:
-    """∇_z of a loss that is a sum over pictures. In half precision the loss is scaled up, and less so if that overflows; a picture whose
-    gradient is not finite even then has none."""
-    slope = torch.zeros_like(z)
-    for factor in (2.0**12, 2.0**6, 1.0) if half else (1.0,):
-        slope = torch.autograd.grad(loss * factor, z, retain_graph=half)[0] / factor
-        if bool(slope.isfinite().all()):
-            return slope
-    finite = slope.isfinite().flatten(1).all(dim=1)
-    return torch.where(finite[:, None, None, None], slope, torch.zeros_like(slope))
+    """∇_z of a loss that is a sum over pictures. In half precision the loss is scaled up, and less so for a picture whose gradient
+    overflows; what is not finite even then stays so, and the move with it."""
+    (slope,) = torch.autograd.grad(loss * (2.0**12 if half else 1.0), z, retain_graph=half)
+    if not half:
+        return slope
+    slope = slope / 2.0**12
+    for factor in (2.0**6, 1.0):
+        finite = slope.isfinite().flatten(1).all(dim=1)
+        if bool(finite.all()):
+            break
+        (smaller,) = torch.autograd.grad(loss * factor, z, retain_graph=True)
+        slope = torch.where(finite[:, None, None, None], slope, smaller / factor)
+    return slope
 
 
 def _own(spec: BranchSpec, options: Options | None) -> LayoutGuidanceOptions:

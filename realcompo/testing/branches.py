@@ -352,6 +352,20 @@ class BranchContract(ComponentContract[BranchSpec]):
             assert relative(noise[b : b + 1], self.predicted(picture, z=alone).noise) < self.tolerance
             assert relative(maps[b : b + 1, :count], self.attended(picture, z=alone)[:, :count]) < self.tolerance
 
+    def test_nan_stays_in_its_picture(self) -> None:
+        """NaN in the latents of one picture raises nothing, and does not reach noise and maps of the other."""
+        z = self.latents()
+        other, spoilt = z.clone(), z.clone()
+        other[1], spoilt[1, 0, 0, 0] = other[1].flip(-1), torch.nan
+        noise, maps = self.predicted(z=z).noise[:1], self.attended(z=z)[:1]
+        if (
+            relative(noise, self.predicted(z=other).noise[:1]) >= self.tolerance
+            or relative(maps, self.attended(z=other)[:1]) >= self.tolerance
+        ):
+            pytest.skip("pictures are not alone: test_batch_is_its_pictures_alone says so")
+        assert relative(noise, self.predicted(z=spoilt).noise[:1]) < self.tolerance
+        assert relative(maps, self.attended(z=spoilt)[:1]) < self.tolerance
+
     def test_pictures_are_decoded(self) -> None:
         """A fidelity branch decodes B latents to B pictures of the size asked for."""
         if self.spec().role == "spatial":

@@ -150,6 +150,30 @@ def test_generate_options_reach_the_recipe(cli: Cli) -> None:
     assert recipe.pictures[0].negative_prompt == "blur"
 
 
+def test_pictures_of_nan_are_told_and_the_others_written(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards: exit code 2, the branch, step and mend, the good files, and no other."""
+    predict = toys.ToyBranch.predict
+
+    def bad(self: Any, z: Any, step: Any, *more: Any) -> Any:
+        told = predict(self, z, step, *more)
+        told.noise[-1] = float("nan")  # of every batch its last picture
+        return told
+
+    Path("scene.toml").write_text(SCENE)
+    with monkeypatch.context() as patch:
+        patch.setattr(toys.ToyBranch, "predict", bad)
+        done = cli("generate", "a cat", "-n", 3, "--seed", 1)
+        assert done.exit_code == 2 and "1 of 3 pictures failed: picture 2, mini/boxes, step 1" in done.stderr and "mend:" in done.stderr
+        assert "seed 1" in done.stdout and "seed 2" in done.stdout and "seed 3" not in done.stdout
+        assert sorted(path.name for path in Path().glob("*.png")) == ["a-cat-2.png", "a-cat.png"]
+        alone = cli("generate", "a cat", "-o", "alone.png")
+        assert alone.exit_code == 2 and not Path("alone.png").exists()
+        ran = cli("run", "scene.toml", "--batch-size", 2)
+        assert ran.exit_code == 2 and "1 of 2 pictures failed" in ran.stderr and "1 still to draw (of which 1 failed)" in ran.stderr
+    assert len(list(Path("scene").glob("*.png"))) == 1
+    assert "1 drawn, 1 already there" in cli("run", "scene.toml", "--batch-size", 2).stdout
+
+
 def test_run_check_reproduce(cli: Cli) -> None:
     Path("scene.toml").write_text(SCENE)
     checked = cli("check", "scene.toml", "--explain")

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 import realcompo as rc
+from realcompo.compose.finite import Finite, peaks
+from realcompo.compose.probe import LossScale
 from realcompo.errors import NotFinite
 from realcompo.recipes.recipe import BranchEntry, read_condition
 from realcompo.registry import installed
@@ -292,7 +294,24 @@ def test_at_the_smallest_loss_scale_it_is_an_error(monkeypatch: pytest.MonkeyPat
     others_are_as_ever(problem, plain)
 
 
-# -- files --------------------------------------------------------------------------------------------------------------------
+# -- cost ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_looking_reads_nothing_back() -> None:
+    """Guards: no check waits for the device. A meta tensor has no numbers: whatever reads one raises."""
+    meta = torch.device("meta")
+    finite, step = Finite(("a", "b"), (torch.float16,) * 2, 2, meta), None
+    z = torch.empty(2, 4, 8, 8, device=meta, dtype=torch.float16)
+    finite.see("text", z, step, 0)
+    finite.see("weights", torch.empty(2, 2, 1, 8, 8, device=meta), step, dim=1)
+    assert finite.clean("prediction", z, step, 1).shape == z.shape
+    scale, factors = LossScale(), torch.empty(2, device=meta)
+    scale.halve(factors, peaks(z).isfinite())
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        bool(z[0, 0, 0, 0] > 0)  # it would have raised
+
+
+# -- the message ------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_guidance_scale_that_no_number_outlives() -> None:

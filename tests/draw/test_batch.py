@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 
 import realcompo as rc
+from realcompo.compose.inputs import PictureInputs
 from realcompo.draw import batch
 from realcompo.draw.batch import BatchInterrupted, draw, items, seeded
-from realcompo.errors import BadOption, BadPicture, BadRecipe
+from realcompo.errors import BadOption, BadPicture, BadRecipe, NotFinite
 from realcompo.pictures.png import read_recipe
 from realcompo.recipes.recipe import PictureEntry, Recipe
 from realcompo.registry import Registry
@@ -151,3 +152,44 @@ def test_a_killed_batch_goes_on(registry: Registry, tmp_path: Path) -> None:
 
     report = draw(resolve(tmp_path / "scene.toml", registry=registry).recipe, tmp_path / "out", registry=registry)
     assert (len(report.drawn), len(report.kept)) == (3, 2)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5])
+def test_pictures_of_nan_are_not_written_and_tried_again(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int
+) -> None:
+    """Guards: the good pictures of a batch are written as ever, the failed ones are told, and drawn by the next call."""
+    whole = draw(recipe(*FIVE), tmp_path / "whole", registry=registry, batch_size=batch_size)
+    spoilt = {seeded(recipe(*FIVE).pictures)[index].seed for index in (1, 4)}
+    noise = PictureInputs.noise
+
+    def bad(self: Any, shape: Any) -> Any:
+        drawn = noise(self, shape)
+        for b, picture in enumerate(self.pictures):
+            if picture.seed in spoilt:
+                drawn[b, 0, 0, 0] = float("nan")
+        return drawn
+
+    told: list[list[str]] = []
+    folder = tmp_path / "parts"
+    with monkeypatch.context() as patch:
+        patch.setattr(PictureInputs, "noise", bad)
+        with pytest.raises(
+            NotFinite, match=r"2 of 5 pictures failed: a-small-dog\.png, before the first step: .* NaN; two-dogs\.png"
+        ) as caught:
+            draw(
+                recipe(*FIVE),
+                folder,
+                registry=registry,
+                batch_size=batch_size,
+                on_result=lambda result, paths: told.append([*(path.name for path in paths), str(len(result.images))]),
+            )
+    report = caught.value.report
+    assert str(report) == "3 drawn, 0 already there, 2 still to draw (of which 2 failed)" and str(report) in str(caught.value)
+    assert sorted(path.name for path in report.failed) == ["a-small-dog.png", "two-dogs.png"] == sorted(p.name for p in report.pending)
+    good = {name: data for name, data in pixels(tmp_path / "whole").items() if name not in ("a-small-dog.png", "two-dogs.png")}
+    assert pixels(folder) == good and len(list(folder.iterdir())) == 3
+    assert sorted(name for one in told for name in one[:-1]) == sorted(good) and all(int(one[-1]) == len(one) - 1 for one in told)
+    again = draw(recipe(*FIVE), folder, registry=registry, batch_size=batch_size)
+    assert (len(again.drawn), len(again.kept), len(again.failed)) == (2, 3, 0) and pixels(folder) == pixels(tmp_path / "whole")
+    assert len(whole.drawn) == 5

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from realcompo_layout_guidance.branch import _slope, region_loss
 from realcompo_layout_guidance.options import LayoutGuidanceOptions, steps
 from torch import Tensor
 from typer.testing import CliRunner
@@ -17,7 +18,7 @@ from realcompo.builtin.options import BalanceOptions
 from realcompo.cli import app
 from realcompo.compose.composer import Composer
 from realcompo.conditions import Boxes
-from realcompo.errors import BadCondition, BadOption, Incompatible, UnknownName
+from realcompo.errors import BadCondition, BadOption, Incompatible, NotFinite, UnknownName
 from realcompo.interfaces import Regions, Request
 from realcompo.noise.diffusion import Solver
 from realcompo.registry import installed
@@ -116,6 +117,44 @@ def test_its_window_and_its_threshold() -> None:
     assert [len(steps(one.options.shares(balanced), 10)) for balanced in (True, False)] == [3, 3]
     with pytest.raises(BadOption, match="ends before it begins"):
         branch(window=(0.5, 0.2))
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_gradient_that_is_no_number_is_named(number: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards: it was dropped in silence; now it moves its picture to NaN, which is told, and the others do not feel it."""
+    asked: dict[str, Any] = {"prompt": [PROMPT] * 3, "condition": [BOXES] * 3, "seed": 0, "output_type": "latent"}
+    base, guided = ({"name": id, "source": small_checkpoint("sd1"), "guidance_scale": 2.0} for id in ("sd/v1-5", "layguide/sd"))
+    composer = Composer(base, {**guided, "options": LONG}, num_inference_steps=3, device="cpu", height=64, width=64)
+    good = composer(**asked)
+    count = [0]
+
+    def bad(probabilities: Tensor, masks: Tensor, tokens: Tensor) -> Tensor:
+        loss = region_loss(probabilities, masks, tokens)
+        count[0] += 1
+        if loss.requires_grad and count[0] > 1:
+            loss = loss * 1.0
+            loss.register_hook(lambda grad: grad.index_fill(0, torch.tensor([1]), number))
+        return loss
+
+    monkeypatch.setattr("realcompo_layout_guidance.branch.region_loss", bad)
+    with pytest.raises(NotFinite, match=r"picture 1, layguide/sd, step 1 of 3: its shift of the latents holds") as caught:
+        composer(**asked)
+    assert list(caught.value.failed) == [1] and torch.equal(caught.value.result.latents, good.latents[[0, 2]])
+
+
+def test_an_overflow_of_half_precision_is_its_pictures_own() -> None:
+    """Guards: a picture whose scaled gradient overflows gets it at a smaller scale; the others keep theirs to the bit; what overflows at
+    the smallest stays infinite, for the composer to tell."""
+    z = torch.tensor([1.0, 2.0, 3.0])[:, None, None, None].requires_grad_()
+    last = [2.0**30, 2.0**8, 0.5]  # the largest scale that each picture bears
+
+    def grow(grad: Tensor) -> Tensor:
+        return torch.stack([one if float(one.max()) <= most else one * float("inf") for one, most in zip(grad, last, strict=True)])
+
+    loss = z.square().clone()
+    loss.register_hook(grow)
+    slope = _slope(loss.sum(), z, half=True)
+    assert slope[:2].flatten().tolist() == [2.0, 4.0] and bool(slope[2].isinf().all())
 
 
 def test_half_precision_guides_too() -> None:

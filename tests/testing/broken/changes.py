@@ -62,6 +62,7 @@ CHANGES = [
     # -- branches: batches, pictures
     Change("a batch that is normalised together", S, _NET, "return z + self.leave(self.attention(features, self.words(text)))", "return z + self.leave(self.attention(features - features.mean(dim=0, keepdim=True) / 9, self.words(text)))", "test_batch_is_its_pictures_alone"),
     Change("the first picture's boxes for all", S, _NET, "layout[b, 0, int(y0 * h)", "layout[:, 0, int(y0 * h)", "test_batch_is_its_pictures_alone"),
+    Change("NaN that spreads", S, _NET, "return self.network(z, step.t", "return self.network(z + 0 * z.sum(), step.t", "test_nan_stays_in_its_picture"),
     Change("one picture of two", F, _NET, "for picture in pixels]", "for picture in pixels[:1]]", "test_pictures_are_decoded"),
     Change("pictures of another size", F, _NET, "repeat_interleave(8, dim=3)", "repeat_interleave(4, dim=3)", "test_pictures_are_decoded"),
     Change("a move that returns the network", S, _NET, "        return self\n", "        return self.network\n", "test_moving_returns_the_branch"),

@@ -22,6 +22,7 @@ STAGES = {
     "tokencompose": "tokencompose:train",
     "pose": "control:train_pose",
     "segmentation": "control:train_segmentation",
+    "flow": "flow:train",
     "reader": "reader:train",
     "export": "export:train",
     "curves": "curves:run",
@@ -40,9 +41,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="total steps of the stage (may be raised or lowered on resume: the rate follows)")
     parser.add_argument("--scenes", type=int, default=50_000, help="training scenes of each diffusion model")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long; the next start goes on")
-    parser.add_argument("--compile", action="store_true", help="torch.compile the autoencoder's step (needs a C++ compiler)")
+    parser.add_argument("--compile", action="store_true", help="torch.compile autoencoder and flow (needs a C++ compiler)")
     parser.add_argument("--base", type=Path, help="folder of the text-to-image model to fine-tune; DIR/export/fidelity, or the shipped one")
     parser.add_argument("--rank", type=int, help="of the LoRAs of coloring, cute and tokencompose")
+    parser.add_argument(
+        "--shift", type=float, help="of the noise levels that flow is trained at; above 1: more noise (recorded in its config)"
+    )
+    parser.add_argument("--decay", type=int, help="steps before --steps over which the rate of flow falls (it is constant until then)")
     args = parser.parse_args()
     unknown = set(args.stages) - set(STAGES)
     if unknown:
@@ -57,7 +62,18 @@ def main() -> None:
 
     torch.set_num_threads(args.threads)
     settings = Settings(
-        args.out, args.seed, args.device, args.steps, args.threads, args.scenes, args.compile, args.minutes, args.base, args.rank
+        args.out,
+        args.seed,
+        args.device,
+        args.steps,
+        args.threads,
+        args.scenes,
+        args.compile,
+        args.minutes,
+        args.base,
+        args.rank,
+        args.shift,
+        args.decay,
     )
     args.out.mkdir(parents=True, exist_ok=True)
     for stage in args.stages or STAGES:

@@ -140,13 +140,21 @@ def clean_error(
 
 
 def draw_guided(
-    base: Base, predict: Callable[[Tensor, Tensor, Tensor], Tensor], prompts: Sequence[str], guidance: float = 4.0, seed: int = 0
+    base: Base,
+    predict: Callable[[Tensor, Tensor, Tensor], Tensor],
+    prompts: Sequence[str],
+    guidance: float = 4.0,
+    seed: int = 0,
+    by: Callable[..., np.ndarray[Any, Any]] = draw,
 ) -> np.ndarray[Any, Any]:
-    """(N, 128, 128, 3) uint8; predict(z, t, hidden) → ε sees the unconditional half first, then the conditional one, 2N rows."""
+    """(N, 128, 128, 3) uint8; predict(z, t, hidden) → ε sees the unconditional half first, then the conditional one, 2N rows.
+
+    `by` is the sampler: for a flow, t is σ and the prediction v.
+    """
     hidden = base.hidden(torch.cat([base.ids([""] * len(prompts)), base.ids(prompts)]))
 
-    def noise_of(z: Tensor, t: Tensor) -> Tensor:
+    def guided(z: Tensor, t: Tensor) -> Tensor:
         without, with_text = predict(torch.cat([z, z]), torch.cat([t, t]), hidden).float().cpu().chunk(2)
         return without + guidance * (with_text - without)
 
-    return draw(noise_of, len(prompts), base.autoencoder, seed=seed)
+    return by(guided, len(prompts), base.autoencoder, seed=seed)

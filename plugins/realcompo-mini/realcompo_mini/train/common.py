@@ -26,12 +26,13 @@ class Settings:
     steps: int | None = None  # in place of the stage's own total
     threads: int = 1
     scenes: int = 50_000
-    compile: bool = (
-        False  # torch.compile the autoencoder: a third faster. Not the UNets: their gradient was lost in the upsamplers (torch 2.13, CPU)
-    )
+    compile: bool = False
+    """torch.compile autoencoder and flow: a third faster. Not the UNets: their gradient was lost in the upsamplers (torch 2.13, CPU)."""
     minutes: float = math.inf  # stop (and save) after so long; the next start goes on
     base: Path | None = None  # folder of the text-to-image model that the fine-tunes start from
     rank: int | None = None  # of LoRAs, in place of the stage's own
+    shift: float | None = None  # of the flow's noise levels, in place of the stage's own
+    decay: int | None = None  # steps at the end over which a constant rate falls, in place of the stage's own share
 
 
 def start_log(folder: Path, stage: str) -> logging.Logger:
@@ -66,6 +67,17 @@ def cosine(step: int, total: int, peak: float, warm: int = 200, floor: float = 0
         return peak * (step + 1) / warm
     share = min(1.0, (step - warm) / max(1, total - warm))
     return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * share)))
+
+
+def plateau(step: int, total: int, peak: float, last: int, warm: int = 200) -> float:
+    """Learning rate: linear warm-up, then constant, then down to 0 over the `last` steps before `total`, as 1 − √share.
+
+    For a stage whose length is not known when it begins: until the fall, the weights do not depend on `total`.
+    """
+    if step < warm:
+        return peak * (step + 1) / warm
+    share = max(0.0, (step - (total - last)) / max(1, last))
+    return peak * (1 - math.sqrt(min(1.0, share)))
 
 
 class Average:

@@ -11,7 +11,7 @@ from realcompo.pictures.charts import Line, panel
 from realcompo.pictures.drawing import PAPER, colour
 from realcompo_mini.train.common import Settings
 
-STAGES = ("autoencoder", "fidelity", "boxes", "scorer", "coloring", "cute", "tokencompose", "pose", "segmentation", "reader")
+STAGES = ("autoencoder", "fidelity", "boxes", "scorer", "coloring", "cute", "tokencompose", "pose", "segmentation", "flow", "reader")
 LOGGED = re.compile(r"step (\d+)/\d+ loss ([0-9.]+)")
 SIZE = (860, 220)
 

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from realcompo_mini.train.autoencoder import load_autoencoder
-from realcompo_mini.train.base import add_lora, save_lora
+from realcompo_mini.train.base import add_lora, load_base, save_lora
 from realcompo_mini.train.boxes import phrase_table
 from realcompo_mini.train.common import Settings, load_checkpoint, start_log
 from realcompo_mini.train.control import build as build_control
 from realcompo_mini.train.fidelity import TextToImage
 from realcompo_mini.train.loop import changing
-from realcompo_mini.train.models import build_unet, fold_standardisation, scheduler_config
+from realcompo_mini.train.models import build_transformer, build_unet, fold_standardisation, scheduler_config
 from realcompo_mini.train.text import load_text
 
 
@@ -78,6 +78,28 @@ def _write_control(folder: Path, state: dict[str, Any], settings: Settings) -> N
     net.half().save_pretrained(folder)
 
 
+def _write_flow(folder: Path, state: dict[str, Any], settings: Settings) -> None:
+    """The transformer and its scheduler; text encoder, tokenizer and autoencoder are the text-to-image model's own files, byte for byte."""
+    transformer = build_transformer()
+    _fill(transformer, state["average"])
+    transformer.half().save_pretrained(folder / "transformer")
+    scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(settings.out / "flow" / "scheduler")
+    scheduler.save_pretrained(folder / "scheduler")
+    base = load_base(settings).folder
+    for part in ("text_encoder", "tokenizer", "vae"):
+        shutil.copytree(base / part, folder / part, dirs_exist_ok=True)
+    index = {
+        "_class_name": "PixArtSigmaPipeline",
+        "_diffusers_version": scheduler.config["_diffusers_version"],
+        "vae": ["diffusers", "AutoencoderDC"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "transformer": ["diffusers", "PixArtTransformer2DModel"],
+        "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+    }
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
 def _fill(network: Any, part: dict[str, torch.Tensor]) -> None:
     """Every trained tensor from a checkpoint.
 
@@ -96,6 +118,7 @@ GROWN = {
     "tokencompose": _write_lora,
     "pose": _write_control,
     "segmentation": _write_control,
+    "flow": _write_flow,
 }
 """Stage → how its model is written."""
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from realcompo_mini.train.common import Average, Settings, cosine, load_checkpoint, save_checkpoint, sheet, start_log
 from realcompo_mini.train.data import batches
 
-SAVE, DRAW, LOG = 240, 1200, 25  # seconds between checkpoints and between sheets; steps between lines of the log
+SAVE, DRAW, LOG = 150, 1200, 25  # seconds between checkpoints and between sheets; steps between lines of the log
 
 
 class Course(ABC):
@@ -47,6 +47,10 @@ class Course(ABC):
         """Parameters, each with the `share` of the learning rate that it has."""
         return [{"params": [p for p in self.model.parameters() if p.requires_grad], "share": 1.0}]
 
+    def rate(self, step: int, total: int) -> float:
+        """Learning rate of a step."""
+        return cosine(step, total, self.peak)
+
     @abstractmethod
     def loss(self, index: np.ndarray[Any, Any], step: int) -> Tensor:
         """The loss of a batch of samples, in ascending order; with a graph."""
@@ -69,8 +73,9 @@ def trained(model: nn.Module, names: set[str]) -> dict[str, Tensor]:
 
 
 def changing(model: nn.Module) -> set[str]:
-    """Names of trainable parameters and of buffers."""
-    return {name for name, p in model.named_parameters() if p.requires_grad} | {name for name, _ in model.named_buffers()}
+    """Names of trainable parameters and of the buffers that a state holds."""
+    kept = {name for name, _ in model.named_buffers()} & set(model.state_dict())
+    return {name for name, p in model.named_parameters() if p.requires_grad} | kept
 
 
 def resume(path: Any, model: nn.Module, average: Average, optimizer: torch.optim.Optimizer) -> int:
@@ -80,15 +85,10 @@ def resume(path: Any, model: nn.Module, average: Average, optimizer: torch.optim
         return 0
     for network, part in ((model, state["model"]), (average.module, state["average"])):
         _, unexpected = network.load_state_dict(part, strict=False)
-        if unexpected or changing(model) - set(part) - _quiet(model):
+        if unexpected or changing(model) - set(part):
             raise RuntimeError(f"{path} is of another network: begin in an empty folder, or give the options that it was begun with")
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"])
-
-
-def _quiet(model: nn.Module) -> set[str]:
-    """Buffers that no state holds."""
-    return {name for name, _ in model.named_buffers()} - set(model.state_dict())
 
 
 def run(course: Course, settings: Settings) -> bool:
@@ -100,7 +100,6 @@ def run(course: Course, settings: Settings) -> bool:
     optimizer = torch.optim.AdamW(course.groups(), lr=course.peak, weight_decay=0.01, betas=(0.9, 0.99), fused=True)
     step = resume(folder / "checkpoint.pt", model, average, optimizer)
     log.info("%d parameters in training; going on from step %d", sum(p.numel() for p in model.parameters() if p.requires_grad), step)
-    torch.manual_seed(settings.seed * 1_000_003 + step)
 
     def save() -> None:
         save_checkpoint(
@@ -118,8 +117,9 @@ def run(course: Course, settings: Settings) -> bool:
     for index in batches(course.count, course.batch, settings.seed, step):
         if step >= total:
             break
+        torch.manual_seed(settings.seed * 1_000_003 + step)  # each step its own, or where one stopped would decide the noise
         for group in optimizer.param_groups:
-            group["lr"] = cosine(step, total, course.peak) * group.get("share", 1.0)
+            group["lr"] = course.rate(step, total) * group.get("share", 1.0)
         loss = course.loss(np.sort(index), step)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

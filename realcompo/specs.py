@@ -138,8 +138,8 @@ class BranchSpec(_Spec):
         accepts: class names of objects in memory that can be its source (``"StableDiffusionPipeline"``).
         prompt: its prompt where the recipe gives it none of its own, with the words that its checkpoint wants to hear; '{prompt}' stands
             for the picture's. Not inherited: trigger words belong to one checkpoint.
-        recommended: values of a recipe that suit this branch (steps, scheduler, balancer …); the fidelity branch's are the layer above
-            the defaults.
+        recommended: ``{"num_inference_steps": …}`` that suits this branch; the fidelity branch's is the layer above the defaults, and what
+            a `Composer` takes that is told no other. Nothing else: what balances a pair is not a branch's to say.
     """
 
     role: Role | None = None

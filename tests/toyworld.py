@@ -27,6 +27,7 @@ PROMPT = "a cat and a dog"
 def toys(fidelity: Any = "toy/fidelity", spatial: Any = "toy/spatial", **settings: Any) -> rc.Composer:
     settings.setdefault("num_inference_steps", 10)
     settings.setdefault("dtype", "float64")
+    settings.setdefault("balancer", "core/balance")
     return rc.Composer(fidelity, spatial, registry=toy_registry(), device="cpu", **settings)
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from ..hookspecs import hookimpl
 from ..specs import BalancerSpec, TransferSpec
-from .options import BalanceOptions, FixedOptions, HandOverOptions, KeypointTransferOptions, MeanOptions, SegmentTransferOptions
+from .options import (
+    BalanceOptions,
+    FixedOptions,
+    GuidedOptions,
+    HandOverOptions,
+    KeypointTransferOptions,
+    MeanOptions,
+    SegmentTransferOptions,
+)
 
 REALCOMPO_API = 1
 
@@ -68,6 +76,12 @@ def register_balancers() -> list[BalancerSpec]:
                 "initial": "independent",
             },
             summary="the published code's rate 1e6·√(1 → ½) and independent random starts (combine with probe options detach, unguided)",
+        ),
+        BalancerSpec(
+            id="core/guided",
+            target="realcompo.builtin.guided:Guided",
+            options=GuidedOptions,
+            summary="spatial branches first, then the fidelity branch, its latents moved by the gradient of its own attention loss",
         ),
         BalancerSpec(
             id="core/fixed",

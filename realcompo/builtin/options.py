@@ -54,6 +54,27 @@ class BalanceOptions(Options):
         return self
 
 
+class GuidedOptions(Options):
+    """See guided.py."""
+
+    plant: Share = Field(0.2, description="share of the steps at the start in which the spatial branches act alone")
+    until: Share = Field(0.6, description="share of the steps after which z is moved no more and the fidelity branch draws freely")
+    moves: int = Field(
+        16,
+        ge=0,
+        le=1000,
+        description="moves of z in the whole run at most, spread over the steps between plant and until; 0 = a plain hand-over",
+    )
+    length: float = Field(0.03, ge=-1, le=1, description="of one move, as a share of the noise in z; negative only as a control")
+    threshold: float = Field(0.2, ge=0, le=1, description="mean loss a region below which a picture is left alone")
+
+    @model_validator(mode="after")
+    def _phases(self) -> GuidedOptions:
+        if self.plant > self.until:
+            raise ValueError(f"until {self.until} comes before plant {self.plant} ends")
+        return self
+
+
 class FixedOptions(Options):
     """One weight."""
 

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from ..conditions import Condition
 from ..errors import BadCondition, BadOption, Incompatible
 from ..interfaces import Region, Regions
-from ..noise.diffusion import REFUSE_SHIFT, scheduler_name
 from ..recipes.members import Member
 from ..recipes.recipe import PictureEntry
 from ..registry import Registry
 
 
-def check_compatible(members: Sequence[Member], scheduler: str, size: tuple[int, int]) -> None:
+def check_compatible(members: Sequence[Member], size: tuple[int, int]) -> None:
     """Raise Incompatible where the members cannot be blended, name by name."""
     first = members[0]
     for other in members[1:]:
@@ -28,13 +27,6 @@ def check_compatible(members: Sequence[Member], scheduler: str, size: tuple[int,
                 f"{pair}: noise schedules differ ({first.traits.schedule.process} / {other.traits.schedule.process})",
                 mend="choose branches that were trained on one noise schedule",
             )
-    name = scheduler_name(scheduler)
-    movers = [m.name for m in members if m.traits.moves_latents]
-    if movers and name in REFUSE_SHIFT:
-        raise Incompatible(
-            f"{movers[0]!r} moves the latents, and {name} takes such a move back",
-            mend="use ddim, euler, euler-ancestral or dpm++-2m",
-        )
     for m in members:
         multiple = m.traits.size_multiple
         if size[0] % multiple or size[1] % multiple:

@@ -20,11 +20,12 @@ from ..noise.diffusion import Solver, common_kind, scheduler_name
 from ..pictures.result import Result, sign
 from ..pictures.trace import Trace, TraceEntry
 from ..plans.planning import PlannedPicture, Task, plan_pictures, raise_first
-from ..recipes.members import Member, guided, member, sort_roles
-from ..recipes.recipe import BranchEntry, Component, PictureEntry, PlannerEntry, ProbeOptions, Recipe, read_part
+from ..recipes.members import Member, guided, member, recommended_steps, sort_roles
+from ..recipes.recipe import DEFAULT_BALANCER, BranchEntry, Component, PictureEntry, PlannerEntry, ProbeOptions, Recipe, read_part
 from ..registry import Registry, installed
 from .assembly import check_compatible, picture_regions, unite
 from .inputs import PictureInputs, picture_entries
+from .moves import total_shift
 from .probe import blend, blend_shifts
 from .run import Run, owners, remarks
 
@@ -42,7 +43,7 @@ class Composer:
         balancer: an id, a `Component` or a `Balancer`; `balancer_options` are its options.
         probe: how the loss is probed.
         scheduler: one of ddim, pndm, euler, euler-ancestral, dpm++-2m, dpm++-2m-karras, unipc; or a diffusers scheduler object.
-        num_inference_steps: unless a call says otherwise.
+        num_inference_steps: unless a call says otherwise; what the fidelity branch recommends, or 50.
         planner: id, `Component` or `PlannerEntry` of the planner that fills in missing conditions.
         device, dtype: of the networks; the best device there is, float32.
         offload: keep on the device only the network that is in use.
@@ -56,11 +57,11 @@ class Composer:
         fidelity: Any,
         spatial: Any = (),
         *,
-        balancer: str | Component | Balancer = "core/balance",
+        balancer: str | Component | Balancer = DEFAULT_BALANCER,
         balancer_options: Mapping[str, Any] | None = None,
         probe: ProbeOptions | Mapping[str, Any] | None = None,
         scheduler: Any = "ddim",
-        num_inference_steps: int = 50,
+        num_inference_steps: int | None = None,
         height: int | None = None,
         width: int | None = None,
         planner: str | Component | Mapping[str, Any] | None = None,
@@ -80,10 +81,10 @@ class Composer:
             raise BadOption(f"a branch is named twice: {', '.join(names)}", mend="give each branch once")
         self.scheduler = scheduler_name(scheduler)
         self._scheduler_config = {} if isinstance(scheduler, str) else dict(scheduler.config)
-        self.num_inference_steps = num_inference_steps
+        self.num_inference_steps = num_inference_steps or recommended_steps(self.members[0].spec)
         default = self.members[0].traits.default_size
         self.size = (height or default[0], width or default[1])
-        check_compatible(self.members, self.scheduler, self.size)
+        check_compatible(self.members, self.size)
         if isinstance(balancer, Balancer):
             self.balancer, self._balancer_name = balancer, type(balancer).__name__
         else:
@@ -227,7 +228,7 @@ class Composer:
         callback: Callback | None,
         progress: Progress | None,
     ) -> Result:
-        check_compatible(self.members, self.scheduler, size)
+        check_compatible(self.members, size)
         inputs = self._planned(inputs, size)
         parts = [picture_regions(self.members, p, size, self.registry, f"picture {b}") for b, p in enumerate(inputs.pictures)]
         members = guided(self.members, guidance)
@@ -238,6 +239,7 @@ class Composer:
                 images = run.finite.decode(z, lambda rows: self._decode(rows, run, output_type))
             finally:
                 run.sleep()
+        run.trace.cost = run.meter.cost()
         if inputs.latents is not None or callback is not None:
             inputs = inputs.unseeded()  # the caller's latents or callback decide the picture, not the seed alone
         recipe = self.recipe(inputs.pictures, size, steps, members)
@@ -296,6 +298,7 @@ class Composer:
         for step in solver.steps:
             z = solver.view(x, step)
             needs = balancer.needs(state, step)
+            z, moved = run.move(z, step, needs.moves)  # z ← z − η ∇_z L
             acting = [k for k, acts in enumerate(needs.branches) if acts]
             predictions = [run.predict(k, z, step) for k in acting]
             noises, shifts = [p.noise for p in predictions], [p.shift for p in predictions]
@@ -306,9 +309,9 @@ class Composer:
 
             weights = run.finite.see("weights", balancer.weights(state, step), step, dim=1)  # Eq. 2
             noise, shift = blend(weights[acting], noises), blend_shifts(weights[acting], shifts)  # Eq. 3
-            x = run.finite.clean("solver", solver.step(x, noise, step, shift, generators), step)
+            x = run.finite.clean("solver", solver.step(x, noise, step, total_shift(moved, shift), generators), step)
 
-            entry = run.record(step, acting, weights, probed)
+            entry = run.record(step, acting, weights, probed, moved)
             if callback is not None:
                 x = (callback(self, step.index, step.t, {"latents": x}) or {}).get("latents", x)
                 x = run.finite.clean("callback", x, step)
@@ -330,7 +333,7 @@ class Composer:
         if output_type == "latent":
             return z
         with run.awake(0) as branch:
-            images = branch.decode(z.to(branch.device))
+            images = run.meter.count("decode", None, lambda: branch.decode(z.to(branch.device)))
         if output_type == "pil":
             return images
         arrays = np.stack([np.asarray(image, dtype=np.float32) / 255 for image in images])

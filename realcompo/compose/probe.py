@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -62,6 +64,55 @@ class LossScale:
         self.value = torch.where(overflowed, (factors / 2).clamp(min=1), factors)
 
 
+def placement_slope(
+    read: Callable[[Tensor], Tensor],
+    z: Tensor,
+    regions: Regions,
+    scale: LossScale | None,
+    graph: bool = True,
+    note: Callable[[Tensor], None] | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One branch's placement loss (B, R), its slope ∂/∂z (B, C, h, w) and its maps at z; the graph is gone afterwards.
+
+    Args:
+        read: z → maps (B, R, h', w'), differentiable in z.
+        scale: of the loss in fp16; a picture whose slope overflowed has none (zero), and the next scale is smaller.
+        graph: without one the slope is zero.
+        note: is told the slope's max |x| of each picture, (B,); an overflow that a smaller scale may mend is not told.
+    """
+    leaf = z.detach().requires_grad_(graph)
+    with torch.set_grad_enabled(graph):
+        maps = read(leaf)
+        masks = regions.masks(*maps.shape[-2:]).to(maps)
+        loss = placement_loss(maps, masks, regions.present().to(maps.device))
+        slope = _slope(loss, leaf, scale, note) if loss.requires_grad else torch.zeros_like(z)
+    return loss.detach().to(z).nan_to_num(0.0, 0.0, 0.0), slope, maps.detach()
+
+
+def _slope(loss: Tensor, z: Tensor, scale: LossScale | None, note: Callable[[Tensor], None] | None) -> Tensor:
+    """∂loss/∂z (B, C, h, w) of region losses (B, R); a picture whose gradient is not finite has none at this step."""
+    factors = None if scale is None else scale.of(loss)
+    (slope,) = torch.autograd.grad(loss.sum() if factors is None else (loss.sum(dim=1) * factors).sum(), z)
+    peak = peaks(slope)
+    finite = peak.isfinite()
+    if scale is not None and factors is not None:
+        scale.halve(factors, ~finite)
+        slope = slope / factors[:, None, None, None].to(slope)
+        peak = peak.where(factors <= 1, 0.0)
+    if note is not None:
+        note(peak)
+    return torch.where(finite[:, None, None, None], slope, 0.0)
+
+
+Counted = Callable[[int, Callable[[], Any]], Any]
+"""(k, call) → what the call returned, with what it cost told of branch k: see cost.py."""
+
+
+def uncounted(k: int, call: Callable[[], Any]) -> Any:
+    """Just the call."""
+    return call()
+
+
 Reader = Callable[[Tensor, Step], Tensor]
 """(z, step) → a branch's maps (B, R, h', w'), differentiable in z: `Branch.attend` with its conditioning."""
 
@@ -92,13 +143,22 @@ class TrialProbe:
     detached: Sequence[bool]
     scales: Sequence[LossScale | None]
     finite: Finite | None = None
+    counted: Counted = uncounted
 
     def __call__(self, weights: Tensor) -> ProbeResult:
         if self.finite is not None:
             self.finite.see("weights", weights, self.told, dim=1)
         noise, shift = blend(weights, self.noises), blend_shifts(weights, self.shifts)
         trial = self.transition(self.z if shift is None else self.z + shift, noise)  # Eq. 12
-        losses, slopes, maps = zip(*(self._branch(k, trial) for k in range(len(self.readers))), strict=True)
+        losses, slopes, maps = zip(
+            *(
+                self.counted(
+                    k, partial(placement_slope, partial(read, step=self.told), trial, self.regions, scale, not detached, self._note(k))
+                )
+                for k, (read, scale, detached) in enumerate(zip(self.readers, self.scales, self.detached, strict=True))
+            ),
+            strict=True,
+        )
         total = torch.stack(slopes).sum(dim=0)  # ∂L/∂z_{t-1}, all branches' losses together
         grads = []
         for noise_c, shift_c in zip(self.noises, self.shifts, strict=True):
@@ -115,28 +175,6 @@ class TrialProbe:
             maps=maps,
         )
 
-    def _branch(self, k: int, trial: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Region losses (B, R), ∂L^k/∂z (B, C, h, w) and the maps of one branch; its graph is gone afterwards."""
-        z = trial.detach().requires_grad_(not self.detached[k])
-        with torch.set_grad_enabled(not self.detached[k]):
-            maps = self.readers[k](z, self.told)
-            masks = self.regions.masks(*maps.shape[-2:]).to(maps)
-            loss = placement_loss(maps, masks, self.regions.present().to(maps.device))
-            slope = self._slope(k, loss, z) if loss.requires_grad else torch.zeros_like(trial)
-        return loss.detach().to(trial).nan_to_num(0.0, 0.0, 0.0), slope, maps.detach()
-
-    def _slope(self, k: int, loss: Tensor, z: Tensor) -> Tensor:
-        """∂loss/∂z (B, C, h, w) of region losses (B, R); a picture whose gradient is not finite has none at this step. That it is not
-        is told, unless a smaller loss scale may mend it."""
-        scale = self.scales[k]
-        factors = None if scale is None else scale.of(loss)
-        (slope,) = torch.autograd.grad(loss.sum() if factors is None else (loss.sum(dim=1) * factors).sum(), z)
-        peak = peaks(slope)
-        finite = peak.isfinite()
-        if scale is not None and factors is not None:
-            scale.halve(factors, ~finite)
-            slope = slope / factors[:, None, None, None].to(slope)
-            peak = peak.where(factors <= 1, 0.0)
-        if self.finite is not None:
-            self.finite.note("gradient", peak, self.told, k)
-        return torch.where(finite[:, None, None, None], slope, 0.0)
+    def _note(self, k: int) -> Callable[[Tensor], None] | None:
+        finite = self.finite
+        return None if finite is None else lambda peak: finite.note("gradient", peak, self.told, k)

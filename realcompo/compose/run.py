@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from ..errors import PluginProblem
-from ..interfaces import Balancer, Branch, Conditioning, Prediction, ProbeResult, Regions, Request, Setting, Step
+from ..interfaces import Balancer, Branch, Conditioning, Move, Moved, Prediction, ProbeResult, Regions, Request, Setting, Step
 from ..noise.diffusion import Solver, Transition, convert
 from ..pictures.trace import Trace, TraceEntry
 from ..recipes.members import Member
 from ..recipes.recipe import ProbeOptions
 from ..registry import Registry
+from .cost import Meter
 from .finite import Finite
 from .inputs import PictureInputs
+from .moves import move_latents
 from .probe import LossScale, TrialProbe
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -47,10 +53,12 @@ class Run:
     scales: list[LossScale | None] = field(default_factory=list)
     chances: int = 0
     finite: Finite = field(init=False)
+    meter: Meter = field(init=False)
 
     def __post_init__(self) -> None:
         dtypes = [branch.dtype for branch in self.branches]
         self.finite = Finite(self.setting.names, dtypes, len(self.regions), self.setting.masks.device)
+        self.meter = Meter(len(self.regions))
 
     def encode(self, inputs: PictureInputs, size: tuple[int, int]) -> None:
         """Each branch's text, regions and condition, once."""
@@ -67,7 +75,7 @@ class Run:
                 balanced=len(self.members) > 1,
             )
             with self.awake(k) as branch:
-                self.conditionings.append(branch.encode(request))
+                self.conditionings.append(self.meter.count("text", None, partial(branch.encode, request)))
                 for rows in branch.embeddings(self.conditionings[k]):
                     self.finite.see("text", rows, branch=k)
             self.scales.append(LossScale() if branch.dtype == torch.float16 else None)
@@ -92,10 +100,21 @@ class Run:
     def predict(self, k: int, z: Tensor, step: Step) -> Prediction:
         """Branch k's guided prediction at z, of the kind that the run blends in."""
         with self.awake(k) as branch:
-            told = branch.predict(z.to(branch.device), step, self.conditionings[k])
+            told = self._counted("predict", k, lambda: branch.predict(z.to(branch.device), step, self.conditionings[k]), z, step)
         shift = None if told.shift is None else self.finite.clean("shift", told.shift.to(z), step, k)
         noise = self._common(k, told.noise, z if shift is None else z + shift, step)
         return Prediction(self.finite.clean("prediction", noise, step, k), shift=shift)
+
+    def _counted(self, kind: str, k: int, call: Callable[[], T], z: Tensor, step: Step, way: str = "") -> T:
+        """A call of branch k, its operations counted; the first prediction of the fidelity branch is also the unit. `way`: calls of one
+        kind that are made in several ways."""
+        part, work = f"{kind} {self.members[k].name}", self.branches[k].work(step, self.conditionings[k])
+        before = self.meter.spent.get(part, 0.0)
+        result = self.meter.count(part, None if work is None else (k, tuple(z.shape), work, way), call)
+        if kind == "predict":
+            rows = len(z) * (2 if self.members[k].guidance_scale > 1 else 1)
+            self.meter.learn_unit(part, before, rows, self.members[k].role == "fidelity")
+        return result
 
     def attend(self, k: int, z: Tensor, step: Step) -> Tensor:
         """Branch k's maps at z, on z's device."""
@@ -103,12 +122,22 @@ class Run:
             maps = branch.attend(z.to(branch.device), step, self.conditionings[k]).to(z.device)
         return self.finite.see("maps", maps, step, k)
 
-    def record(self, step: Step, acting: Sequence[int], weights: Tensor, probed: ProbeResult | None) -> TraceEntry:
+    def record(self, step: Step, acting: Sequence[int], weights: Tensor, probed: ProbeResult | None, moved: Moved | None) -> TraceEntry:
         """Write one step down, and learn from the same wait which pictures failed in it."""
         self.finite.send()
-        entry = self.trace.record(step, tuple(self.setting.names[k] for k in acting), weights, probed)
+        entry = self.trace.record(step, tuple(self.setting.names[k] for k in acting), weights, probed, moved)
+        self.trace.cost = self.meter.cost()
         self.finite.read()
         return entry
+
+    def move(self, z: Tensor, step: Step, moves: Sequence[Move | None]) -> tuple[Tensor, Moved | None]:
+        """z where the moves that the balancer wants leave it, before any branch predicts; None where it wants none."""
+        if not any(moves):
+            return z, None
+        readers = [partial(self.attend, k, step=step) for k in range(len(self.branches))]
+        counted = partial(self._counted, "move", z=z, step=step)
+        notes = [partial(self.finite.note, "gradient", step=step, branch=k) for k in range(len(self.branches))]
+        return move_latents(z, moves, readers, self.regions, self.scales, math.sqrt(1 - step.alpha_bar), counted, notes)
 
     def probe_is_due(self) -> bool:
         """Every k-th time that the balancer wants a probe."""
@@ -139,11 +168,15 @@ class Run:
             detached=[m.role in self.options.detach or m.name in self.options.detach for m in self.members],
             scales=self.scales,
             finite=self.finite,
+            counted=partial(self._counted, "probe", z=z, step=step),
         )
 
     def _unguided(self, k: int, z: Tensor, step: Step) -> Tensor:
         with self.awake(k) as branch:
-            noise = self._common(k, branch.predict_unguided(z.to(branch.device), step, self.conditionings[k]), z, step)
+            unguided = self._counted(
+                "probe", k, lambda: branch.predict_unguided(z.to(branch.device), step, self.conditionings[k]), z, step, "unguided"
+            )
+            noise = self._common(k, unguided, z, step)
         return self.finite.clean("prediction", noise, step, k)
 
     def _common(self, k: int, prediction: Tensor, z: Tensor, step: Step) -> Tensor:

@@ -1,6 +1,6 @@
 """The contracts: Branch, ConditionTransfer, Balancer, Planner, and the values that pass between them. No torch at run time."""
 
-from .balancer import Balancer, Needs, Probe, ProbeResult, Setting
+from .balancer import Balancer, Move, Moved, Needs, Probe, ProbeResult, Setting
 from .branch import Branch, Conditioning, Prediction, Request
 from .planner import Plan, Planner, PlanRequest
 from .regions import Region, Regions
@@ -12,6 +12,8 @@ __all__ = [
     "Branch",
     "ConditionTransfer",
     "Conditioning",
+    "Move",
+    "Moved",
     "Needs",
     "Plan",
     "PlanRequest",

@@ -42,11 +42,36 @@ class Setting:
 
 
 @dataclass(frozen=True)
+class Move:
+    """How z is moved before a step, down the slope of one branch's own placement loss (Eq. 6), a picture at a time:
+    z ← z − length · √(1 − ᾱ) · √(C·h·w) · ∇_z L / ‖∇_z L‖.
+
+    Free of scale: how large a network's slopes are, how many pixels the latents have, changes nothing.
+
+    Attributes:
+        most: moves at this step, one after the other.
+        length: of one move, as a share of the noise in z.
+        threshold: mean loss a region below which a picture is left alone.
+    """
+
+    most: int = 1
+    length: float = 0.03
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True)
 class Needs:
-    """Which branches act at a step (K bools), and whether the balancer wants a probe."""
+    """What a step uses.
+
+    Attributes:
+        branches: K bools: which branches act, that is, predict.
+        probe: whether the balancer wants a probe; only where all branches act.
+        moves: K, by which branch's maps z is moved before any branch predicts, or () for none; an idle branch may be asked.
+    """
 
     branches: tuple[bool, ...]
     probe: bool = False
+    moves: tuple[Move | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -66,6 +91,25 @@ class ProbeResult:
     grad_weights: Tensor
     grad_latents: Tensor
     maps: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """What the moves of one step did.
+
+    Attributes:
+        shift: (B, C, h, w) z_after − z_before, or None where nothing was asked.
+        made: (K, B) moves that each picture made by each branch's maps.
+        loss: (K, B, R) before the first move of each branch; zero for branches that were not asked.
+        passes: K, how often each branch's maps were read, for the whole batch.
+        maps: K × (B, R, h', w') before the first move; empty for branches that were not asked.
+    """
+
+    shift: Tensor | None
+    made: Tensor
+    loss: Tensor
+    passes: tuple[int, ...]
+    maps: tuple[Tensor | None, ...] = ()
 
 
 Probe = Callable[["Tensor"], ProbeResult]

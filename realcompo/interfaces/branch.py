@@ -6,7 +6,7 @@ Shapes: B pictures, K branches, R regions (the most of any picture of the batch)
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +138,11 @@ class Branch(ABC):
     def predict_unguided(self, z: Tensor, step: Step, conditioning: Conditioning) -> Tensor:
         """The conditional half's prediction without guidance, (B, C, h, w): only for the published code's trial step."""
         raise NotImplementedError(f"{self.spec.id} offers no unguided prediction")
+
+    def work(self, step: Step, conditioning: Conditioning) -> Hashable | None:
+        """What of the network runs at this step: calls of predict, or of attend, on latents of one shape cost the same wherever this is
+        equal. None where that is not known: then each call is counted, which slows it down."""
+        return None
 
     def decode(self, z: Tensor) -> list[Image.Image]:
         """Latents (B, C, h, w) to B pictures. Fidelity branches must override it.

@@ -87,9 +87,6 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Name → diffusers class and the settings that make it."""
 
-REFUSE_SHIFT = ("pndm", "unipc")
-"""Their history or corrector takes a shift of z back (measured), so branches that move z are refused with them."""
-
 _SIGMA_SCALED = ("euler", "euler-ancestral")
 
 
@@ -200,14 +197,28 @@ class Solver:
     ) -> Tensor:
         """The real step: from x at `step` to the next. `shift` is δ in the variance-preserving scale."""
         if shift is not None:
-            if self.name in REFUSE_SHIFT:
-                raise Incompatible(f"{self.name} takes a shift of the latents back", mend="use ddim, euler or dpm++-2m")
+            self._rebase(shift, step)
             x = x + (shift / math.sqrt(step.alpha_bar) if self.name in _SIGMA_SCALED else shift)
         self._scale(x, step)
         extra = {"generator": list(generators)} if self.name == "euler-ancestral" and generators else {}
         timestep = self.scheduler.timesteps[step.index]
         result: Tensor = self.scheduler.step(prediction, timestep, x, return_dict=False, **extra)[0]
         return result
+
+    def _rebase(self, shift: Tensor, step: Step) -> None:
+        """Let what the solver remembers of the latents take part in a shift δ (measured: without it, PNDM's second call drops δ whole, and
+        UniPC's corrector, which starts from the latents before, takes back most of it).
+
+        PNDM's second call starts from the latents of its first. UniPC corrects x_now = (s_now/s_before)·x_before + …, with s = √(1−ᾱ)
+        where it predicts x₀ and √ᾱ where it predicts noise: x_before moves by (s_before/s_now)·δ, and the corrected latents by δ.
+        """
+        if self.name == "pndm" and self.scheduler.cur_sample is not None:
+            self.scheduler.cur_sample = self.scheduler.cur_sample + shift
+        if self.name == "unipc" and self.scheduler.last_sample is not None and step.index > 0:
+            before, now = self.steps[step.index - 1].alpha_bar, step.alpha_bar
+            if self.scheduler.config.predict_x0:
+                before, now = 1 - before, 1 - now
+            self.scheduler.last_sample = self.scheduler.last_sample + math.sqrt(before / now) * shift
 
     def _scale(self, x: Tensor, step: Step) -> None:
         """σ-scaled schedulers warn, and lose their place, unless they were asked to scale the input first."""

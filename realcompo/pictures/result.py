@@ -19,7 +19,7 @@ from ..files import file_name, free_path, whole
 from ..interfaces import Region, Regions
 from ..recipes.recipe import Recipe
 from .png import KEYWORD
-from .trace import Trace
+from .trace import Cost, Trace
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,6 +44,11 @@ class Result:
     recipe: Recipe
     latents: Tensor
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def cost(self) -> Cost:
+        """What a picture cost, in F: one conditional forward pass of the fidelity network, by floating point operations."""
+        return self.trace.cost
 
     @property
     def image(self) -> Any:

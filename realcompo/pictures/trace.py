@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..interfaces import ProbeResult, Step
+    from ..interfaces import Moved, ProbeResult, Step
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +25,9 @@ class TraceEntry:
         grad_latents: (K, B) ‖∂L^c/∂z‖, likewise.
         grad_weights: (B,) root mean square of ∂L/∂ξ, likewise.
         maps: K × (B, R, h', w') that the probe read, likewise empty.
+        moves: (K, B) moves of z by each branch's maps, or None where none was asked for.
+        move_loss: (K, B, R) before the first move, likewise.
+        move_maps: K × (B, R, h', w') before the first move, None for branches that were not asked.
     """
 
     step: Step
@@ -35,11 +38,52 @@ class TraceEntry:
     grad_latents: Tensor | None = None
     grad_weights: Tensor | None = None
     maps: tuple[Tensor, ...] = ()
+    moves: Tensor | None = None
+    move_loss: Tensor | None = None
+    move_maps: tuple[Tensor | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run cost a picture, in F: one conditional forward pass of the fidelity network for one picture, counted in operations.
+
+    Attributes:
+        parts: "text", "decode", and "predict ID", "probe ID", "move ID" of each branch that was called → F.
+        unit: floating point operations of one F.
+    """
+
+    parts: Mapping[str, float] = field(default_factory=dict)
+    unit: float = 1.0
+
+    @property
+    def sampling(self) -> float:
+        """F of predictions, probes and moves: what limits and tables are told in."""
+        return sum(value for part, value in self.parts.items() if part not in ("text", "decode"))
+
+    @property
+    def total(self) -> float:
+        """F of everything."""
+        return sum(self.parts.values())
+
+    def by_kind(self) -> dict[str, float]:
+        """Kind ("text", "predict", "probe", "move", "decode") → F, over all branches."""
+        found: dict[str, float] = {}
+        for part, value in self.parts.items():
+            kind = part.split(" ")[0]
+            found[kind] = found.get(kind, 0.0) + value
+        return found
 
     def only(self, pictures: Sequence[int]) -> TraceEntry:
         """Of these pictures alone."""
         rows = list(pictures)
         kept = replace(self, weights=self.weights[:, rows])
+        if self.moves is not None and self.move_loss is not None:
+            kept = replace(
+                kept,
+                moves=self.moves[:, rows],
+                move_loss=self.move_loss[:, rows],
+                move_maps=tuple(None if maps is None else maps[rows] for maps in self.move_maps),
+            )
         if self.loss is None or self.region_loss is None or self.grad_latents is None or self.grad_weights is None:
             return kept
         return replace(
@@ -60,8 +104,12 @@ class Trace:
     entries: list[TraceEntry] = field(default_factory=list)
     predict_calls: int = 0
     probe_calls: int = 0
+    move_calls: int = 0
+    cost: Cost = field(default_factory=Cost)
 
-    def record(self, step: Step, acting: tuple[str, ...], weights: Tensor, probed: ProbeResult | None) -> TraceEntry:
+    def record(
+        self, step: Step, acting: tuple[str, ...], weights: Tensor, probed: ProbeResult | None, moved: Moved | None = None
+    ) -> TraceEntry:
         """Write one step down; weights (K, B, 1, h, w)."""
         entry = TraceEntry(step, acting, weights[:, :, 0].detach().cpu())
         if probed is not None:
@@ -76,6 +124,14 @@ class Trace:
                 maps=tuple(m.cpu() for m in probed.maps),
             )
             self.probe_calls += len(acting)
+        if moved is not None:
+            entry = replace(
+                entry,
+                moves=moved.made.cpu(),
+                move_loss=moved.loss.cpu(),
+                move_maps=tuple(None if m is None else m.cpu() for m in moved.maps),
+            )
+            self.move_calls += sum(moved.passes)
         self.predict_calls += len(acting)
         self.entries.append(entry)
         return entry

@@ -232,6 +232,8 @@ def _recommended(spec: BranchSpec) -> list[Layer]:
         return []
     try:
         data = plain_data(spec.recommended)
+        if set(data) - {"num_inference_steps"}:
+            raise ValueError(f"{', '.join(sorted(set(data) - {'num_inference_steps'}))}; only num_inference_steps may be recommended")
     except ValueError as error:
         raise PluginProblem(
             f"what {spec.id!r} recommends is no part of a recipe: {error}", mend="ask the plugin's author to mend `recommended` of its spec"

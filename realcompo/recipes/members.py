@@ -11,7 +11,7 @@ from ..errors import BadOption, UnknownName, nearest
 from ..interfaces import Branch, Region
 from ..registry import Registry
 from ..specs import BranchSpec, Options, Role, Traits
-from .recipe import BranchEntry, PictureEntry, read_part
+from .recipe import DEFAULT_STEPS, BranchEntry, PictureEntry, read_part
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,11 @@ def _role(spec: BranchSpec, entry: BranchEntry, asked: Role) -> Role:
     if role != asked:
         raise BadOption(f"{spec.id!r} is a {role} branch, asked for as {asked}", mend=f"give it as {role}=")
     return role
+
+
+def recommended_steps(spec: BranchSpec) -> int:
+    """num_inference_steps where nobody says: what the fidelity branch's plugin recommends, as for recipes."""
+    return int((spec.recommended or {}).get("num_inference_steps", DEFAULT_STEPS))
 
 
 def sort_roles(entries: Sequence[BranchEntry], registry: Registry) -> tuple[BranchEntry, list[BranchEntry]]:

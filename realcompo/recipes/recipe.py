@@ -16,6 +16,12 @@ VERSION = 1
 """Of the recipe format. An older one is migrated, a newer one refused."""
 
 
+DEFAULT_BALANCER = "core/guided"
+"""What a recipe, a composer or a command that names no balancer draws with: docs/results.md says on what evidence."""
+
+DEFAULT_STEPS = 50
+"""Where neither a recipe nor the fidelity branch's plugin says how many."""
+
 MAX_SIDE = 16384
 """Pixels: a recipe is not trusted, and this is more than any network here draws."""
 
@@ -161,11 +167,11 @@ class Recipe(_Part):
         (BranchEntry(name="mini/fidelity"), BranchEntry(name="mini/boxes")),
         description="one fidelity branch, and spatial branches",
     )
-    balancer: Component = Field(Component(name="core/balance"), description="rule for the weights")
+    balancer: Component = Field(Component(name=DEFAULT_BALANCER), description="rule for the weights")
     probe: ProbeOptions = Field(ProbeOptions(), description="how the loss is probed")
     planner: PlannerEntry | None = Field(None, description="plans the conditions that a picture leaves out")
     scheduler: str = Field("ddim", description="of the real step")
-    num_inference_steps: int = Field(50, ge=1, description="denoising steps")
+    num_inference_steps: int = Field(DEFAULT_STEPS, ge=1, description="denoising steps")
     height: int | None = Field(None, ge=1, le=MAX_SIDE, description="pixels; the fidelity branch's default where it is missing")
     width: int | None = Field(None, ge=1, le=MAX_SIDE, description="pixels")
     device: str | None = Field(None, description="'cuda', 'cuda:1', 'mps', 'cpu'; the best there is where it is missing")

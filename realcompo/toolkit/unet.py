@@ -6,7 +6,7 @@ of, once a run); one that moves latents overrides `predict`, and calls `attend` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -232,6 +232,10 @@ class UNetBranch(Branch):
     def predict_unguided(self, z: Tensor, step: Step, conditioning: UNetConditioning) -> Tensor:
         with torch.no_grad():
             return self.denoise(z, step, conditioning, "conditional")
+
+    def work(self, step: Step, conditioning: UNetConditioning) -> Hashable | None:
+        """Nothing but the shape decides what a plain UNet does; subclasses that tell it more at some steps say so."""
+        return ()
 
     def attend(self, z: Tensor, step: Step, conditioning: UNetConditioning) -> Tensor:
         """Maps (B, R, h', w'), each a mean over heads, places and the region's tokens; h' = h / `map_divisor`."""

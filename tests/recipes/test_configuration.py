@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from realcompo.errors import BadOption, BadRecipe, UnknownName
+from realcompo.errors import BadOption, BadRecipe, PluginProblem, UnknownName
 from realcompo.hookspecs import hookimpl
 from realcompo.recipes.configuration import Resolved, parse_set, resolve, user_settings
 from realcompo.recipes.recipe import Recipe
@@ -52,11 +52,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
     def register_planners() -> list[PlannerSpec]:
         return [PlannerSpec(id="mini/planner", summary="", target="x:Y")]
 
-    recommended = {
-        "num_inference_steps": 30,
-        "scheduler": "euler",
-        "balancer": {"name": "core/balance", "options": {"inside": (0.9, 0.5)}},
-    }
+    recommended = {"num_inference_steps": 30}
     return toy_registry(
         entry("mini", {"register_branches": branches("mini"), "register_planners": register_planners}, monkeypatch),
         entry("wise", {"register_branches": branches("wise", recommended=recommended, source="org/wise")}, monkeypatch),
@@ -128,7 +124,11 @@ def test_each_layer_goes_over_the_one_beneath(home: Any) -> None:
     assert found.origins["num_inference_steps"] == "--set num_inference_steps=36"
 
 
+BALANCE = '[balancer]\nname = "core/balance"\noptions = { inside = [0.9, 0.5] }\n'
+
+
 def test_tables_join_and_another_component_starts_anew(home: Any) -> None:
+    home.user.write_text(BALANCE)
     wise = {"branches": ["wise/fidelity", "wise/boxes"]}
     joined = home({**wise, "balancer": {"options": {"rate": 0.2}}}).recipe.balancer
     assert joined.options == {"inside": [0.9, 0.5], "rate": 0.2}
@@ -286,10 +286,21 @@ def test_prompts_files(home: Any) -> None:
             home(recipe)
 
 
+def test_a_branch_recommends_steps_and_nothing_else(monkeypatch: pytest.MonkeyPatch, home: Any) -> None:
+    @hookimpl
+    def register_branches() -> list[BranchSpec]:
+        return [BranchSpec(id="bold/fidelity", role="fidelity", summary="", target="x:Y", recommended={"balancer": "core/mean"})]
+
+    registry = toy_registry(entry("bold", {"register_branches": register_branches}, monkeypatch))
+    with pytest.raises(PluginProblem, match=r"bold/fidelity.*balancer; only num_inference_steps"):
+        resolve({"branches": ["bold/fidelity"]}, registry=registry, user_file=home.user)
+
+
 def test_explain_names_every_value(home: Any) -> None:
+    home.user.write_text(BALANCE)
     found = home({"branches": ["wise/fidelity", "wise/boxes"]}, sets=["balancer.options.rate=0.3"])
     rows = {name: (value, layer) for name, value, layer in found.explain()}
     assert rows["balancer.options.rate"] == (0.3, "--set balancer.options.rate=0.3")
-    assert rows["balancer.options.inside"] == ([0.9, 0.5], "recommended by wise/fidelity")
+    assert rows["balancer.options.inside"] == ([0.9, 0.5], f"user file {home.user}")
     assert rows["branches.1.name"] == ("wise/boxes", "recipe")
     assert rows["probe.every"] == (1, "defaults")

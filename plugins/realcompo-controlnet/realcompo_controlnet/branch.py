@@ -7,7 +7,7 @@ hear of it what they were made for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -187,6 +187,10 @@ class ControlNetBranch(UNetBranch):
             residuals = [*down, mid]
             sums = residuals if not sums else [a + b for a, b in zip(sums, residuals, strict=True)]
         return {**base, "down_block_additional_residuals": tuple(sums[:-1]), "mid_block_additional_residual": sums[-1]}
+
+    def work(self, step: Step, conditioning: UNetConditioning) -> Hashable | None:
+        """Which ControlNets act, and the base's own work."""
+        return tuple(acts(told, step) for _, told in self.nets), self.base.work(step, conditioning.extra.base)
 
     # -- where it is ----------------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ picture without boxes too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -179,7 +179,7 @@ class GligenBranch(UNetBranch):
 
     def told(self, sample: Tensor, step: Step, conditioning: UNetConditioning, half: Half) -> Mapping[str, Any]:
         """The boxes while they hold; the unconditional half sees only null tokens. Then nothing, as if the fusers were off."""
-        if step.index >= int(self.options.grounding_share * step.count):
+        if not self._grounded(step):
             return {}
         extra: Grounding = conditioning.extra
         grounding = {
@@ -188,6 +188,13 @@ class GligenBranch(UNetBranch):
             "masks": conditioning.rows(half, extra.masks, torch.zeros_like(extra.masks)),
         }
         return {"cross_attention_kwargs": {"gligen": {name: value.to(sample) for name, value in grounding.items()}}}
+
+    def _grounded(self, step: Step) -> bool:
+        return step.index < int(self.options.grounding_share * step.count)
+
+    def work(self, step: Step, conditioning: UNetConditioning) -> Hashable | None:
+        """Whether the fusers see boxes."""
+        return self._grounded(step)
 
     def denoise(self, z: Tensor, step: Step, conditioning: UNetConditioning, half: Half) -> Tensor:
         with _fusers_on(self.unet):

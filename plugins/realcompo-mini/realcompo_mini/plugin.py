@@ -31,21 +31,7 @@ GUIDANCE = {"mini/fidelity": 4.0, "mini/boxes": 4.0}
 """Each branch at the scale that it likes best, found on the tuning split of the comparison; the others take mini/fidelity's, which they
 are made of."""
 
-RECOMMENDED: dict[str, Any] = {
-    "num_inference_steps": 20,
-    "balancer": {
-        "name": "core/balance",
-        "options": {"warmup": 0.0, "finish": 0.8, "inside": [0.9, 0.2], "outside": [0.3, 0.0], "rate": 0.4, "rule": "running"},
-    },
-}
-"""The best row of the tuning split (docs/results.md): no warm-up, a prior that hands the boxes over from the layout model to the fidelity
-model, a gradient that is felt, and the last fifth for the fidelity model alone."""
-
-STYLE_RECOMMENDED: dict[str, Any] = {
-    **RECOMMENDED,
-    "balancer": {**RECOMMENDED["balancer"], "options": {**RECOMMENDED["balancer"]["options"], "finish": 0.6, "inside": [0.9, 0.1]}},
-}
-"""A style needs more steps of its own: what a spatial branch paints early is of another look."""
+RECOMMENDED: dict[str, Any] = {"num_inference_steps": 20}
 
 WEIGHTS = "package://realcompo_mini/weights"
 FIDELITY_SOURCE = f"{WEIGHTS}/fidelity"
@@ -118,10 +104,10 @@ def register_branches() -> Iterable[BranchSpec]:
         licence=LICENCE,
         sample=_SAMPLE,
     )
-    for name, summary, prompt, recommended in (
-        ("tokencompose", "The embedded TokenCompose: taught to attend to each object with its own words.", None, RECOMMENDED),
-        ("coloring", "The embedded Coloring Page: black outlines on white.", "a coloring page of {prompt}", STYLE_RECOMMENDED),
-        ("cute", "The embedded cute style: pastel stickers.", "a cute picture of {prompt}", STYLE_RECOMMENDED),
+    for name, summary, prompt in (
+        ("tokencompose", "The embedded TokenCompose: taught to attend to each object with its own words.", None),
+        ("coloring", "The embedded Coloring Page: black outlines on white.", "a coloring page of {prompt}"),
+        ("cute", "The embedded cute style: pastel stickers.", "a cute picture of {prompt}"),
     ):
         yield BranchSpec(
             id=f"mini/{name}",
@@ -132,7 +118,7 @@ def register_branches() -> Iterable[BranchSpec]:
             licence=LICENCE,
             requires=("peft",),
             prompt=prompt,
-            recommended=recommended,
+            recommended=RECOMMENDED,
         )
     yield BranchSpec(
         id="mini/pose",

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from realcompo_mini.plugin import GUIDANCE, RECOMMENDED, STYLE_RECOMMENDED
+from realcompo_mini.compare.rows import TUNED
+from realcompo_mini.plugin import GUIDANCE, RECOMMENDED
 from realcompo_mini.world import load_world
 
 BASE = "mini/fidelity"
@@ -24,10 +25,11 @@ CONTROLS = {
     "unsaid": "no trigger words",
 }
 
-OPTIONS: dict[str, Any] = dict(RECOMMENDED["balancer"]["options"])
+OPTIONS: dict[str, Any] = dict(TUNED)
 GUIDED = {**OPTIONS, "warmup": 0.1, "finish": 0.9}
 """Layout guidance has nothing to give before the other branch acts, and everything while it guides: a short warm-up, a long balance."""
-STYLED: dict[str, Any] = dict(STYLE_RECOMMENDED["balancer"]["options"])
+STYLED: dict[str, Any] = {**OPTIONS, "finish": 0.6, "inside": [0.9, 0.1]}
+"""A style needs more steps of its own: what a spatial branch paints early is of another look."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Pair:
             entries.append(rc.BranchEntry(name=self.spatial, guidance_scale=GUIDANCE[BASE], options=told))
         elif self.spatial:
             entries.append(rc.BranchEntry(name=self.spatial))
-        balancer = {"balancer": RECOMMENDED["balancer"]["name"], "balancer_options": self.options} if self.spatial else {}
+        balancer = {"balancer": "core/balance", "balancer_options": self.options} if self.spatial else {}
         where = {"device": "cpu", "num_inference_steps": RECOMMENDED["num_inference_steps"], **where}
         made = rc.Composer(entries[0], entries[1:], **balancer, **where)
         if self.control == "blank":

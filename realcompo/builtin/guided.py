@@ -1,0 +1,56 @@
+"""The guided middle: the spatial branches plant, the fidelity branch draws while its own placement loss holds, then it draws freely.
+
+Three phases. In the first the spatial branches act alone. In the second the fidelity branch acts alone, and z is moved down the slope of
+its loss (Eq. 6) before each step: the gradient of Eq. 7 spent on z, where one branch and a part of one pass suffice, in place of ξ, where
+it takes all branches and a trial step. In the third the fidelity branch acts alone. Each step costs one guided prediction, and the second
+phase its moves besides.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from torch import Tensor
+
+from ..interfaces import Balancer, Move, Needs, Setting, Step
+from .fixed import Shares, split
+from .options import GuidedOptions
+
+
+class Guided(Balancer):
+    """See the module; options in options.py."""
+
+    options: GuidedOptions
+
+    def start(self, setting: Setting) -> Shares:
+        return Shares(setting)
+
+    def _plants(self, step: Step) -> bool:
+        return step.index < round(self.options.plant * step.count)
+
+    def needs(self, state: Any, step: Step) -> Needs:
+        setting = cast(Shares, state).setting
+        acting = tuple(share > 0 for share in self._shares(setting, step))
+        return Needs(acting, moves=self._moves(setting, step))
+
+    def _moves(self, setting: Setting, step: Step) -> tuple[Move | None, ...]:
+        most = moves_at(step, self.options.moves, self.options.plant, self.options.until)
+        if not most or "fidelity" not in setting.roles:
+            return ()
+        move = Move(most, self.options.length, self.options.threshold)
+        return tuple(move if role == "fidelity" else None for role in setting.roles)
+
+    def _shares(self, setting: Setting, step: Step) -> tuple[float, ...]:
+        return split(setting, 1.0 if self._plants(step) else 0.0)
+
+    def weights(self, state: Any, step: Step) -> Tensor:
+        return cast(Shares, state).weights(self._shares(cast(Shares, state).setting, step))
+
+
+def moves_at(step: Step, moves: int, begin: float, end: float) -> int:
+    """How many of a run's `moves` fall to this step, spread evenly over the steps from share `begin` of the run to share `end`."""
+    first, last = round(begin * step.count), round(end * step.count)
+    if not first <= step.index < last:
+        return 0
+    along = step.index - first
+    return (along + 1) * moves // (last - first) - along * moves // (last - first)

@@ -1,0 +1,98 @@
+"""What a run costs, in one unit: F, one conditional forward pass of the fidelity network for one picture, by floating point operations.
+
+Operations are counted where they are dispatched, forward and backward, by torch's own formulas. Counting slows a call down, so each kind of
+call is counted once for each shape and each `Branch.work`, and taken for the same afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry, sdpa_flop_count
+
+from ..pictures.trace import Cost
+
+T = TypeVar("T")
+
+
+def _fused(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    """The CPU's fused attention, for which torch has no formula; arguments are shapes."""
+    return int(sdpa_flop_count(query, key, value))
+
+
+def _fused_backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    """Its four products; what it computes a second time is the kernel's own business."""
+    return 2 * int(sdpa_flop_count(query, key, value))
+
+
+_CPU_FORMULAS: dict[str, Callable[..., int]] = {
+    "aten::_scaled_dot_product_flash_attention_for_cpu": _fused,
+    "aten::_scaled_dot_product_flash_attention_for_cpu_backward": _fused_backward,
+}
+
+
+class OperationCount(TorchDispatchMode):
+    """Counts the floating point operations of what runs inside it, also of a backward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.total += int(formula(*args, **(kwargs or {}), out_val=out))
+        elif (own := _CPU_FORMULAS.get(func._schema.name)) is not None:
+            self.total += own(*(a.shape if isinstance(a, torch.Tensor) else a for a in args))
+        return out
+
+
+@dataclass
+class Meter:
+    """Counts one run's operations by part.
+
+    Attributes:
+        pictures: B.
+        spent: part → operations so far: "text", "decode", and "predict", "probe", "move" of each branch.
+        unit: operations of one F; None until the fidelity branch (or, where it never does, another) has predicted.
+    """
+
+    pictures: int
+    spent: dict[str, float] = field(default_factory=dict)
+    unit: float | None = None
+    _fidelity: bool = False
+    _known: dict[Hashable, int] = field(default_factory=dict)
+
+    def count(self, part: str, key: Hashable | None, call: Callable[[], T]) -> T:
+        """Run a call and add what it costs to a part.
+
+        Args:
+            key: calls of a part with equal keys cost the same; None where that is not known, and each is counted.
+        """
+        known = None if key is None else self._known.get((part, key))
+        if known is not None:
+            result = call()
+        else:
+            with OperationCount() as counter:
+                result = call()
+            known = counter.total
+            if key is not None:
+                self._known[part, key] = known
+        self.spent[part] = self.spent.get(part, 0.0) + known
+        return result
+
+    def learn_unit(self, part: str, before: float, rows: int, fidelity: bool) -> None:
+        """Take the F from a prediction that was just counted, of `rows` rows of the network."""
+        if self.unit is None or (fidelity and not self._fidelity):
+            self.unit = max((self.spent[part] - before) / rows, 1.0)
+            self._fidelity = fidelity
+
+    def cost(self) -> Cost:
+        """What was spent so far, a picture, in F."""
+        unit = (self.unit or 1.0) * self.pictures
+        return Cost({part: operations / unit for part, operations in self.spent.items()}, self.unit or 1.0)

@@ -61,7 +61,9 @@ class StepProgress:
         """After a denoising step."""
         if self._bar is None:
             return
-        loss = "" if entry.loss is None else f"loss {float(entry.loss.mean()):.3f}"
+        placement = entry.placement
+        told = [] if placement is None else [f"loss {float(placement.sum(dim=(0, 2)).mean()):.3f}"]
+        loss = ", ".join([*told, f"{entry.spent:.0f} F"])
         self._bar.update(self._steps, total=step.count, completed=step.index + 1, description="drawing", loss=loss)
 
     def say(self, text: str) -> None:

@@ -42,9 +42,8 @@ def move_latents(
         if move is None or regions.most == 0:
             continue
         for _ in range(move.most):
-            loss, slope, seen = counted(
-                k, partial(placement_slope, readers[k], z, regions, scales[k], True, None if notes is None else notes[k])
-            )
+            note = None if notes is None else notes[k]
+            loss, slope, seen = counted(k, partial(placement_slope, readers[k], z, regions, scales[k], True, note))
             if passes[k] == 0:
                 losses[k], maps[k] = loss, seen
             passes[k] += 1

@@ -152,9 +152,7 @@ class TrialProbe:
         trial = self.transition(self.z if shift is None else self.z + shift, noise)  # Eq. 12
         losses, slopes, maps = zip(
             *(
-                self.counted(
-                    k, partial(placement_slope, partial(read, step=self.told), trial, self.regions, scale, not detached, self._note(k))
-                )
+                self.counted(k, partial(placement_slope, self._at_told(read), trial, self.regions, scale, not detached, self._note(k)))
                 for k, (read, scale, detached) in enumerate(zip(self.readers, self.scales, self.detached, strict=True))
             ),
             strict=True,
@@ -178,3 +176,6 @@ class TrialProbe:
     def _note(self, k: int) -> Callable[[Tensor], None] | None:
         finite = self.finite
         return None if finite is None else lambda peak: finite.note("gradient", peak, self.told, k)
+
+    def _at_told(self, read: Reader) -> Callable[[Tensor], Tensor]:
+        return lambda z: read(z, self.told)

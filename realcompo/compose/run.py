@@ -125,8 +125,8 @@ class Run:
     def record(self, step: Step, acting: Sequence[int], weights: Tensor, probed: ProbeResult | None, moved: Moved | None) -> TraceEntry:
         """Write one step down, and learn from the same wait which pictures failed in it."""
         self.finite.send()
-        entry = self.trace.record(step, tuple(self.setting.names[k] for k in acting), weights, probed, moved)
         self.trace.cost = self.meter.cost()
+        entry = self.trace.record(step, tuple(self.setting.names[k] for k in acting), weights, probed, moved)
         self.finite.read()
         return entry
 

@@ -14,7 +14,13 @@ from .trace import Trace
 _SHARP = 2
 """Drawn this many times as large, then reduced: smooth lines."""
 
-_PHASES: dict[str, Colour] = {"spatial alone": (238, 242, 247), "balanced": (250, 250, 247), "fidelity alone": (248, 241, 235)}
+_PHASES: dict[str, Colour] = {
+    "spatial alone": (238, 242, 247),
+    "balanced": (250, 250, 247),
+    "fidelity guided": (240, 246, 238),
+    "fidelity alone": (248, 241, 235),
+}
+"""Phase (see `TraceEntry.phase`) → its background."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +33,14 @@ class Line:
 
 
 def loss_chart(trace: Trace, index: int = 0) -> Image.Image | None:
-    """Loss (Eq. 6/9); below it, on a logarithmic axis, ‖∂L^c/∂z‖ of each branch and the root mean square of ∂L/∂ξ.
+    """Loss (Eq. 6/9); below it, on a logarithmic axis, ‖∂L^c/∂z‖ of each branch and the root mean square of ∂L/∂ξ. Of a run that moves z
+    instead, the loss before each step's moves, by the maps of the branch that is asked.
 
-    None where the run has no probe.
+    None where the run has neither probe nor moves.
     """
     probed = [entry for entry in trace.entries if entry.loss is not None]
     if not probed:
-        return None
+        return _move_chart(trace, index)
     count = trace.entries[0].step.count
     total = Line("all branches", [(e.step.index, float(e.loss[index])) for e in probed if e.loss is not None], TEXT)
     parts = [
@@ -59,12 +66,25 @@ def loss_chart(trace: Trace, index: int = 0) -> Image.Image | None:
     return chart
 
 
+def _move_chart(trace: Trace, index: int) -> Image.Image | None:
+    """The loss by the maps that moves were made by."""
+    moved = [entry for entry in trace.entries if entry.move_loss is not None and any(maps is not None for maps in entry.move_maps)]
+    if not moved:
+        return None
+    lines = [
+        Line(name, [(e.step.index, float(e.move_loss[k, index].sum())) for e in moved if e.move_loss is not None], colour(k))
+        for k, name in enumerate(trace.names)
+        if any(len(e.move_maps) > k and e.move_maps[k] is not None for e in moved)
+    ]
+    count = trace.entries[0].step.count
+    return panel("loss before the moves of a step", lines, _phases(trace), count, (860, 300), logarithmic=False)
+
+
 def _phases(trace: Trace) -> list[tuple[str, int, int]]:
     """(phase, first step, last step + 1), in turn."""
     spans: list[tuple[str, int, int]] = []
     for entry in trace.entries:
-        acting = len(entry.acting) == len(trace.names)
-        name = "balanced" if acting else "fidelity alone" if trace.names[0] in entry.acting else "spatial alone"
+        name = entry.phase(trace.names)
         first = spans.pop()[1] if spans and spans[-1][0] == name else entry.step.index
         spans.append((name, first, entry.step.index + 1))
     return spans

@@ -170,14 +170,8 @@ def weights(result: Result, index: int = 0, scale: int | None = None, columns: i
                     outline(tile, region.box, colour(number), 2)
             cells.append(tile)
         rows.append((f"weight of {name}", cells))
-    heads = [f"step {entry.step.index + 1} of {entry.step.count}: {_phase(entry, trace.names)}" for entry in chosen]
+    heads = [f"step {entry.step.index + 1} of {entry.step.count}: {entry.phase(trace.names)}" for entry in chosen]
     return _sheet(heads, rows, "0: fidelity branch", "1: spatial branch")
-
-
-def _phase(entry: TraceEntry, names: Sequence[str]) -> str:
-    if len(entry.acting) == len(names):
-        return "balanced"
-    return "fidelity alone" if names[0] in entry.acting else "spatial alone"
 
 
 def _spread(entries: Sequence[TraceEntry], count: int) -> list[TraceEntry]:
@@ -191,9 +185,9 @@ def _spread(entries: Sequence[TraceEntry], count: int) -> list[TraceEntry]:
 
 
 def attention(result: Result, index: int = 0, scale: int | None = None) -> Image.Image | None:
-    """A branch a row, a region a column: the cross-attention that the last probe read, each map by its own maximum, with the
+    """A branch a row, a region a column: the cross-attention that the last probe or move read, each map by its own maximum, with the
     share of it that lies inside the region."""
-    entries = [entry for entry in result.trace.entries if entry.maps]
+    entries = [entry for entry in result.trace.entries if any(maps is not None for maps in entry.seen)]
     regions = result.batch_regions.pictures[index]
     if not entries or not regions:
         return None
@@ -202,13 +196,16 @@ def attention(result: Result, index: int = 0, scale: int | None = None) -> Image
     rows = []
     for k, name in enumerate(result.trace.names):
         cells = []
+        maps = entry.seen[k]
+        if maps is None:  # no move was asked of it
+            continue
         for r, region in enumerate(regions):
-            found = entry.maps[k][index, r].float().numpy()
+            found = maps[index, r].float().numpy()
             tile = over(cell, found / max(float(found.max()), 1e-12))
             if region.box is not None:
                 outline(tile, region.box, colour(r), 2)
-            if entry.region_loss is not None:
-                _corner(tile, f"{1 - float(entry.region_loss[k, index, r]):.0%} inside")
+            if entry.placement is not None:
+                _corner(tile, f"{1 - float(entry.placement[k, index, r]):.0%} inside")
             cells.append(tile)
         rows.append((f"attention of {name}", cells))
     heads = [region.phrase for region in regions]

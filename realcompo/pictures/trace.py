@@ -28,6 +28,7 @@ class TraceEntry:
         moves: (K, B) moves of z by each branch's maps, or None where none was asked for.
         move_loss: (K, B, R) before the first move, likewise.
         move_maps: K × (B, R, h', w') before the first move, None for branches that were not asked.
+        spent: F of sampling a picture, from the run's first step to the end of this one (see `Cost`).
     """
 
     step: Step
@@ -41,6 +42,47 @@ class TraceEntry:
     moves: Tensor | None = None
     move_loss: Tensor | None = None
     move_maps: tuple[Tensor | None, ...] = ()
+    spent: float = 0.0
+
+    @property
+    def seen(self) -> tuple[Tensor | None, ...]:
+        """K × (B, R, h', w') that a probe, or else a move, read at this step; None for branches that were not asked, empty where none."""
+        return self.maps or self.move_maps
+
+    @property
+    def placement(self) -> Tensor | None:
+        """(K, B, R) loss of each region by those maps, or None."""
+        return self.region_loss if self.region_loss is not None else self.move_loss
+
+    def phase(self, names: Sequence[str]) -> str:
+        """What the run is doing, of branches `names`, fidelity first."""
+        if len(self.acting) == len(names):
+            return "balanced"
+        if names[0] not in self.acting:
+            return "spatial alone"
+        return "fidelity alone" if self.moves is None else "fidelity guided"
+
+    def only(self, pictures: Sequence[int]) -> TraceEntry:
+        """Of these pictures alone."""
+        rows = list(pictures)
+        kept = replace(self, weights=self.weights[:, rows])
+        if self.moves is not None and self.move_loss is not None:
+            kept = replace(
+                kept,
+                moves=self.moves[:, rows],
+                move_loss=self.move_loss[:, rows],
+                move_maps=tuple(None if maps is None else maps[rows] for maps in self.move_maps),
+            )
+        if self.loss is None or self.region_loss is None or self.grad_latents is None or self.grad_weights is None:
+            return kept
+        return replace(
+            kept,
+            loss=self.loss[rows],
+            region_loss=self.region_loss[:, rows],
+            grad_latents=self.grad_latents[:, rows],
+            grad_weights=self.grad_weights[rows],
+            maps=tuple(maps[rows] for maps in self.maps),
+        )
 
 
 @dataclass(frozen=True)
@@ -73,28 +115,6 @@ class Cost:
             found[kind] = found.get(kind, 0.0) + value
         return found
 
-    def only(self, pictures: Sequence[int]) -> TraceEntry:
-        """Of these pictures alone."""
-        rows = list(pictures)
-        kept = replace(self, weights=self.weights[:, rows])
-        if self.moves is not None and self.move_loss is not None:
-            kept = replace(
-                kept,
-                moves=self.moves[:, rows],
-                move_loss=self.move_loss[:, rows],
-                move_maps=tuple(None if maps is None else maps[rows] for maps in self.move_maps),
-            )
-        if self.loss is None or self.region_loss is None or self.grad_latents is None or self.grad_weights is None:
-            return kept
-        return replace(
-            kept,
-            loss=self.loss[rows],
-            region_loss=self.region_loss[:, rows],
-            grad_latents=self.grad_latents[:, rows],
-            grad_weights=self.grad_weights[rows],
-            maps=tuple(maps[rows] for maps in self.maps),
-        )
-
 
 @dataclass
 class Trace:
@@ -111,12 +131,10 @@ class Trace:
         self, step: Step, acting: tuple[str, ...], weights: Tensor, probed: ProbeResult | None, moved: Moved | None = None
     ) -> TraceEntry:
         """Write one step down; weights (K, B, 1, h, w)."""
-        entry = TraceEntry(step, acting, weights[:, :, 0].detach().cpu())
+        entry = TraceEntry(step, acting, weights[:, :, 0].detach().cpu(), spent=self.cost.sampling)
         if probed is not None:
-            entry = TraceEntry(
-                step,
-                acting,
-                entry.weights,
+            entry = replace(
+                entry,
                 loss=probed.loss.cpu(),
                 region_loss=probed.region_loss.cpu(),
                 grad_latents=probed.grad_latents.cpu(),

@@ -137,7 +137,7 @@ def test_generate_options_reach_the_recipe(cli: Cli) -> None:
         "--negative",
         "blur",
         "--set",
-        "balancer.options.rate=0.3",
+        "balancer.options.moves=3",
         "--set",
         "branches.boxes.guidance_scale=2",
     ]
@@ -145,7 +145,7 @@ def test_generate_options_reach_the_recipe(cli: Cli) -> None:
     assert done.exit_code == 0, done.output
     recipe = read_recipe("x.png").recipe
     assert (recipe.width, recipe.height) == (64, 128)
-    assert recipe.balancer.options["rate"] == 0.3
+    assert recipe.balancer.options["moves"] == 3
     assert recipe.branches[1].guidance_scale == 2
     assert recipe.pictures[0].negative_prompt == "blur"
 

@@ -47,7 +47,7 @@ def test_what_is_told_is_what_the_whole_run_takes(balancer: str, pictures: int) 
 def test_one_f_is_one_row_of_the_fidelity_network() -> None:
     told = composer("core/hand-over", {"share": 0.4})(PROMPT, TWO, seed=1).cost
     assert told.parts["predict sd/v1-5"] == pytest.approx(6)  # three steps of two rows
-    assert 4 < told.parts["predict gligen/box"] < 8, "the fusers cost more than nothing"
+    assert told.parts["predict gligen/box"] > 4.5, "its two steps of two rows, and the fusers"
     spatial = composer("core/fixed", {"spatial": 1.0})(PROMPT, TWO, seed=1).cost
     assert spatial.parts["predict gligen/box"] == pytest.approx(10), "where the fidelity network draws nothing, the other is the unit"
 

@@ -42,6 +42,7 @@ def drawn(fidelity: str, spatial: str) -> tuple[rc.Composer, dict[str, Any], rc.
     composer = rc.Composer(
         entry(fidelity),
         entry(spatial),
+        balancer="core/balance",
         balancer_options={"warmup": 0.0, "finish": 1.0},
         num_inference_steps=STEPS,
         device="cpu",

@@ -111,7 +111,7 @@ def test_pictures_below_the_threshold_and_overflows_stay() -> None:
     before = scale.value
     end, moved = move_latents(z, [Move(1, 0.1)], [overflows], RAGGED, [scale], NOISE)
     assert torch.equal(end[0], z[0]) and not torch.equal(end[1], z[1]) and moved.made[0].tolist() == [0, 1, 0]
-    assert scale.value == before / 2
+    assert scale.of(z).tolist() == [before / 2, before, before]
 
 
 def test_the_solver_is_told_the_whole_move_and_the_blended_shifts() -> None:

@@ -54,7 +54,9 @@ def test_pair_composes_or_is_refused_by_name(fidelity: str, spatial: str) -> Non
     missing = [id for id in (fidelity, spatial) if not brings_its_weights(id)]
     kind = spec.condition or "boxes"
     try:
-        composer = Composer(entry(fidelity), entry(spatial), balancer_options={"warmup": 0.0}, num_inference_steps=2, device="cpu")
+        composer = Composer(
+            entry(fidelity), entry(spatial), balancer="core/balance", balancer_options={"warmup": 0.0}, num_inference_steps=2, device="cpu"
+        )
     except Incompatible as refusal:
         said = str(refusal)
         assert fidelity in said and spatial in said, f"the refusal does not name both: {said}"
@@ -108,7 +110,9 @@ def test_layout_guidance_on_sdxl_beside_sdxl() -> None:
     """`base` names any branch: what its UNet is told of sizes and pooled prompts comes along."""
     source = small_source(installed().find(BranchSpec, "sd/xl-base"))
     guided = BranchEntry(name="layguide/sd", source=source, options={"base": "sd/xl-base"})
-    composer = Composer(entry("sd/xl-base"), guided, balancer_options={"warmup": 0.0}, num_inference_steps=2, device="cpu")
+    composer = Composer(
+        entry("sd/xl-base"), guided, balancer="core/balance", balancer_options={"warmup": 0.0}, num_inference_steps=2, device="cpu"
+    )
     result = composer(SAMPLE["prompt"], read_condition("boxes", SAMPLE["boxes"]), seed=1, output_type="latent")
     assert bool(result.latents.isfinite().all()) and len(result.trace.losses) == 2
     assert composer.branches[0].unet is composer.branches[1].inner.unet, "one network on both sides"

@@ -24,6 +24,7 @@ def draw(spatial: Any = "toy/spatial", boxes: Any = None, **options: Any) -> rc.
         registry=toy_registry(),
         num_inference_steps=10,
         device="cpu",
+        balancer="core/balance",
         balancer_options={"finish": 0.8, "inside": (0.9, 0.5), "outside": (0.7, 0.1), **options},
     )
     boxes = boxes or rc.Boxes({"a cat": (0.0, 0.3, 0.5, 0.9), "a dog": (0.5, 0.3, 1.0, 0.9)})

@@ -145,6 +145,7 @@ def test_set_finds_branches_by_place_and_name(home: Any) -> None:
 
 
 def test_a_file_may_set_and_unset_by_name(home: Any) -> None:
+    home.user.write_text(BALANCE)
     recipe = home.folder / "scene.toml"
     recipe.write_text(
         'branches = ["wise/fidelity", "wise/boxes"]\nunset = ["balancer.options.inside"]\nset = { "branches.0.guidance_scale" = 4 }\n'

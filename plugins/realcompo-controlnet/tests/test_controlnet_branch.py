@@ -219,7 +219,9 @@ def test_boxes_pose_and_map_at_once(checkpoint: Any, tmp_path: Path) -> None:
         },
     ]
     fidelity = {"name": "sd/v1-5", "source": str(checkpoint("sd1"))}
-    composer = rc.Composer(fidelity, spatial, balancer_options={"warmup": 0.0}, num_inference_steps=2, device="cpu")
+    composer = rc.Composer(
+        fidelity, spatial, balancer="core/balance", balancer_options={"warmup": 0.0}, num_inference_steps=2, device="cpu"
+    )
     conditions = {"boxes": Boxes({"grass": (0, 0.6, 1, 1)}), "keypoints": POSE, "segmentation": scene}
     result = composer("a cat and a dog on grass, the house", conditions, seed=1)
     assert [region.id for region in result.batch_regions.pictures[0]] == ["grass", "a cat", "a dog", "the house"]

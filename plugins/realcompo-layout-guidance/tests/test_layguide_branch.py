@@ -278,7 +278,7 @@ def test_a_pipeline_that_you_hold_guides_itself() -> None:
 
     pipe = StableDiffusionPipeline.from_pretrained(small_checkpoint("sd1"), safety_checker=None)
     before = {name: tensor.clone() for name, tensor in pipe.unet.state_dict().items()}
-    composer = Composer(pipe, pipe, balancer_options={"warmup": 0.0}, num_inference_steps=4, device="cpu")
+    composer = Composer(pipe, pipe, balancer="core/balance", balancer_options={"warmup": 0.0}, num_inference_steps=4, device="cpu")
     assert [m.name for m in composer.members] == ["sd/pipeline", "layguide/sd"]
     assert bool(composer(PROMPT, BOXES, seed=1, output_type="latent").latents.isfinite().all())
     assert all(torch.equal(tensor, before[name]) for name, tensor in pipe.unet.state_dict().items())

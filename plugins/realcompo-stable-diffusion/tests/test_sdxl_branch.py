@@ -178,7 +178,7 @@ def test_it_never_composes_with_sd(checkpoint: Any) -> None:
 def test_two_sdxl_branches_compose(checkpoint: Any) -> None:
     xl = BranchEntry(name="sd/xl-base", source=str(checkpoint("sdxl")))
     other = placed("sd/xl-base", str(checkpoint("controlnet-sdxl")))
-    composer = Composer(xl, other, balancer_options={"warmup": 0.0}, num_inference_steps=2, device="cpu")
+    composer = Composer(xl, other, balancer="core/balance", balancer_options={"warmup": 0.0}, num_inference_steps=2, device="cpu")
     result = composer(PROMPT, BOXES, seed=0, output_type="latent")
     assert result.latents.isfinite().all() and len(result.trace.losses) == 2
 

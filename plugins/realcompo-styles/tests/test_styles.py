@@ -36,6 +36,7 @@ def compose(**style: Any) -> Composer:
     return Composer(
         {"name": "styles/coloring-pages", "source": small_checkpoint("sd1"), **style},
         {"name": "gligen/box", "source": small_checkpoint("gligen")},
+        balancer="core/balance",
         balancer_options={"warmup": 0.0},
         num_inference_steps=2,
         device="cpu",

@@ -273,6 +273,7 @@ class Composer:
                 masks=regions.masks(h, w).to(self.device, precision),
                 owners=owners(owned, regions).to(self.device),
                 generators=inputs.generators,
+                kinds=tuple(m.spec.condition if m.role == "spatial" else None for m in members),
             ),
             options=self.probe,
             trace=Trace(tuple(m.name for m in members)),

@@ -192,6 +192,7 @@ def remarks(members: Sequence[Member], registry: Registry, balancer: Balancer, s
         masks=torch.zeros(1, 1, 1, 1),
         owners=torch.zeros(len(members), 1, 1, dtype=torch.bool),
         generators=(torch.Generator(),),
+        kinds=tuple(m.spec.condition if m.role == "spatial" else None for m in members),
     )
     state = balancer.start(setting)
     acting = [balancer.needs(state, Step(i, steps, 0.0, 0.0, 0.5, 0.5)).branches for i in range(steps)]

@@ -27,6 +27,7 @@ class Setting:
         masks: (B, R, h, w) coverage of each region at latent resolution.
         owners: (K, B, R) bool: which branches brought which region (fidelity owns none).
         generators: B, one a picture, for balancers that draw.
+        kinds: K kinds of condition ("boxes", "keypoints", …), None for branches that take none; () where it is not told.
     """
 
     names: tuple[str, ...]
@@ -34,6 +35,7 @@ class Setting:
     masks: Tensor
     owners: Tensor
     generators: tuple[torch.Generator, ...] = ()
+    kinds: tuple[str | None, ...] = ()
 
     @property
     def fidelity(self) -> int:

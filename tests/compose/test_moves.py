@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 import realcompo as rc
-from realcompo.builtin.guided import moves_at
+from realcompo.builtin.guided import Guided, moves_at
+from realcompo.builtin.options import GuidedOptions
 from realcompo.compose.moves import move_latents, one_move, total_shift
 from realcompo.compose.probe import LossScale, placement_loss, placement_slope
 from realcompo.interfaces import Balancer, Move, Needs, Region, Regions, Setting, Step
@@ -121,6 +122,30 @@ def test_the_solver_is_told_the_whole_move_and_the_blended_shifts() -> None:
     told = total_shift(moved, 0.1 * z)
     assert told is not None and torch.allclose(told, moved.shift + 0.1 * z)
     assert total_shift(None, None) is None and total_shift(None, z) is z and total_shift(moved, None) is moved.shift
+
+
+def test_a_pose_is_held_longer_than_a_box_is_planted() -> None:
+    """By kinds of condition: who acts when, and when z is moved."""
+    balancer = Guided(GuidedOptions(plant=0.2, until=0.6, hold=0.7))
+
+    def run(*kinds: str) -> list[tuple[tuple[bool, ...], bool]]:
+        roles = ("fidelity", *("spatial" for _ in kinds))
+        setting = Setting(tuple("abc"[: len(roles)]), roles, torch.zeros(1, 1, 2, 2), torch.zeros(len(roles), 1, 1), (), (None, *kinds))
+        state = balancer.start(setting)
+        found = []
+        for index in range(10):
+            step = Step(index, 10, 0, 0, 0.5, 0.6)
+            needs = balancer.needs(state, step)
+            assert torch.allclose(balancer.weights(state, step).sum(dim=0), torch.ones(1, 1, 2, 2))
+            found.append((needs.branches, any(needs.moves)))
+        return found
+
+    assert run("boxes") == [*[((False, True), False)] * 2, *[((True, False), True)] * 4, *[((True, False), False)] * 4]
+    assert run("keypoints") == [*[((False, True), False)] * 7, *[((True, False), False)] * 3]
+    both = run("boxes", "segmentation")
+    assert both[:2] == [((False, True, True), False)] * 2 and both[2:6] == [((False, False, True), True)] * 4
+    assert both[6] == ((False, False, True), False) and both[7:] == [((True, False, False), False)] * 3
+    assert run() == [((True,), False)] * 10
 
 
 # -- in a run ----------------------------------------------------------------------------------------------------------------

@@ -95,6 +95,12 @@ class Branch(ABC):
         return None
 
     @classmethod
+    def unread(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> tuple[str, ...] | None:
+        """The end of each prompt that its text encoder does not read, "" where it reads all; from tokenizer files alone, None if they are
+        not at hand. `source` may be the branch itself, whose tokenizer is loaded."""
+        return None
+
+    @classmethod
     def remarks(cls, spec: BranchSpec, options: Options, balanced: tuple[float, float] | None) -> tuple[str, ...]:
         """What a user should know before a run that can be drawn, but hardly as meant: `realcompo check` prints it as a warning.
 

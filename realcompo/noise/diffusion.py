@@ -159,6 +159,11 @@ class Solver:
             **{k: v for k, v in self.scheduler.config.items() if not k.startswith("_")},
         }
 
+    @property
+    def draws(self) -> bool:
+        """Whether its step adds noise of its own, which must come from each picture's generator."""
+        return self.name == "euler-ancestral" or "sde" in str(self.scheduler.config.get("algorithm_type", ""))
+
     def _steps(self, steps: int) -> tuple[Step, ...]:
         timesteps = [_number(t) for t in self.scheduler.timesteps]
         count = len(timesteps)
@@ -204,7 +209,7 @@ class Solver:
                 raise Incompatible(f"{self.name} takes a shift of the latents back", mend="use ddim, euler or dpm++-2m")
             x = x + (shift / math.sqrt(step.alpha_bar) if self.name in _SIGMA_SCALED else shift)
         self._scale(x, step)
-        extra = {"generator": list(generators)} if self.name == "euler-ancestral" and generators else {}
+        extra = {"generator": list(generators)} if self.draws and generators else {}
         timestep = self.scheduler.timesteps[step.index]
         result: Tensor = self.scheduler.step(prediction, timestep, x, return_dict=False, **extra)[0]
         return result

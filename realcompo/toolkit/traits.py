@@ -152,4 +152,7 @@ def _schedule(checkpoint: Checkpoint, spec: BranchSpec, options: UNetOptions) ->
             f"it predicts {prediction!r}", where=checkpoint.where, mend="choose a checkpoint that predicts epsilon or v_prediction"
         )
     known = {field.name for field in fields(NoiseSchedule)}
-    return NoiseSchedule(**{key: value for key, value in config.items() if key in known and value is not None}), prediction
+    told = {key: value for key, value in config.items() if key in known and value is not None}
+    if "trained_betas" in told:
+        told["trained_betas"] = tuple(map(float, told["trained_betas"]))
+    return NoiseSchedule(**told), prediction

@@ -145,13 +145,26 @@ class UNetBranch(Branch):
         cls, spec: BranchSpec, options: Options, prompt: str, regions: Sequence[Region], source: Any = None
     ) -> dict[str, tuple[str, ...]] | None:
         """Region id → the words that its maps are read at; None where the tokenizer is not on this machine."""
-        try:
-            checkpoint = cls._open(spec, _unet_options(spec, options), source, weights=False)
-            text = TextEncoding.from_checkpoint(checkpoint)
-        except BadCheckpoint:
+        text = cls._words(spec, options, source)
+        if text is None:
             return None
         found = text.tokens(prompt, regions)
         return {region.id: text.token_texts(prompt, indices) for region, indices in zip(regions, found, strict=True)}
+
+    @classmethod
+    def unread(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> tuple[str, ...] | None:
+        """What none, or not all, of its text encoders read."""
+        text = source.text if isinstance(source, UNetBranch) else cls._words(spec, options, source)
+        return None if text is None else tuple(text.unread(prompt) for prompt in prompts)
+
+    @classmethod
+    def _words(cls, spec: BranchSpec, options: Options, source: Any) -> TextEncoding | None:
+        """Its tokenizers, without text encoders; None where they are not on this machine."""
+        try:
+            checkpoint = cls._open(spec, _unet_options(spec, options), source, weights=False)
+            return join_texts([TextEncoding.from_checkpoint(checkpoint, part) for part in cls.encoders.values()])
+        except BadCheckpoint:
+            return None
 
     # -- once a run -----------------------------------------------------------------------------------------------------------
 

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from ..errors import BadCheckpoint, PhraseNotFound
 from ..interfaces import Region, Regions
-from .phrases import Span, find_phrases
+from .phrases import find_phrases
 from .placeholders import Expanded, expand
+from .scripts import Span
 from .sources import Checkpoint
 
 

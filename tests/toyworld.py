@@ -27,7 +27,8 @@ PROMPT = "a cat and a dog"
 def toys(fidelity: Any = "toy/fidelity", spatial: Any = "toy/spatial", **settings: Any) -> rc.Composer:
     settings.setdefault("num_inference_steps", 10)
     settings.setdefault("dtype", "float64")
-    return rc.Composer(fidelity, spatial, registry=toy_registry(), device="cpu", **settings)
+    settings.setdefault("device", "cpu")
+    return rc.Composer(fidelity, spatial, registry=toy_registry(), **settings)
 
 
 def final_loss(composer: rc.Composer, result: rc.Result) -> torch.Tensor:

@@ -27,6 +27,7 @@ from ..recipes.members import Member, guided, member, sort_roles
 from ..recipes.recipe import BranchEntry, Component, PictureEntry, PlannerEntry, ProbeOptions, Recipe, plain_data, read_part
 from ..registry import Registry, installed
 from .assembly import check_compatible, picture_regions, unite
+from .copying import Copied
 from .inputs import PictureInputs, picture_entries
 from .probe import blend, blend_shifts
 from .remarks import step_remarks, text_remarks, unread_of_branches, unread_of_files
@@ -37,7 +38,7 @@ Callback = Callable[[Any, int, float, dict[str, Any]], dict[str, Any] | None]
 OutputType = Literal["pil", "np", "pt", "latent"]
 
 
-class Composer:
+class Composer(Copied):
     """A fidelity branch and spatial branches, ready to draw.
 
     Args:

@@ -156,7 +156,7 @@ def _spread(name: str, value: Any, count: int, single: bool) -> list[Any]:
     if single:
         return [value] * count
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
-        raise BadOption(f"{name} cannot be {shown(value)}", mend="see help(realcompo.Composer.__call__)")
+        raise BadOption(f"{name} cannot be a {type(value).__name__}", mend="see help(realcompo.Composer.__call__)")
     values = list(value)
     if len(values) != count:
         raise BadOption(f"{len(values)} values of {name} for {count} prompts", mend="give one for all, or one a prompt")
@@ -170,7 +170,7 @@ def _conditions(value: Any) -> dict[str, Condition]:
         return {value.kind: value}
     if not isinstance(value, Mapping):
         raise BadOption(
-            f"a condition cannot be {shown(value)}",
+            f"a condition cannot be a {type(value).__name__}",
             mend="give rc.Boxes({phrase: (x0, y0, x1, y1)})",
         )
     return {key: read_condition(key, one) for key, one in value.items()}

@@ -44,10 +44,10 @@ def text_remarks(members: Sequence[Member], pictures: Sequence[PictureEntry], un
         texts: dict[tuple[str, str], None] = {}
         for picture in pictures:
             own = m.own_prompt(picture.prompt)
-            texts["prompt" if own == picture.prompt else "its own prompt", own] = None
+            texts["prompt" if own == picture.prompt else "prompt of its own", own] = None
             if m.guidance_scale > 1:
                 negative = m.entry.negative_prompt
-                kind = "negative prompt" if negative is None else "its own negative prompt"
+                kind = "negative prompt" if negative is None else "negative prompt of its own"
                 texts[kind, picture.negative_prompt if negative is None else negative] = None
         asked = [key for key in texts if key[1].strip()]
         ends = unread(k, [text for _, text in asked]) if asked else None
@@ -55,7 +55,7 @@ def text_remarks(members: Sequence[Member], pictures: Sequence[PictureEntry], un
             if end:
                 lost.setdefault((kind, end), []).append(m.name)
     return [
-        f"{', '.join(names)}: the {kind.removeprefix('its ')} is longer than the text encoder's tokens; what lies past the last one does "
+        f"{', '.join(names)}: the {kind} is longer than the text encoder's tokens; what lies past the last one does "
         f"nothing: {end if len(end) <= 160 else end[:100] + ' … ' + end[-50:]!r} (shorten it, or say what matters earlier)"
         for (kind, end), names in lost.items()
     ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..conditions import Condition
+from ..errors import BadOption
 from ..specs import BranchSpec, Options, Traits
 from .regions import Region, Regions
 from .step import Step
@@ -168,6 +169,23 @@ class Branch(ABC):
     @property
     @abstractmethod
     def dtype(self) -> torch.dtype: ...
+
+    def __copy__(self) -> Branch:
+        """Another holder of the same networks."""
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        return made
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Deep copies and pickles would double gigabytes, or write them: refused, unless a plugin's class knows better.
+
+        Raises:
+            BadOption: always.
+        """
+        raise BadOption(
+            f"the branch {self.spec.id!r} holds networks, which are not copied deeply or pickled",
+            mend="build another (rc.Registry.branch with its id, options and source), or copy or pickle a composer that names it",
+        )
 
     def fingerprint(self) -> dict[str, str]:
         """Part of the checkpoint → digest of its weights; what `reproduce` compares."""

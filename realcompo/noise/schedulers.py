@@ -19,6 +19,9 @@ from .diffusion import SCHEDULERS, Solver, common_kind, scheduler_name
 PROCESS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
 """Settings that say how the networks were trained: they are the checkpoint's."""
 
+DENSE = 200
+"""More steps than this may come so close to each other that a solver divides by nothing."""
+
 _REFUSED = {
     "use_flow_sigmas": (True, "its noise is that of flow matching"),
     "use_dynamic_shifting": (True, "its noise is that of flow matching"),
@@ -103,6 +106,7 @@ def check_solver(
         raise BadOption(f"num_inference_steps = {count} is out of bounds: {said}", mend=mend)
     try:
         solver = Solver(name, schedule, count, common_kind(kinds), dict(options), device)
+        finite = not (options or count > DENSE) or _finite(Solver(name, schedule, count, common_kind(kinds), dict(options)))
     except RealCompoError:
         raise
     except Exception as error:  # diffusers raises many kinds
@@ -110,7 +114,23 @@ def check_solver(
         raise BadOption(f"{said} ({reason[0][:200] if reason else type(error).__name__})", where=where, mend=mend) from error
     if not _sound(solver, trained):
         raise BadOption(f"{said}: with its spacing they fall beside them or on one another", where=where, mend=mend)
+    if not finite:
+        raise BadOption(f"{said}: its numbers overflow", where=where, mend="try final_sigmas_type = 'sigma_min', or a lower solver_order")
     return solver
+
+
+def _finite(solver: Solver) -> bool:
+    """Whether its steps lead from noise to numbers, on a latent of one pixel whose noise is always right; uses the solver up."""
+    import torch
+
+    clean = torch.full((1, 1, 1, 2), 0.5, dtype=torch.float64)
+    noise = torch.tensor([0.3, -1.2], dtype=torch.float64).expand_as(clean)
+    generators = [torch.Generator().manual_seed(0)]
+    x = solver.start(noise)
+    for step in solver.steps:
+        a, s = math.sqrt(step.alpha_bar), math.sqrt(1 - step.alpha_bar)
+        x = solver.step(x, noise if solver.kind == "epsilon" else a * noise - s * clean, step, None, generators)
+    return bool(x.isfinite().all())
 
 
 def _sound(solver: Solver, trained: int) -> bool:
@@ -118,7 +138,8 @@ def _sound(solver: Solver, trained: int) -> bool:
     for step in solver.steps:
         if not (0 <= step.t <= trained - 1 and 0 <= step.alpha_bar <= 1 and 0 <= step.alpha_bar_prev <= 1):
             return False
-        if solver.name not in ("ddim", "pndm") and not step.alpha_bar_prev > step.alpha_bar:
+        level = step.index == step.count - 1 and step.alpha_bar_prev == step.alpha_bar  # final_sigmas_type "sigma_min" ends so
+        if solver.name not in ("ddim", "pndm") and not (step.alpha_bar_prev > step.alpha_bar or level):
             return False
     return bool(solver.steps) and math.isfinite(float(solver.scheduler.init_noise_sigma))
 

@@ -5,7 +5,6 @@ Read `Composer._denoise` beside the algorithm in the paper; docs/algorithm.md se
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -13,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arguments import flag, guidances, side
+from ..arguments import flag, guidances
 from ..conditions import Condition
-from ..errors import BadOption, PlanningError, Remark
+from ..errors import BadOption, PlanningError
 from ..interfaces import Balancer, Branch, Planner, Setting, Step
 from ..noise.devices import default_device, explain_memory, torch_dtype, versions
 from ..noise.diffusion import Solver
@@ -28,9 +27,9 @@ from ..recipes.recipe import BranchEntry, Component, PictureEntry, PlannerEntry,
 from ..registry import Registry, installed
 from .assembly import check_compatible, picture_regions, unite
 from .copying import Copied
-from .inputs import PictureInputs, picture_entries
+from .inputs import PictureInputs, picture_entries, size_asked
 from .probe import blend, blend_shifts
-from .remarks import step_remarks, text_remarks, unread_of_branches, unread_of_files
+from .remarks import step_remarks, text_remarks, unread_of_branches, unread_of_files, warn
 from .run import Run, check_outputs, owners, remarks, returned_latents
 
 Progress = Callable[[Step, TraceEntry], None]
@@ -88,7 +87,7 @@ class Composer(Copied):
             raise BadOption(f"a branch is named twice: {', '.join(names)}", mend="give each branch once")
         traits = self.members[0].traits
         self.scheduler, self.scheduler_options = read_scheduler(scheduler, scheduler_options, traits.schedule, traits.prediction_type)
-        self.size = _size(height, width, traits.default_size)
+        self.size = size_asked(height, width, traits.default_size)
         check_compatible(self.members, self.scheduler, self.size)
         self.device = default_device(device)
         self.dtype = torch_dtype(dtype)
@@ -211,7 +210,7 @@ class Composer(Copied):
         pictures = picture_entries(prompt, condition, negative_prompt, seed, generator, latents, num_images_per_prompt)
         return self._compose(
             pictures,
-            _size(height, width, self.size),
+            size_asked(height, width, self.size),
             self.num_inference_steps if num_inference_steps is None else num_inference_steps,
             guidances(guidance_scale),
             output_type,
@@ -265,8 +264,7 @@ class Composer(Copied):
         with explain_memory():
             x, run = self._start(members, inputs, parts, size, solver)
             told = [*self._step_remarks(solver), *text_remarks(members, inputs.pictures, unread_of_branches(members, self.branches))]
-            for remark in told:
-                warnings.warn(remark, Remark, stacklevel=4)
+            warn(told)
             try:
                 z = self._denoise(x, run, inputs.generators, callback, progress)
                 images = run.finite.decode(z, lambda rows: self._decode(rows, run, output_type))
@@ -406,8 +404,3 @@ class Composer(Copied):
             "scheduler": solver.config,
             "versions": versions([self.registry.distribution(m.spec.id) for m in self.members if m.spec.id in self.registry.branches]),
         }
-
-
-def _size(height: Any, width: Any, default: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of a call, or the default where it says none."""
-    return (default[0] if height is None else side("height", height), default[1] if width is None else side("width", width))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..arguments import MAX_PICTURES, plain_number, shown, text, whole
+from ..arguments import MAX_PICTURES, plain_number, shown, side, text, whole
 from ..arguments import seed as a_seed
 from ..conditions import Condition
 from ..errors import BadOption
@@ -122,6 +122,11 @@ def picture_entries(
             )
         )
     return PictureInputs(tuple(pictures), generators, latents)
+
+
+def size_asked(height: Any, width: Any, default: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of a call, or the default where it says none."""
+    return (default[0] if height is None else side("height", height), default[1] if width is None else side("width", width))
 
 
 def _list(value: Any) -> list[Any]:

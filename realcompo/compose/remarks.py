@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 
+from ..errors import Remark
 from ..interfaces import Branch, Step
 from ..recipes.members import Member
 from ..recipes.recipe import PictureEntry
@@ -70,3 +72,9 @@ def step_remarks(steps: Sequence[Step], trained: int, scheduler: str) -> list[st
         f"{len(steps)} steps of {scheduler} begin at timestep {first:g} of {trained}, where the networks expect a half-drawn picture, not "
         " noise: take another number of steps (50), or spacing from the end (scheduler_options.timestep_spacing = 'trailing')"
     ]
+
+
+def warn(told: Sequence[str]) -> None:
+    """Python's warnings of them, at the line that called the composer."""
+    for remark in told:
+        warnings.warn(remark, Remark, stacklevel=5)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..arguments import plain_number, shown, steps
+from ..arguments import plain_number, shown, steps, whole
 from ..errors import BadOption, Incompatible, RealCompoError, UnknownName, nearest
 from ..specs import NoiseSchedule, PredictionType
 from .diffusion import SCHEDULERS, Solver, common_kind, scheduler_name
@@ -67,6 +67,8 @@ def read_scheduler(
     base = made_of(name, schedule, kind)
     different = {key: value for key, value in plain.items() if value != base[key] or isinstance(value, bool) != isinstance(base[key], bool)}
     _check_process(name, different, schedule, kind)
+    if "solver_order" in different:
+        whole("solver_order", different["solver_order"], 1, 3)  # it is also the length of a list that the scheduler makes
     for key, (value, why) in _REFUSED.items():
         if key in different and (different[key] == value or (key == "variance_type" and different[key] is not None)):
             raise Incompatible(f"{name} with {key} = {different[key]!r}: {why}", where="scheduler", mend=f"leave {key} out")

@@ -156,6 +156,7 @@ def test_a_schedule_that_a_scheduler_cannot_follow() -> None:
         ("ddim", {"beta_end": 0.02}, Incompatible, "beta_end"),
         ("ddim", {"num_train_timesteps": 10**12}, Incompatible, "num_train_timesteps"),
         ("unipc", {"solver_p": {"a": 1}}, BadOption, "solver_p"),
+        ("unipc", {"solver_order": 10**10}, BadOption, "solver_order"),
         ("unipc", {"solver_type": "bh1"}, BadOption, "overflow"),  # black pictures, in diffusers as well
         ("euler", {"sigma_min": "low"}, BadOption, ""),
     ],

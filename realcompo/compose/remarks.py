@@ -69,7 +69,7 @@ def step_remarks(steps: Sequence[Step], trained: int, scheduler: str) -> list[st
     if first >= LATE * (trained - 1):
         return []
     return [
-        f"{len(steps)} steps of {scheduler} begin at timestep {first:g} of {trained}, where the networks expect a half-drawn picture, not "
+        f"{len(steps)} steps of {scheduler} begin at timestep {first:g} of {trained}, where the networks expect a half-drawn picture, not"
         " noise: take another number of steps (50), or spacing from the end (scheduler_options.timestep_spacing = 'trailing')"
     ]
 

@@ -141,20 +141,16 @@ class Composer(Copied):
     def remarks(self, pictures: Sequence[PictureEntry] = ()) -> list[str]:
         """What can be drawn but hardly as meant, such as guidance that ends before the balance begins, or words of `pictures` past a text
         encoder's last token; loads no weights."""
-        solver = self._solver(self.num_inference_steps)
         return [
             *remarks(self.members, self.registry, self.balancer, self.num_inference_steps),
-            *self._step_remarks(solver),
+            *step_remarks(self._solver(self.num_inference_steps)),
             *text_remarks(self.members, pictures, unread_of_files(self.members, self.registry)),
         ]
 
-    def _step_remarks(self, solver: Solver) -> list[str]:
-        return step_remarks(solver.steps, self.members[0].traits.schedule.num_train_timesteps, self.scheduler)
-
     def _solver(self, steps: Any) -> Solver:
         """The solver of a run; needs no weights."""
-        kinds = [m.traits.prediction_type for m in self.members]
-        return check_solver(self.scheduler, self.scheduler_options, self.members[0].traits.schedule, kinds, steps, self.device)
+        traits = [m.traits for m in self.members]
+        return check_solver(self.scheduler, self.scheduler_options, traits, steps, self.device)
 
     def to(self, device: Any = None, dtype: Any = None) -> Composer:
         """Move all branches; returns self."""
@@ -256,14 +252,13 @@ class Composer(Copied):
         solver = self._solver(steps)
         steps = int(steps)
         check_outputs(output_type, callback, progress)
-        latent = self.members[0].traits.latent
-        inputs.check((latent.channels, size[0] // latent.downscale, size[1] // latent.downscale), self.device)
+        inputs.check(self.members[0].traits.latent, size, self.device)
         inputs = self._planned(inputs, size)
         parts = [picture_regions(self.members, p, size, self.registry, f"picture {b}") for b, p in enumerate(inputs.pictures)]
         members = guided(self.members, guidance)
         with explain_memory():
             x, run = self._start(members, inputs, parts, size, solver)
-            told = [*self._step_remarks(solver), *text_remarks(members, inputs.pictures, unread_of_branches(members, self.branches))]
+            told = [*step_remarks(solver), *text_remarks(members, inputs.pictures, unread_of_branches(members, self.branches))]
             warn(told)
             try:
                 z = self._denoise(x, run, inputs.generators, callback, progress)

@@ -16,6 +16,7 @@ from ..conditions import Condition
 from ..errors import BadOption
 from ..plans.planning import PlannedPicture
 from ..recipes.recipe import PictureEntry, read_condition, read_part
+from ..specs import LatentSpace
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class PictureInputs:
         generators = tuple(torch.Generator().manual_seed(p.seed or 0) for p in seeded)
         return cls(seeded, generators, transcripts=tuple(list(p.transcript) for p in ready))
 
-    def check(self, shape: tuple[int, int, int], device: torch.device) -> None:
+    def check(self, space: LatentSpace, size: tuple[int, int], device: torch.device) -> None:
         """Before weights are loaded: latents that a run can start from, generators that draw where it runs.
 
         Raises:
@@ -54,7 +55,8 @@ class PictureInputs:
                 )
         if self.latents is None:
             return
-        wanted, given = (len(self.pictures), *shape), self.latents
+        given = self.latents
+        wanted = (len(self.pictures), space.channels, size[0] // space.downscale, size[1] // space.downscale)
         mend = f"draw them as torch.randn{wanted}"
         if not isinstance(given, Tensor):
             raise BadOption(f"latents cannot be {shown(given)}", mend="give a tensor (torch.from_numpy makes one of an array)")

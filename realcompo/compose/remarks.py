@@ -6,7 +6,8 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from ..errors import Remark
-from ..interfaces import Branch, Step
+from ..interfaces import Branch
+from ..noise.diffusion import Solver
 from ..recipes.members import Member
 from ..recipes.recipe import PictureEntry
 from ..registry import Registry
@@ -63,14 +64,14 @@ def text_remarks(members: Sequence[Member], pictures: Sequence[PictureEntry], un
     ]
 
 
-def step_remarks(steps: Sequence[Step], trained: int, scheduler: str) -> list[str]:
+def step_remarks(solver: Solver) -> list[str]:
     """One where the first step is far from pure noise: "leading" timesteps of very few steps, or of more than half of the trained ones."""
-    first = steps[0].t
+    first, trained = solver.steps[0].t, solver.scheduler.config.num_train_timesteps
     if first >= LATE * (trained - 1):
         return []
     return [
-        f"{len(steps)} steps of {scheduler} begin at timestep {first:g} of {trained}, where the networks expect a half-drawn picture, not"
-        " noise: take another number of steps (50), or spacing from the end (scheduler_options.timestep_spacing = 'trailing')"
+        f"{len(solver.steps)} steps of {solver.name} begin at timestep {first:g} of {trained}, where the networks expect a half-drawn "
+        "picture, not noise: take another number of steps (50), or scheduler_options.timestep_spacing = 'trailing'"
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..arguments import plain_number, shown, steps, whole
 from ..errors import BadOption, Incompatible, RealCompoError, UnknownName, nearest
-from ..specs import NoiseSchedule, PredictionType
+from ..specs import NoiseSchedule, PredictionType, Traits
 from .diffusion import SCHEDULERS, Solver, common_kind, scheduler_name
 
 PROCESS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
@@ -92,14 +92,13 @@ def made_of(name: str, schedule: NoiseSchedule, kind: PredictionType) -> dict[st
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items() if key in known}
 
 
-def check_solver(
-    name: str, options: Mapping[str, Any], schedule: NoiseSchedule, kinds: Sequence[PredictionType], count: Any, device: Any = "cpu"
-) -> Solver:
-    """The solver of a run, made before weights are loaded so that what it cannot do is said.
+def check_solver(name: str, options: Mapping[str, Any], traits: Sequence[Traits], count: Any, device: Any = "cpu") -> Solver:
+    """The solver of a run of branches with these traits, fidelity first, made before weights are loaded so that what it cannot do is said.
 
     Raises:
         BadOption: steps or settings that the scheduler cannot do.
     """
+    schedule, kinds = traits[0].schedule, [one.prediction_type for one in traits]
     count, trained = steps(count), schedule.num_train_timesteps
     where = "num_inference_steps" if not options else "num_inference_steps or scheduler_options"
     said = f"{name} cannot do {count} steps on {trained} trained timesteps"

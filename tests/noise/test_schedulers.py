@@ -18,7 +18,7 @@ from realcompo.noise.diffusion import SCHEDULERS
 from realcompo.noise.schedulers import PROCESS, check_solver, made_of, read_scheduler, settings_of
 from realcompo.recipes.configuration import parse_text
 from realcompo.recipes.writing import to_json, to_toml, to_yaml
-from realcompo.specs import NoiseSchedule
+from realcompo.specs import LatentSpace, NoiseSchedule, Traits
 from tests.toyworld import PROMPT, TWO, toys
 
 pytestmark = pytest.mark.filterwarnings("ignore::realcompo.errors.Remark")
@@ -129,7 +129,7 @@ def test_a_checkpoint_of_betas_of_its_own_is_honoured() -> None:
     betas = tuple(np.linspace(0.0002, 0.015, 1000).tolist())
     schedule = replace(NoiseSchedule(), trained_betas=betas)
     assert schedule.process != NoiseSchedule().process
-    solver = check_solver("ddim", {}, schedule, ["epsilon"], 10)
+    solver = check_solver("ddim", {}, [Traits(LatentSpace("sd"), "SD 1.x", schedule)], 10)
     bars = np.cumprod(1 - np.array(betas))
     assert solver.steps[0].alpha_bar == pytest.approx(bars[int(solver.steps[0].t)], rel=1e-4)
     with pytest.raises(Incompatible, match="beta"):

@@ -249,8 +249,7 @@ class Composer(Copied):
         progress: Progress | None,
     ) -> Result:
         check_compatible(self.members, self.scheduler, size)
-        solver = self._solver(steps)
-        steps = int(steps)
+        solver, steps = self._solver(steps), int(steps)
         check_outputs(output_type, callback, progress)
         inputs.check(self.members[0].traits.latent, size, self.device)
         inputs = self._planned(inputs, size)

@@ -64,8 +64,6 @@ class PictureInputs:
             raise BadOption(f"latents of shape {tuple(given.shape)}, expected {wanted}", mend=mend)
         if not given.is_floating_point():
             raise BadOption(f"latents of {str(given.dtype).removeprefix('torch.')}, expected floats", mend=mend)
-        if not bool(given.isfinite().all()):
-            raise BadOption("latents hold numbers that are not finite", mend=mend)
 
     def noise(self, shape: tuple[int, int, int]) -> Tensor:
         """Unit noise (B, C, h, w), each picture's from its own generator."""

@@ -12,9 +12,9 @@ from typing import Any
 
 from ..errors import BadCheckpoint
 from .configs import CLIP_TOKENS, END, FILES, clip_tokenizer, published, read_config, read_json
-from .kinds import FAMILIES, Family, Kind, context_width, identify
+from .kinds import FAMILIES, Family, Kind, context_width, identify, peeled
 from .options import UNetOptions
-from .tensor_files import TensorFile, open_tensors
+from .tensor_files import TensorFile, open_tensors, unwrapped
 
 _TOKENIZERS = {"tokenizer": "text_encoder", "tokenizer_2": "text_encoder_2"}
 _MARKS = {"epsilon": "epsilon", "eps": "epsilon", "v": "v_prediction", "v_prediction": "v_prediction"}
@@ -201,6 +201,10 @@ def open_single_file(path: Path, options: UNetOptions) -> SingleFile:
         BadCheckpoint: pickled, damaged, truncated, or no folder is where the option `config` says.
     """
     file = open_tensors(path, options.allow_pickle)
+    for _ in range(3):  # wrappers within wrappers
+        if not (names := peeled(file.shapes)):
+            break
+        file = unwrapped(file.renamed(names))
     folder = None if options.config is None else Path(options.config).expanduser()
     if folder is not None and not folder.is_dir():
         raise BadCheckpoint("there is no such folder of configs", where=options.config, mend="check the path in the option config")

@@ -17,9 +17,10 @@ from typing import Any
 
 from ..errors import BadCheckpoint
 from .configs import read_config, read_json
+from .file_kinds import unfinished
 from .options import UNetOptions
 from .single_file import SingleFile, open_single_file
-from .tensor_files import ENDINGS, PICKLES
+from .tensor_files import ENDINGS, PICKLES, check_tensors
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -115,7 +116,7 @@ def open_checkpoint(
     if path.is_file():
         return Checkpoint(text, single=open_single_file(path.resolve(), options))
     if path.suffix in ENDINGS:
-        raise BadCheckpoint("there is no such file", where=text, mend="check the path")
+        raise BadCheckpoint(f"there is no such file{unfinished(path.parent, path.stem)}", where=text, mend="check the path")
     if isinstance(source, Path) or not _HUB_ID.fullmatch(text):
         raise BadCheckpoint("there is no such folder", where=text, mend="check the path; a hub id is written organisation/name")
     return Checkpoint(text, folder=_from_hub(text, options, options.revision or revision, parts, weights))
@@ -212,7 +213,7 @@ def weight_files(folder: Path, options: UNetOptions) -> WeightFiles:
                 mend="choose a checkpoint with safetensors, or set allow_pickle = true if you trust its author (it can run code)",
             )
         raise BadCheckpoint(
-            "it has no weights", where=where, mend="fetch or copy the checkpoint again; the option download = true fetches it"
+            f"it has no weights{unfinished(folder)}", where=where, mend="fetch or copy the checkpoint again; the option download = true fetches it"
         )
     variant = options.variant
     if variant not in found:
@@ -221,9 +222,9 @@ def weight_files(folder: Path, options: UNetOptions) -> WeightFiles:
             raise BadCheckpoint(f"it has no variant {variant!r}, but {have}", where=where, mend="set the option variant")
         (variant,) = found  # the only one there is
     files = tuple(sorted(found[variant]))
-    if not pickled:
-        for path in files:
-            _check_safetensors(path)
+    for path in files:
+        check_tensors(path)
+    _check_shards(folder, files)
     return WeightFiles(folder, files, variant, pickled)
 
 
@@ -237,13 +238,14 @@ def _by_variant(folder: Path, endings: Sequence[str]) -> Mapping[str | None, lis
     return found
 
 
-def _check_safetensors(path: Path) -> None:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy"):
-            pass
-    except (SafetensorError, OSError) as error:
-        raise BadCheckpoint(
-            f"{path.name} is damaged or truncated ({error})", where=str(path.parent), mend="fetch or copy it again"
-        ) from error
+def _check_shards(folder: Path, files: Sequence[Path]) -> None:
+    """Of weights in several files, each says how many there are."""
+    numbered = [match for path in files if (match := re.search(r"-(\d+)-of-(\d+)$", path.stem))]
+    for match in numbered:
+        missing = set(range(1, int(match.group(2)) + 1)) - {int(one.group(1)) for one in numbered}
+        if missing:
+            raise BadCheckpoint(
+                f"{len(missing)} of the {int(match.group(2))} files of its weights are missing, number {min(missing)} first",
+                where=str(folder),
+                mend="fetch or copy the checkpoint again; the option download = true fetches it",
+            )

@@ -14,10 +14,11 @@ import torch
 from torch import nn
 
 from ..errors import BadCheckpoint
-from ..noise.devices import default_device, torch_dtype
+from .file_kinds import brief
 from .options import UNetOptions
 from .sources import Checkpoint, weight_files
 from .text import TextEncoding
+from .tokenizers import refuse_extras
 from .vae import decoding_dtype
 
 CLASSES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -115,6 +116,7 @@ class Loader:
         config = Checkpoint(str(folder), folder=folder.parent).config(folder.name)
         name = class_name(config)
         library = _check_class(part, name, str(folder))
+        refuse_extras(folder)
         found = weight_files(folder, self.options)
         cls = getattr(importlib.import_module(library), name)
         kwargs = {
@@ -126,8 +128,8 @@ class Loader:
         }
         try:
             module, info = cls.from_pretrained(str(folder), **kwargs)
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise BadCheckpoint(f"its weights do not fit its config: {error}", where=str(folder), mend="fetch or copy it again") from error
+        except Exception as error:  # also what a wrong value in a config raises, which can be of any kind
+            raise BadCheckpoint(f"its weights do not fit its config: {brief(error)}", where=str(folder), mend="fetch or copy it again") from error
         missing = sorted(info["missing_keys"])
         if missing:
             raise BadCheckpoint(

@@ -80,7 +80,8 @@ class Checkpoint:
             return f"a {type(self.pipeline).__name__}"
         index = self.folder / "model_index.json"
         if index.is_file():
-            return f"a {read_json(index).get('_class_name', 'pipeline of an unnamed class')}"
+            name = read_json(index).get("_class_name", "pipeline of an unnamed class")
+            return f"a {name[-1] if isinstance(name, list) and name else name}"
         parts = sorted(path.name for path in self.folder.iterdir() if path.is_dir())
         return f"the folders {', '.join(parts)}" if parts else "no folders (a diffusers checkpoint has unet, vae, text_encoder …)"
 

@@ -25,6 +25,7 @@ from .maps import MapReader, check_places
 from .options import UNetOptions
 from .sources import Checkpoint, open_checkpoint
 from .text import Text, TextEncoding, join_texts
+from .tokenizers import check_vocabulary, refuse_code
 from .traits import read_traits, unet_config
 from .vae import decode_pictures, decoding_dtype
 
@@ -110,7 +111,13 @@ class UNetBranch(Branch):
 
     @classmethod
     def _traits(cls, spec: BranchSpec, options: UNetOptions, checkpoint: Checkpoint, source: Any) -> Traits:
+        if checkpoint.folder is not None:
+            refuse_code(checkpoint.folder, ("unet", "vae", *cls.encoders, *cls.encoders.values()))
         cls.check(checkpoint)
+        for part, words in cls.encoders.items():
+            if checkpoint.has(words) and checkpoint.has(part):
+                tokenizer = TextEncoding.from_checkpoint(checkpoint, words).tokenizer
+                check_vocabulary(tokenizer, checkpoint.config(part), part, checkpoint.where)
         check_places(unet_config(checkpoint), options.places, options.map_divisor)
         return read_traits(checkpoint, spec, options, own=source is None or source == spec.source)
 

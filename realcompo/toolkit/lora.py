@@ -279,7 +279,7 @@ def check_lora(file: str | None, source: Any = None) -> Path | None:
     """
     if file is None:
         return None
-    path = packaged(file) if file.startswith("package://") else Path(file).expanduser()
+    path = lora_path(file)
     if not path.exists():
         raise BadCheckpoint(
             f"there is no such LoRA{unfinished(path.parent, path.stem)}", where=file, mend="check the path in the option lora"
@@ -296,3 +296,8 @@ def check_lora(file: str | None, source: Any = None) -> Path | None:
             "the option lora would change a pipeline that you hold", where=file, mend="load it yourself: pipe.load_lora_weights(…)"
         )
     return path
+
+
+def lora_path(file: str) -> Path:
+    """Where the option says that it is."""
+    return packaged(file) if file.startswith("package://") else Path(file).expanduser()

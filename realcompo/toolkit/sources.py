@@ -19,6 +19,7 @@ from ..errors import BadCheckpoint
 from .configs import read_config, read_json
 from .file_kinds import unfinished
 from .options import UNetOptions
+from .own_vae import OwnVae
 from .single_file import SingleFile, open_single_file
 from .tensor_files import ENDINGS, PICKLES, check_tensors
 
@@ -31,15 +32,19 @@ class Checkpoint:
 
     Attributes:
         where: its name in messages.
+        vae: of the option `vae`, in place of its own.
     """
 
     where: str
     folder: Path | None = None
     pipeline: Any = None
     single: SingleFile | None = None
+    vae: OwnVae | None = None
 
     def has(self, part: str) -> bool:
         """Whether it holds a part such as 'vae'."""
+        if part == "vae" and self.vae is not None:
+            return True
         if self.single is not None:
             return self.single.has(part)
         if self.folder is not None:
@@ -56,6 +61,8 @@ class Checkpoint:
             raise BadCheckpoint(
                 f"it has no {part!r}", where=self.where, mend=f"it holds {self.describe()}; choose a checkpoint with a {part}"
             )
+        if part == "vae" and self.vae is not None:
+            return dict(self.vae.config)
         if self.single is not None:
             return self.single.config(part)
         if self.folder is None:
@@ -121,6 +128,20 @@ def open_checkpoint(
     if isinstance(source, Path) or not _HUB_ID.fullmatch(text):
         raise BadCheckpoint("there is no such folder", where=text, mend="check the path; a hub id is written organisation/name")
     return Checkpoint(text, folder=_from_hub(text, options, options.revision or revision, parts, weights))
+
+
+def locate_part(text: str, options: UNetOptions) -> Path:
+    """A file or folder of one network: a path, ``package://module/path``, or a hub id.
+
+    Raises:
+        BadCheckpoint: it is not there.
+    """
+    path = packaged(text) if text.startswith("package://") else Path(text).expanduser()
+    if path.exists():
+        return path.resolve()
+    if path.suffix in ENDINGS or not _HUB_ID.fullmatch(text):
+        raise BadCheckpoint(f"there is no such file or folder{unfinished(path.parent, path.stem)}", where=text, mend="check the path")
+    return _from_hub(text, options, None, ("", "vae"), weights=True)
 
 
 def packaged(text: str) -> Path:
@@ -227,6 +248,11 @@ def weight_files(folder: Path, options: UNetOptions) -> WeightFiles:
         check_tensors(path)
     _check_shards(folder, files)
     return WeightFiles(folder, files, variant, pickled)
+
+
+def holds_weights(folder: Path) -> bool:
+    """Whether a part's folder has any weight file, of any kind: of a hub's repository, only the configs may be on this machine."""
+    return bool(_by_variant(folder, (".safetensors", *PICKLES)))
 
 
 def _by_variant(folder: Path, endings: Sequence[str]) -> Mapping[str | None, list[Path]]:

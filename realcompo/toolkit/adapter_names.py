@@ -106,7 +106,7 @@ def split(name: str) -> tuple[str | None, str, str] | None:
         match = pattern.match(name)
         if match:
             part, stem = _front(match.group(1))
-            own = match.group(2) if not role else role
+            own = role or match.group(2)
             return part, re.sub(r"\.processor\b", "", stem), own
     return None
 

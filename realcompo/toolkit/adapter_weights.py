@@ -43,9 +43,7 @@ def kind_of(roles: frozenset[str]) -> str:
         raise Misfit(f"it has {', '.join(sorted(roles))} alone")
     missing = next(needs for kind, needs, _ in KINDS if kind == found[0]) - roles
     if found[0] == "LoKr":
-        missing = frozenset(
-            f"lokr_{w}" for w in ("w1", "w2") if f"lokr_{w}" not in roles and not {f"lokr_{w}_a", f"lokr_{w}_b"} <= roles
-        )
+        missing = frozenset(f"lokr_{w}" for w in ("w1", "w2") if f"lokr_{w}" not in roles and not {f"lokr_{w}_a", f"lokr_{w}_b"} <= roles)
     if found[0] == "LoHa" and len(roles & {"hada_t1", "hada_t2"}) == 1:
         missing = frozenset({"hada_t1", "hada_t2"}) - roles
     if missing:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from ..errors import BadCheckpoint
+from ..noise.devices import default_device, torch_dtype
 from .file_kinds import brief
 from .guard import bare
 from .options import UNetOptions
@@ -144,7 +145,9 @@ class Loader:
         try:
             module, info = cls.from_pretrained(str(folder), **kwargs)
         except Exception as error:  # also what a wrong value in a config raises, which can be of any kind
-            raise BadCheckpoint(f"its weights do not fit its config: {brief(error)}", where=str(folder), mend="fetch or copy it again") from error
+            raise BadCheckpoint(
+                f"its weights do not fit its config: {brief(error)}", where=str(folder), mend="fetch or copy it again"
+            ) from error
         missing = sorted(info["missing_keys"])
         if missing:
             raise BadCheckpoint(
@@ -165,7 +168,9 @@ class Loader:
     def _digest(self, part: str) -> str:
         own, single, folder = self.checkpoint.vae, self.checkpoint.single, self.checkpoint.folder
         if part == "vae" and own is not None:
-            files = [own.file.path] if own.file is not None else weight_files(own.folder, self._told(own.folder)).files if own.folder else []
+            files = (
+                [own.file.path] if own.file is not None else weight_files(own.folder, self._told(own.folder)).files if own.folder else []
+            )
             return file_digest(files)
         if single is not None:
             return file_digest([single.file.path])

@@ -159,7 +159,8 @@ def _places(file: TensorFile, tables: Mapping[str, Mapping[str, str]], networks:
         told = split(name)
         parts = [] if told is None else [told[0]] if told[0] is not None else _candidates(name, told[1], file, tables, networks)
         module = None if told is None or len(parts) != 1 else tables.get(parts[0], {}).get(told[1].replace(".", "_"))
-        if told is None or module is None:
+        of_one = name.startswith("lora_te_") and "text_encoder_2" in networks  # kohya's name where there is one text encoder only
+        if told is None or module is None or of_one:
             lost.append(name)
         else:
             found[name] = Place(parts[0], module, told[2])
@@ -191,7 +192,9 @@ def _unplaced(file: TensorFile, lost: list[str], networks: Mapping[str, Any]) ->
         other = "SDXL, which has two text encoders"
     if other is None and xl and any(name.startswith("lora_te_") for name in names):
         other = "SD 1.x or 2.x, which have one text encoder"
-    width = next((shape[-1] for name, shape in names.items() if re.search(r"attn2[._]to_k[._].*(down|lora_A)", name) and len(shape) == 2), 0)
+    width = next(
+        (shape[-1] for name, shape in names.items() if re.search(r"attn2[._]to_k[._].*(down|lora_A)", name) and len(shape) == 2), 0
+    )
     mine = dict(networks["unet"].config).get("cross_attention_dim")
     if other is None and width and width != mine:
         whose = {768: "SD 1.x", 1024: "SD 2.x", 2048: "SDXL"}.get(width, "another model")

@@ -235,7 +235,9 @@ def weight_files(folder: Path, options: UNetOptions) -> WeightFiles:
                 mend="choose a checkpoint with safetensors, or set allow_pickle = true if you trust its author (it can run code)",
             )
         raise BadCheckpoint(
-            f"it has no weights{unfinished(folder)}", where=where, mend="fetch or copy the checkpoint again; the option download = true fetches it"
+            f"it has no weights{unfinished(folder)}",
+            where=where,
+            mend="fetch or copy the checkpoint again; the option download = true fetches it",
         )
     variant = options.variant
     if variant not in found:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import BadCheckpoint
-from .file_kinds import brief, is_pickle, looks_like_safetensors, not_weights
+from .file_kinds import UNFINISHED, brief, is_pickle, looks_like_safetensors, not_weights
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 ENDINGS = (".safetensors", *PICKLES)
@@ -73,7 +73,7 @@ def open_tensors(path: Path, allow_pickle: bool = False) -> TensorFile:
         BadCheckpoint: pickled and not allowed, damaged, truncated, or of another kind; says what it is.
     """
     try:
-        if looks_like_safetensors(path):
+        if looks_like_safetensors(path) and path.suffix.lower() not in UNFINISHED:
             return _open_safetensors(path)
         pickled = path.suffix.lower() in PICKLES and is_pickle(path)
     except OSError as error:
@@ -121,7 +121,9 @@ def _open_pickle(path: Path, allowed: bool) -> TensorFile:
     try:
         table = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise BadCheckpoint(f"it cannot be unpickled: {brief(error)}", where=str(path), mend="fetch it again, or as .safetensors") from error
+        raise BadCheckpoint(
+            f"it cannot be unpickled: {brief(error)}", where=str(path), mend="fetch it again, or as .safetensors"
+        ) from error
     tensors = dict(_flat(table)) if isinstance(table, Mapping) else {}
     return unwrapped(TensorFile(path, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, loaded=tensors))
 

@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..noise.devices import torch_dtype
 from ..errors import BadCheckpoint, BadOption, Incompatible
 from ..interfaces import Branch, Prediction, Region, Request, Step
 from ..noise.devices import torch_dtype

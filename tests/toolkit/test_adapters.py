@@ -116,7 +116,7 @@ def test_both_text_encoders_of_sdxl(checkpoint: Fetch, tmp_path: Path) -> None:
     stem = "base_model.model.text_model.encoder.layers.0.self_attn.k_proj"
     found = changed(networks, {f"{stem}.lora_A.weight": rand(2, 48), f"{stem}.lora_B.weight": rand(48, 2)}, tmp_path / "y.safetensors")
     assert [name.split(".")[0] for name in found] == ["text_encoder_2"]
-    with pytest.raises(BadCheckpoint, match="it is for SD 1.x or 2.x"):
+    with pytest.raises(BadCheckpoint, match=r"it is for SD 1\.x or 2\.x"):
         changed(networks, {f"lora_te_{tail}.lora_down.weight": rand(2, 32)}, tmp_path / "z.safetensors")
 
 
@@ -229,7 +229,11 @@ def test_loha_and_lokr_as_peft_computes_them(networks: dict[str, Any], tmp_path:
             torch.nn.init.normal_(parameter, std=0.5)
     state = {name: tensor.double() for name, tensor in peft.get_peft_model_state_dict(model).items()}
     (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": kind.upper(), "r": 2, "alpha": 3}))
-    plain = {n.replace(".base_layer", ""): t.clone() for n, t in model.base_model.model.state_dict().items() if "hada" not in n and "lokr" not in n}
+    plain = {
+        n.replace(".base_layer", ""): t.clone()
+        for n, t in model.base_model.model.state_dict().items()
+        if "hada" not in n and "lokr" not in n
+    }
     theirs = {name: tensor.clone() for name, tensor in model.merge_and_unload().state_dict().items()}
     networks["unet"].load_state_dict(plain)
     changed(networks, state, tmp_path / "adapter_model.safetensors")
@@ -275,7 +279,7 @@ ONE = torch.ones(1)
         ({**FULL, f"unet.{ATTN}.lora_A.weight": torch.ones(2, 8)}, "in two spellings"),
         ({**FULL, f"{K}.dora_scale": torch.ones(1, 5)}, r"its DoRA has lengths of \(1, 5\)"),
         ({**FULL, f"{K}.diff_b": torch.ones(8)}, "its bias of 8 numbers has no place"),
-        ({f"{K}.lora_down.weight": torch.ones(2, 9), f"{K}.lora_up.weight": torch.ones(8, 2)}, r"it is for a weight of \(8, 9\), not \(8, 8\)"),
+        ({**FULL, f"{K}.lora_down.weight": torch.ones(2, 9)}, r"it is for a weight of \(8, 9\), not \(8, 8\)"),
         ({f"{K}.lora_down.weight": torch.ones(2, 8), f"{K}.lora_up.weight": torch.ones(8, 3)}, "do not fit each other"),
         ({**FULL, "lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_up.weight": ONE}, "it is for SDXL, which has two text encoders"),
         ({"lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight": ONE}, "it is for Flux"),

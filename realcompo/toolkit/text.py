@@ -21,6 +21,7 @@ from .phrases import find_phrases
 from .placeholders import Expanded, expand
 from .scripts import Span
 from .sources import Checkpoint
+from .tokenizers import read_tokenizer
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,7 @@ class TextEncoding:
         Raises:
             BadCheckpoint: no tokenizer can be read there.
         """
-        from transformers import AutoTokenizer
-
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        except Exception as error:  # damaged JSON, missing vocabulary, unknown class: transformers raises many kinds
-            raise BadCheckpoint(f"its tokenizer cannot be read: {error}", where=str(folder), mend="fetch or copy it again") from error
-        return cls(tokenizer)
+        return cls(read_tokenizer(folder))
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, tokenizer: str = "tokenizer") -> TextEncoding:

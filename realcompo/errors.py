@@ -30,6 +30,10 @@ class RealCompoError(Exception):
         return f"{place}{self.what}{mend}"
 
 
+class Mended(UserWarning):
+    """A remark, no error: input was read after something in it was put right. Says what, where and how much; verbs print it as a note."""
+
+
 class UnknownName(RealCompoError):
     """An id, option, scheduler or colour that nothing answers to; names the nearest that does."""
 

@@ -91,4 +91,4 @@ def read_tables(data: Any, where: str) -> CocoTables:
 
 
 def _name(value: Any) -> str:
-    return str(value).strip() if isinstance(value, str | int | float) else ""
+    return str(value) if isinstance(value, str | int | float) else ""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
-from ..errors import BadOption, RealCompoError
+from ..errors import BadOption, Mended, RealCompoError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,7 +45,9 @@ def verb(function: Callable[P, int | None]) -> Callable[P, None]:
     def command(*args: P.args, **kwargs: P.kwargs) -> None:
         debug = os.environ.get("REALCOMPO_DEBUG", "") not in ("", "0")
         try:
-            code = function(*args, **kwargs)
+            with warnings.catch_warnings():
+                _as_notes()
+                code = function(*args, **kwargs)
         except RealCompoError as error:
             if debug:
                 raise
@@ -64,6 +67,21 @@ def verb(function: Callable[P, int | None]) -> Callable[P, None]:
         raise typer.Exit(code or 0)
 
     return command
+
+
+def _as_notes() -> None:
+    """Print remarks on input that was put right as notes, each once, instead of Python's warnings."""
+    shown, told = warnings.showwarning, set[str]()
+
+    def show(message: Any, category: Any, *place: Any) -> None:
+        if not issubclass(category, Mended):
+            shown(message, category, *place)
+        elif str(message) not in told:
+            told.add(str(message))
+            typer.secho(f"note: {message}", fg="yellow", err=True)
+
+    warnings.simplefilter("always", Mended)
+    warnings.showwarning = show
 
 
 def console(stderr: bool = False) -> Console:

@@ -50,7 +50,9 @@ def draw_skeleton(pose: Keypoints | None, size: Size, stick_width: float = STICK
     from PIL import Image, ImageDraw
 
     if not 0 < stick_width <= MAX_STICK_WIDTH:
-        raise BadCondition(f"a stick width of {stick_width}", where="the drawn pose", mend=f"give more than 0 and at most {MAX_STICK_WIDTH:g}")
+        raise BadCondition(
+            f"a stick width of {stick_width}", where="the drawn pose", mend=f"give more than 0 and at most {MAX_STICK_WIDTH:g}"
+        )
 
     picture = Image.new("RGB", (size[1], size[0]))
     if pose is None:

@@ -52,7 +52,8 @@ def colour_map(source: Any, phrases: Mapping[str, Any], palette: Palette | None 
         classes[known[_code(NOTHING)]] = found.classes < 0
     share = found.changed / codes.size
     remark(
-        f"{found.changed} of {codes.size} pixels ({share:.1%}) were not of a colour of the palette, and were read as the nearest class", where
+        f"{found.changed} of {codes.size} pixels ({share:.1%}) were not of a colour of the palette, and were read as the nearest class",
+        where,
     )
     return _assembled(classes, phrases, where)
 
@@ -150,13 +151,15 @@ def _unnamed(value: int, here: Array, table: Mapping[int, str], base: int | None
     x, y = _first(here)
     known = f"known: {min(table, default=0)} to {max(table, default=0)}"
     if value == VOID:
-        counts = "base = 0 where classes count from 0 and 255 is nothing" if base is None and 0 not in table else "nothing = 255 where it is nothing"
+        counts = (
+            "base = 0 where classes count from 0 and 255 is nothing"
+            if base is None and 0 not in table
+            else "nothing = 255 where it is nothing"
+        )
         mend = f"say {counts}; {known}"
     else:
         mend = f"give names = {{ {value} = … }}, or nothing = {value}; {known}"
-    return BadCondition(
-        f"the index {value} has no name (first at x = {x}, y = {y}; {int(here.sum())} pixels)", where=where, mend=mend
-    )
+    return BadCondition(f"the index {value} has no name (first at x = {x}, y = {y}; {int(here.sum())} pixels)", where=where, mend=mend)
 
 
 # -- parts ---------------------------------------------------------------------------------------------------------------------

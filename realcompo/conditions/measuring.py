@@ -65,7 +65,9 @@ def _tell_hidden(before: list[Body], after: list[Body], size: Size | None, file:
     if count > total / 2:
         shown = "the picture" if size is None else f"a picture of {size[1]}×{size[0]} pixels"
         raise BadCondition(
-            f"{count} of its {total} points lie outside of {shown}", where=file.where, mend="give the size (height, width) of the photo that they were measured on"
+            f"{count} of its {total} points lie outside of {shown}",
+            where=file.where,
+            mend="give the size (height, width) of the photo that they were measured on",
         )
     if count:
         named = "; ".join(f"{file.noun} {n}: {', '.join(names)}" for n, names in hidden.items() if names)

@@ -82,7 +82,11 @@ def mended(pixels: Array, colours: Array) -> Mended:
     nothing = len(colours) - 1
     something = ~((numbered == nothing) & sure)
     known = flat & sure & something
-    if known.sum() < SURE_SHARE * something.sum() or not known.any() or float(np.median(distance[inverse].reshape(codes.shape)[known])) > TRUE:
+    if (
+        known.sum() < SURE_SHARE * something.sum()
+        or not known.any()
+        or float(np.median(distance[inverse].reshape(codes.shape)[known])) > TRUE
+    ):
         return Mended(numbered, 0, something if something.any() else ~something)
     away, nearest_sure = ndimage.distance_transform_edt(~sure, return_indices=True)
     far = away > max(REACH[0], min(codes.shape) / REACH[1])

@@ -189,7 +189,11 @@ def _candidates(bodies: Mapping[str, Any], where: str) -> Iterable[Body]:
             index = number(told)
             if index is None or index != int(index) or index >= len(points):
                 raise BadCondition(f"{told!r} is no place in its candidates", where=place, mend=_MEND)
-            point = _point(points[int(index)][:2] if isinstance(points[int(index)], list) else points[int(index)], place, 0) if index >= 0 else None
+            point = (
+                _point(points[int(index)][:2] if isinstance(points[int(index)], list) else points[int(index)], place, 0)
+                if index >= 0
+                else None
+            )
             if point is not None:
                 body[name] = point
         yield body
@@ -202,7 +206,9 @@ def _body(value: Any, orders: Mapping[int, Sequence[str]], where: str, confidenc
         return {}
     if not isinstance(value, list):
         raise BadCondition("keypoints are a list of numbers: x, y and visibility of each", where=where, mend=_MEND)
-    rows = value if any(isinstance(one, list | Mapping) for one in value) or all(one is None for one in value) else _rows(value, orders, where)
+    rows = (
+        value if any(isinstance(one, list | Mapping) for one in value) or all(one is None for one in value) else _rows(value, orders, where)
+    )
     if len(rows) not in orders:
         other = "COCO's 17: from_coco" if 17 not in orders else "OpenPose's: from_openpose"
         counts = ", ".join(map(str, orders))

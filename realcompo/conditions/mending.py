@@ -116,7 +116,8 @@ def _there(numbered: Array, flat: Array, exact: Array, even: Array, colours: Arr
     found = support >= max(SMALLEST[0], SMALLEST[1] * numbered.size)
     close = ((colours[:, None, :] - colours[None, :, :]) ** 2).sum(axis=2) < RIVAL[0] ** 2
     beaten = close & (support[None, :] > RIVAL[1] * support[:, None])
-    return found & ~beaten.any(axis=1)
+    kept: Array = found & ~beaten.any(axis=1)
+    return kept
 
 
 def _strange(codes: Array, sure: Array, kinds: int) -> Array:

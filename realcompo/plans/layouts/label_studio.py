@@ -1,5 +1,5 @@
-"""Label Studio's exports: tasks with annotations, or its short form (JSON-MIN). Places are percent of the picture; a rectangle turns clockwise
-about its upper left corner. Rectangles, ellipses and polygons become their bounds."""
+"""Label Studio's exports: tasks with annotations, or its short form (JSON-MIN). Places are percent of the picture; a rectangle turns
+clockwise about its upper left corner. Rectangles, ellipses and polygons become their bounds."""
 
 from __future__ import annotations
 
@@ -121,7 +121,9 @@ def _kind(one: Mapping[str, Any], value: Any) -> str | None:
 def _label(one: Mapping[str, Any]) -> str:
     """The first label of a result."""
     value = one.get("value")
-    for name in _LABELS if isinstance(value, Mapping) else ():
+    if not isinstance(value, Mapping):
+        return ""
+    for name in _LABELS:
         told = value.get(name)
         first = told[0] if isinstance(told, list) and told else told
         if isinstance(first, str):

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...conditions import Box, BoxItem
-from ...conditions.values import number
+from ...conditions.values import number as number_of
 from ...errors import BadCondition
 from .base import CANVAS, Layout
 from .boxes import corners, item_of, items_of
@@ -100,7 +100,7 @@ def _layout(parts: dict[str, Any], where: str) -> Layout:
     for place, row in enumerate(parts["objects"]):
         at = f"{where}, object {place}"
         good = isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) and isinstance(row[1], list) and len(row[1]) == 4
-        numbers = [number(one) for one in row[1]] if good else [None]
+        numbers = [number_of(one) for one in row[1]] if good else [None]
         if any(one is None for one in numbers):
             raise BadCondition("it is not a name and four numbers", where=at, mend="write ('a cat', [x, y, width, height])")
         box = corners([one for one in numbers if one is not None], CANVAS)

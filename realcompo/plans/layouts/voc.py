@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from xml.parsers import expat
 
-from ...conditions import Size
+from ...conditions import BoxItem, Size
 from ...conditions.values import number, side
 from ...errors import BadCondition
 from .base import Layout
@@ -68,7 +68,7 @@ def read_xml(text: str, where: str) -> Element:
     def data(part: str) -> None:
         open_[-1].text += part
 
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any) -> Any:
         raise BadCondition(
             "it declares a document type or entities, which could unfold to gigabytes or read other files",
             where=where,
@@ -112,7 +112,8 @@ def _picture(picture: Element, where: str, size: Size | None) -> Layout:
     found = [(one.find("name") or "", _corners(one, f"{where}, object {n}")) for n, one in enumerate(picture.each("object"))]
     lows = [low for _, box in found for low in box[:2]]
     first = 1 if "voc" in (picture.find("source", "database") or "").lower() or (1 in lows and 0 not in lows) else 0
-    items, remarks = [], []
+    items: list[BoxItem] = []
+    remarks: list[str] = []
     for n, (name, (x0, y0, x1, y1)) in enumerate(found):
         low_x, low_y = max(x0 - first, min(x0, 0.0)), max(y0 - first, min(y0, 0.0))
         box = (low_x / pixels[1], low_y / pixels[0], x1 / pixels[1], y1 / pixels[0])

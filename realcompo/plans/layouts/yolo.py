@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from ...conditions import Size
+from ...conditions import BoxItem, Size
 from ...conditions.files import read_bytes
 from ...conditions.values import number
 from ...errors import BadCondition
@@ -40,7 +40,8 @@ def load(text: str, where: str, size: Size | None = None, names: Sequence[str] |
         BadCondition: no such file, a class without a name, a box that cannot be drawn.
     """
     known = dict(enumerate(names)) if isinstance(names, Sequence) else names
-    items, remarks = [], []
+    items: list[BoxItem] = []
+    remarks: list[str] = []
     for n, line in enumerate(text.splitlines(), start=1):
         place = f"{where}, line {n}"
         words = line.replace(",", " ").split()

@@ -35,6 +35,10 @@ class Remark(UserWarning):
     """A run that can be drawn, but hardly as meant: Python's warnings carry it, the command line prints it, `Result.remarks` keeps it."""
 
 
+class Mended(Remark):
+    """Input was read after something in it was put right. Says what, where and how much; verbs print it as a note."""
+
+
 class UnknownName(RealCompoError):
     """An id, option, scheduler or colour that nothing answers to; names the nearest that does."""
 

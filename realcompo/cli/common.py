@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
-from ..errors import BadOption, RealCompoError, Remark
+from ..errors import BadOption, Mended, RealCompoError, Remark
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,7 +71,7 @@ def verb(function: Callable[P, int | None]) -> Callable[P, None]:
 
 @contextmanager
 def told_remarks() -> Iterator[None]:
-    """Remarks on a run, which Python warns of, as lines like `check`'s, each once."""
+    """Remarks, which Python warns of, as lines like `check`'s, each once: notes on input that was put right, warnings of a run."""
     told: set[str] = set()
     with warnings.catch_warnings():
         warnings.simplefilter("always", Remark)
@@ -82,7 +82,8 @@ def told_remarks() -> Iterator[None]:
                 plain(message, category, *rest, **more)
             elif str(message) not in told:
                 told.add(str(message))
-                typer.secho(f"warning: {message}", fg="yellow", err=True)
+                word = "note" if issubclass(category, Mended) else "warning"
+                typer.secho(f"{word}: {message}", fg="yellow", err=True)
 
         warnings.showwarning = show
         yield

@@ -161,7 +161,7 @@ class ControlNetBranch(UNetBranch):
             return Image.new("RGB", (size[1], size[0]))
         if condition.kind == self.spec.condition:
             if isinstance(condition, Keypoints):
-                return draw_skeleton(condition, size)
+                return draw_skeleton(condition, size, self.options.stick_width)
             if isinstance(condition, Segmentation):
                 return draw_segments(condition, size, self.options.palette)
         raise BadCondition(

@@ -1,42 +1,72 @@
-# Two commands are enough on a fresh machine: `make demo` and `make test`. Everything is installed into .venv.
+# Two commands are enough on a fresh machine: `make demo` and `make test`. All is installed into .venv, by tools/install.py; `make help` lists the rest.
 #
-# TORCH_INDEX names another package index for torch, e.g. https://download.pytorch.org/whl/cu126 for CUDA or …/whl/cpu.
+# TORCH_INDEX names a package index for torch, e.g. https://download.pytorch.org/whl/cu126 for CUDA. Without it Linux gets the CPU build.
 PYTHON ?= python3
-TORCH_INDEX ?=
-TORCH := torch==2.13.0
-VENV := .venv
+PYTHONS := 3.11 3.12 3.13 3.14
+export TORCH_INDEX ?=
+export VENV := .venv
 BIN := $(VENV)/bin
-PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+PROJECTS := pyproject.toml $(sort $(wildcard plugins/*/pyproject.toml))
+INSTALL = $(BIN)/python tools/install.py
 
-.PHONY: demo test lint reference docs clean
+# Another index than the one that .venv's torch came from: fetch it again.
+ifneq ($(TORCH_INDEX),)
+ifneq ($(TORCH_INDEX),$(shell cat $(VENV)/torch.stamp 2>/dev/null))
+$(shell rm -f $(VENV)/torch.stamp)
+endif
+endif
+
+.PHONY: help demo test test-deep lint check bench dist first-minute reference docs clean
 .DEFAULT_GOAL := demo
 
-# torch first and pinned, so that nothing that follows can pull another build (gigabytes of CUDA) in.
 $(VENV)/torch.stamp:
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --upgrade pip
-	$(PIP) install --quiet $(TORCH) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] not in "$(PYTHONS)".split())' 2>/dev/null || { \
+	  echo "error: RealCompo needs Python $(firstword $(PYTHONS)) to $(lastword $(PYTHONS)); $(PYTHON) is $$($(PYTHON) --version 2>&1 || echo missing)"; \
+	  echo "  name another: make PYTHON=python3.12"; exit 2; } >&2
+	@$(PYTHON) tools/install.py torch
+	@echo '$(TORCH_INDEX)' > $@
 
-$(VENV)/run.stamp: $(VENV)/torch.stamp constraints.txt pyproject.toml $(PLUGINS)
-	$(PIP) install --quiet -c constraints.txt $(foreach p,. $(dir $(PLUGINS)),-e $(p))
-	touch $@
+$(VENV)/run.stamp: $(VENV)/torch.stamp constraints.txt $(PROJECTS)
+	@$(INSTALL) run
+	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/run.stamp
-	$(PIP) install --quiet -c constraints.txt -e .[test,lint,lora,serve,docs]
-	touch $@
+	@$(INSTALL) test
+	@touch $@
 
-demo: $(VENV)/run.stamp  ## plan, draw and show one picture
+$(VENV)/dist.stamp: $(VENV)/test.stamp
+	@$(INSTALL) dist
+	@touch $@
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+demo: $(VENV)/run.stamp  ## plan, draw and show one picture (also plain `make`)
 	@$(BIN)/realcompo demo
 
 test: $(VENV)/test.stamp  ## the whole suite
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/test.stamp  ## linter, formatter and types
+# pytest ends with 5 where it finds no test: there may be no deep ones.
+test-deep: $(VENV)/test.stamp  ## long tests: many more examples of each property
+	$(BIN)/python -m pytest -p tools.deep -m deep --hypothesis-profile=deep || test $$? -eq 5
+
+lint: $(VENV)/test.stamp  ## linter, formatter, types, and the workflow of CI
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/zizmor --offline --quiet .github
+
+check: lint test test-deep  ## what CI does
+
+bench: $(VENV)/test.stamp  ## times of the usual things; fails never
+	@$(BIN)/python -m tools.bench
+
+dist: $(VENV)/dist.stamp  ## wheels and sdists in dist/, checked, installed alone and drawn with
+	@$(BIN)/python -m tools.dist
+
+first-minute:  ## docs/first-minute.txt: what `make demo` prints in a fresh clone
+	@$(PYTHON) tools/first_minute.py
 
 reference: $(VENV)/test.stamp  ## docs/reference, from the specs and the source
 	$(BIN)/python -m tools.reference
@@ -45,5 +75,5 @@ docs: reference  ## the site, in build/docs; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo build/docs/index.html
 
-clean:  ## all that was built; not the pictures
-	rm -rf $(VENV) build dist *.egg-info plugins/*/*.egg-info plugins/*/build
+clean:  ## remove all that was built; not the pictures
+	rm -rf $(VENV) build dist

@@ -31,6 +31,14 @@ class RealCompoError(Exception):
         return f"{place}{self.what}{mend}"
 
 
+class Remark(UserWarning):
+    """A run that can be drawn, but hardly as meant: Python's warnings carry it, the command line prints it, `Result.remarks` keeps it."""
+
+
+class Mended(Remark):
+    """Input was read after something in it was put right. Says what, where and how much; verbs print it as a note."""
+
+
 class UnknownName(RealCompoError):
     """An id, option, scheduler or colour that nothing answers to; names the nearest that does."""
 
@@ -112,7 +120,7 @@ class PlanningError(RealCompoError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A mend for an unknown `name`: the nearest known one first, then all of them."""
-    known = sorted(known)
+    name, known = str(name), sorted(map(str, known))
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}known: {', '.join(known) or 'none'}"

@@ -59,6 +59,7 @@ class NoiseSchedule:
     timestep_spacing: str = "leading"
     steps_offset: int = 1
     set_alpha_to_one: bool = False
+    trained_betas: tuple[float, ...] | None = None
 
     @property
     def process(self) -> tuple[object, ...]:
@@ -69,6 +70,7 @@ class NoiseSchedule:
             self.beta_end,
             self.beta_schedule,
             self.rescale_betas_zero_snr,
+            *(() if self.trained_betas is None else (self.trained_betas,)),
         )
 
 

@@ -28,7 +28,8 @@ def toys(fidelity: Any = "toy/fidelity", spatial: Any = "toy/spatial", **setting
     settings.setdefault("num_inference_steps", 10)
     settings.setdefault("dtype", "float64")
     settings.setdefault("balancer", "core/balance")
-    return rc.Composer(fidelity, spatial, registry=toy_registry(), device="cpu", **settings)
+    settings.setdefault("device", "cpu")
+    return rc.Composer(fidelity, spatial, registry=toy_registry(), **settings)
 
 
 def final_loss(composer: rc.Composer, result: rc.Result) -> torch.Tensor:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOMS = {
     "errors": "every error a user can meet: what is wrong, where, and the mend",
+    "arguments": "numbers and texts of a call: which are taken",
     "files": "files that appear whole or not at all, and their names",
     "specs": "what plugins declare, as data",
     "conditions": "boxes, keypoints, segmentation: the kinds, their files, the hints drawn from them",

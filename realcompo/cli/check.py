@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -43,7 +44,7 @@ def command(
 
     composer = Composer.from_recipe(found.recipe)
     _print_branches(composer)
-    for remark in composer.remarks():
+    for remark in composer.remarks(found.recipe.pictures):
         typer.secho(f"warning: {remark}", fg="yellow", err=True)
     wrong = 0
     for index, picture in enumerate(found.recipe.pictures):
@@ -91,8 +92,18 @@ def _print_branches(composer: Composer) -> None:
     out.print(table)
     height, width = composer.size
     recipe = composer.recipe()
-    said = [f"{width}x{height} pixels", f"{recipe.num_inference_steps} steps of {recipe.scheduler}", recipe.balancer.name]
+    said = [
+        f"{width}x{height} pixels",
+        f"{recipe.num_inference_steps} steps of {recipe.scheduler}{_settings(recipe.scheduler_options)}",
+        recipe.balancer.name,
+    ]
     out.print(", ".join([*said, str(recipe.device), recipe.dtype]), soft_wrap=True)
+
+
+def _settings(options: Mapping[str, Any]) -> str:
+    """Settings of the scheduler, where the recipe gives it some."""
+    told = ", ".join(f"{name} = {value if not isinstance(value, list) else f'{len(value)} numbers'}" for name, value in options.items())
+    return f" ({told})" if told else ""
 
 
 def _check_picture(composer: Composer, index: int, picture: PictureEntry) -> bool:

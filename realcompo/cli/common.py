@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
-from ..errors import BadOption, RealCompoError
+from ..errors import BadOption, Mended, RealCompoError, Remark
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,7 +46,8 @@ def verb(function: Callable[P, int | None]) -> Callable[P, None]:
     def command(*args: P.args, **kwargs: P.kwargs) -> None:
         debug = os.environ.get("REALCOMPO_DEBUG", "") not in ("", "0")
         try:
-            code = function(*args, **kwargs)
+            with told_remarks():
+                code = function(*args, **kwargs)
         except RealCompoError as error:
             if debug:
                 raise
@@ -64,6 +67,26 @@ def verb(function: Callable[P, int | None]) -> Callable[P, None]:
         raise typer.Exit(code or 0)
 
     return command
+
+
+@contextmanager
+def told_remarks() -> Iterator[None]:
+    """Remarks, which Python warns of, as lines like `check`'s, each once: notes on input that was put right, warnings of a run."""
+    told: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Remark)
+        plain = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+            if not issubclass(category, Remark):
+                plain(message, category, *rest, **more)
+            elif str(message) not in told:
+                told.add(str(message))
+                word = "note" if issubclass(category, Mended) else "warning"
+                typer.secho(f"{word}: {message}", fg="yellow", err=True)
+
+        warnings.showwarning = show
+        yield
 
 
 def console(stderr: bool = False) -> Console:

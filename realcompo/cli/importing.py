@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,9 +18,20 @@ NAME = "import"
 
 @verb
 def command(
-    file: Annotated[Path, typer.Argument(help="Plain JSON, COCO's boxes (JSON) or LMD's text.")],
+    file: Annotated[Path, typer.Argument(help="Plain JSON, COCO, LMD (text or cache), Label Studio, labelme, Pascal VOC (XML) or YOLO.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write a recipe that draws it: .toml, .yaml, .json.")] = None,
-    form: Annotated[str | None, typer.Option("--from", metavar="FORMAT", help="json, coco or lmd; told from the file by default.")] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="FORMAT",
+            help="json, coco, lmd, lmd-cache, label-studio, labelme, voc or yolo; told from the file by default.",
+        ),
+    ] = None,
+    names: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="YOLO: names of the classes (cat,dog), or a file of them; else classes.txt beside it."),
+    ] = None,
     prompt: Annotated[str | None, typer.Option(help="The prompt, where the file has none or another is wanted.")] = None,
     size: Annotated[
         str | None, typer.Option(metavar="WxH", help="Pixels that the boxes belong to, where the file does not say it.")
@@ -39,7 +51,7 @@ def command(
         if one != "background":
             raise BadOption(f"--use knows no {one!r}", mend="write --use background")
     given = parse_size(size)
-    layouts = read_layouts(file, form, (given["height"], given["width"]) if given else None)
+    layouts = read_layouts(file, form, (given["height"], given["width"]) if given else None, _names(names))
     found = resolve(recipe, sets=sets or ()).recipe
     drawn = composer_of(found).size
     pictures: list[PictureEntry] = []
@@ -65,3 +77,15 @@ def command(
         path = write_recipe(found.model_copy(update={"pictures": tuple(pictures)}), output, notes)
         typer.echo(f"{path}  (draw it: realcompo run {path})")
     return None
+
+
+def _names(told: str | None) -> Sequence[str] | Mapping[int, str] | None:
+    """Names of classes: a file's, or those written with commas between."""
+    if told is None:
+        return None
+    path = Path(told).expanduser()
+    if "," not in told and (path.is_file() or path.suffix in (".txt", ".names", ".yaml", ".yml")):
+        from ..plans.layouts.yolo import read_names
+
+        return read_names(path)
+    return [one.strip() for one in told.split(",")]

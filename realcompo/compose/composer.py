@@ -12,29 +12,43 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..arguments import flag, guidances
 from ..conditions import Condition
 from ..errors import BadOption, PlanningError
 from ..interfaces import Balancer, Branch, Planner, Setting, Step
 from ..noise.devices import default_device, explain_memory, torch_dtype, versions
-from ..noise.diffusion import Solver, common_kind, scheduler_name
+from ..noise.diffusion import Solver
+from ..noise.schedulers import check_solver, read_scheduler
 from ..pictures.result import Result, sign
 from ..pictures.trace import Trace, TraceEntry
 from ..plans.planning import PlannedPicture, Task, plan_pictures, raise_first
 from ..recipes.members import Member, guided, member, recommended_steps, sort_roles
-from ..recipes.recipe import DEFAULT_BALANCER, BranchEntry, Component, PictureEntry, PlannerEntry, ProbeOptions, Recipe, read_part
+from ..recipes.recipe import (
+    DEFAULT_BALANCER,
+    BranchEntry,
+    Component,
+    PictureEntry,
+    PlannerEntry,
+    ProbeOptions,
+    Recipe,
+    plain_data,
+    read_part,
+)
 from ..registry import Registry, installed
 from .assembly import check_compatible, picture_regions, unite
-from .inputs import PictureInputs, picture_entries
+from .copying import Copied
+from .inputs import PictureInputs, picture_entries, size_asked
 from .moves import total_shift
 from .probe import blend, blend_shifts
-from .run import Run, owners, remarks
+from .remarks import step_remarks, text_remarks, unread_of_branches, unread_of_files, warn
+from .run import Run, check_outputs, owners, remarks, returned_latents
 
 Progress = Callable[[Step, TraceEntry], None]
 Callback = Callable[[Any, int, float, dict[str, Any]], dict[str, Any] | None]
 OutputType = Literal["pil", "np", "pt", "latent"]
 
 
-class Composer:
+class Composer(Copied):
     """A fidelity branch and spatial branches, ready to draw.
 
     Args:
@@ -43,6 +57,7 @@ class Composer:
         balancer: an id, a `Component` or a `Balancer`; `balancer_options` are its options.
         probe: how the loss is probed.
         scheduler: one of ddim, pndm, euler, euler-ancestral, dpm++-2m, dpm++-2m-karras, unipc; or a diffusers scheduler object.
+        scheduler_options: settings of a scheduler that is given by name, by diffusers' names; an object brings its own.
         num_inference_steps: unless a call says otherwise; what the fidelity branch recommends, or 50.
         planner: id, `Component` or `PlannerEntry` of the planner that fills in missing conditions.
         device, dtype: of the networks; the best device there is, float32.
@@ -61,6 +76,7 @@ class Composer:
         balancer_options: Mapping[str, Any] | None = None,
         probe: ProbeOptions | Mapping[str, Any] | None = None,
         scheduler: Any = "ddim",
+        scheduler_options: Mapping[str, Any] | None = None,
         num_inference_steps: int | None = None,
         height: int | None = None,
         width: int | None = None,
@@ -71,6 +87,7 @@ class Composer:
         registry: Registry | None = None,
     ) -> None:
         self.registry = registry or installed()
+        spatial = () if spatial is None else spatial
         several = isinstance(spatial, Sequence) and not isinstance(spatial, str)
         self.members = [
             member(fidelity, "fidelity", self.registry),
@@ -79,24 +96,28 @@ class Composer:
         names = [m.name for m in self.members]
         if len(set(names)) < len(names) and len({id(m.ready) for m in self.members}) < len(names):
             raise BadOption(f"a branch is named twice: {', '.join(names)}", mend="give each branch once")
-        self.scheduler = scheduler_name(scheduler)
-        self._scheduler_config = {} if isinstance(scheduler, str) else dict(scheduler.config)
-        self.num_inference_steps = num_inference_steps or recommended_steps(self.members[0].spec)
-        default = self.members[0].traits.default_size
-        self.size = (height or default[0], width or default[1])
+        traits = self.members[0].traits
+        self.scheduler, self.scheduler_options = read_scheduler(scheduler, scheduler_options, traits.schedule, traits.prediction_type)
+        self.size = size_asked(height, width, traits.default_size)
         check_compatible(self.members, self.size)
+        self.device = default_device(device)
+        self.dtype = torch_dtype(dtype)
+        self.offload = flag("offload", offload)
+        steps = recommended_steps(self.members[0].spec) if num_inference_steps is None else num_inference_steps
+        self._solver(steps)
+        self.num_inference_steps = int(steps)
         if isinstance(balancer, Balancer):
             self.balancer, self._balancer_name = balancer, type(balancer).__name__
         else:
-            asked = Component(name=balancer, options=dict(balancer_options or {})) if isinstance(balancer, str) else balancer
+            named = {"name": balancer, "options": balancer_options or {}} if isinstance(balancer, str) else balancer
+            asked = named if isinstance(named, Component) else read_part(Component, named, "a balancer")
             self.balancer, self._balancer_name = self.registry.balancer(asked.name, asked.options), asked.name
-        self.probe = probe if isinstance(probe, ProbeOptions) else read_part(ProbeOptions, probe or {}, "probe")
-        told = read_part(PlannerEntry, planner, "planner") if isinstance(planner, Mapping) else planner
-        self.planner = None if told is None else PlannerEntry.model_validate(told)
+        self.probe = probe if isinstance(probe, ProbeOptions) else read_part(ProbeOptions, {} if probe is None else probe, "probe")
+        if planner is None or isinstance(planner, Component):
+            self.planner = None if planner is None else PlannerEntry.model_validate(planner)
+        else:
+            self.planner = read_part(PlannerEntry, {"name": planner} if isinstance(planner, str) else planner, "planner")
         self._planner: tuple[PlannerEntry, Planner] | None = None
-        self.device = default_device(device)
-        self.dtype = torch_dtype(dtype)
-        self.offload = offload
         self._branches: list[Branch] | None = None
 
     @classmethod
@@ -110,6 +131,7 @@ class Composer:
             balancer=recipe.balancer,
             probe=recipe.probe,
             scheduler=recipe.scheduler,
+            scheduler_options=recipe.scheduler_options,
             num_inference_steps=recipe.num_inference_steps,
             height=recipe.height,
             width=recipe.width,
@@ -128,9 +150,19 @@ class Composer:
             self._branches = [m.build(self.registry, home, self.dtype) for m in self.members]
         return self._branches
 
-    def remarks(self) -> list[str]:
-        """What can be drawn but hardly as meant, such as guidance that ends before the balance begins; loads no weights."""
-        return remarks(self.members, self.registry, self.balancer, self.num_inference_steps)
+    def remarks(self, pictures: Sequence[PictureEntry] = ()) -> list[str]:
+        """What can be drawn but hardly as meant, such as guidance that ends before the balance begins, or words of `pictures` past a text
+        encoder's last token; loads no weights."""
+        return [
+            *remarks(self.members, self.registry, self.balancer, self.num_inference_steps),
+            *step_remarks(self._solver(self.num_inference_steps)),
+            *text_remarks(self.members, pictures, unread_of_files(self.members, self.registry)),
+        ]
+
+    def _solver(self, steps: Any) -> Solver:
+        """The solver of a run; needs no weights."""
+        traits = [m.traits for m in self.members]
+        return check_solver(self.scheduler, self.scheduler_options, traits, steps, self.device)
 
     def to(self, device: Any = None, dtype: Any = None) -> Composer:
         """Move all branches; returns self."""
@@ -167,6 +199,7 @@ class Composer:
 
         Args:
             prompt: one, or B.
+            num_inference_steps, height, width: whole numbers; the composer's own where they are None.
             condition: one, B, or a table of kind or branch name → condition; planned where it is None and there is a planner.
             guidance_scale: one for all branches, or a table of branch name → scale.
             seed: of the first picture (the others count on from it), or one a picture; the same seed draws the same
@@ -183,12 +216,11 @@ class Composer:
             NotFinite: a picture holds NaN or infinity; the others are drawn first, and are its `result`.
         """
         pictures = picture_entries(prompt, condition, negative_prompt, seed, generator, latents, num_images_per_prompt)
-        size = (height or self.size[0], width or self.size[1])
         return self._compose(
             pictures,
-            size,
-            num_inference_steps or self.num_inference_steps,
-            guidance_scale,
+            size_asked(height, width, self.size),
+            self.num_inference_steps if num_inference_steps is None else num_inference_steps,
+            guidances(guidance_scale),
             output_type,
             callback_on_step_end,
             progress,
@@ -229,11 +261,16 @@ class Composer:
         progress: Progress | None,
     ) -> Result:
         check_compatible(self.members, size)
+        solver, steps = self._solver(steps), int(steps)
+        check_outputs(output_type, callback, progress)
+        inputs.check(self.members[0].traits.latent, size, self.device)
         inputs = self._planned(inputs, size)
         parts = [picture_regions(self.members, p, size, self.registry, f"picture {b}") for b, p in enumerate(inputs.pictures)]
         members = guided(self.members, guidance)
         with explain_memory():
-            x, run = self._start(members, inputs, parts, size, steps)
+            x, run = self._start(members, inputs, parts, size, solver)
+            told = [*step_remarks(solver), *text_remarks(members, inputs.pictures, unread_of_branches(members, self.branches))]
+            warn(told)
             try:
                 z = self._denoise(x, run, inputs.generators, callback, progress)
                 images = run.finite.decode(z, lambda rows: self._decode(rows, run, output_type))
@@ -246,7 +283,7 @@ class Composer:
         facts = {**self.facts(run.solver), **({"plans": list(inputs.transcripts)} if any(inputs.transcripts) else {})}
         if output_type == "pil":
             images = sign(images, recipe, facts, run.finite.good)
-        return run.finite.finish(Result(images, run.regions, run.trace, recipe, z, facts))
+        return run.finite.finish(Result(images, run.regions, run.trace, recipe, z, facts, tuple(told)))
 
     def _start(
         self,
@@ -254,18 +291,17 @@ class Composer:
         inputs: PictureInputs,
         parts: Sequence[Any],
         size: tuple[int, int],
-        steps: int,
+        solver: Solver,
     ) -> tuple[Tensor, Run]:
         """The first latents, and everything that is made once."""
         traits, branches = self.members[0].traits, self.branches
         regions, owned = unite(parts)
         h, w = size[0] // traits.latent.downscale, size[1] // traits.latent.downscale
         precision = torch.float64 if any(b.dtype == torch.float64 for b in branches) else torch.float32
-        kind = common_kind([m.traits.prediction_type for m in members])
         run = Run(
             members=members,
             branches=branches,
-            solver=Solver(self.scheduler, traits.schedule, steps, kind, self._scheduler_config, self.device),
+            solver=solver,
             regions=regions,
             setting=Setting(
                 names=tuple(m.name for m in members),
@@ -314,7 +350,7 @@ class Composer:
 
             entry = run.record(step, acting, weights, probed, moved)
             if callback is not None:
-                x = (callback(self, step.index, step.t, {"latents": x}) or {}).get("latents", x)
+                x = returned_latents(callback(self, step.index, step.t, {"latents": x}), x)
                 x = run.finite.clean("callback", x, step)
             if progress is not None:
                 progress(step, entry)
@@ -355,6 +391,7 @@ class Composer:
             probe=self.probe,
             planner=self.planner,
             scheduler=self.scheduler,
+            scheduler_options=plain_data(self.scheduler_options),
             num_inference_steps=steps or self.num_inference_steps,
             height=height,
             width=width,

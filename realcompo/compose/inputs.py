@@ -10,10 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..arguments import MAX_PICTURES, plain_number, shown, side, text, whole
+from ..arguments import seed as a_seed
 from ..conditions import Condition
 from ..errors import BadOption
 from ..plans.planning import PlannedPicture
-from ..recipes.recipe import PictureEntry, read_condition
+from ..recipes.recipe import PictureEntry, read_condition, read_part
+from ..specs import LatentSpace
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,27 +30,45 @@ class PictureInputs:
 
     @classmethod
     def of(cls, pictures: Sequence[PictureEntry | PlannedPicture]) -> PictureInputs:
-        """Entries of a recipe; a missing seed is drawn, and written down."""
-        ready = [p if isinstance(p, PlannedPicture) else PlannedPicture(p) for p in pictures]
+        """Entries of a recipe; a missing seed is drawn, and written down.
+
+        Raises:
+            BadOption: no pictures, or something that is none.
+        """
+        ready = [_planned(one) for one in ([pictures] if isinstance(pictures, (PictureEntry, PlannedPicture)) else _list(pictures))]
         entries = [p.picture for p in ready]
         seeded = tuple(p if p.seed is not None else p.model_copy(update={"seed": secrets.randbits(32)}) for p in entries)
         generators = tuple(torch.Generator().manual_seed(p.seed or 0) for p in seeded)
         return cls(seeded, generators, transcripts=tuple(list(p.transcript) for p in ready))
 
-    def noise(self, shape: tuple[int, int, int]) -> Tensor:
-        """Unit noise (B, C, h, w), each picture's from its own generator.
+    def check(self, space: LatentSpace, size: tuple[int, int], device: torch.device) -> None:
+        """Before weights are loaded: latents that a run can start from, generators that draw where it runs.
 
         Raises:
-            BadOption: latents of another shape.
+            BadOption: latents of another shape or type, generators of another device.
         """
-        wanted = (len(self.pictures), *shape)
-        if self.latents is not None:
-            if tuple(self.latents.shape) != wanted:
+        for generator in self.generators:
+            if generator.device.type not in ("cpu", device.type):
                 raise BadOption(
-                    f"latents of shape {tuple(self.latents.shape)}, expected {wanted}",
-                    mend="draw them as torch.randn(expected)",
+                    f"a generator on {generator.device}, the run is on {device}",
+                    mend="make it on the CPU: torch.Generator().manual_seed(0) draws the same on every device",
                 )
-            return self.latents.clone()
+        if self.latents is None:
+            return
+        given = self.latents
+        wanted = (len(self.pictures), space.channels, size[0] // space.downscale, size[1] // space.downscale)
+        mend = f"draw them as torch.randn{wanted}"
+        if not isinstance(given, Tensor):
+            raise BadOption(f"latents cannot be {shown(given)}", mend="give a tensor (torch.from_numpy makes one of an array)")
+        if tuple(given.shape) != wanted:
+            raise BadOption(f"latents of shape {tuple(given.shape)}, expected {wanted}", mend=mend)
+        if not given.is_floating_point():
+            raise BadOption(f"latents of {str(given.dtype).removeprefix('torch.')}, expected floats", mend=mend)
+
+    def noise(self, shape: tuple[int, int, int]) -> Tensor:
+        """Unit noise (B, C, h, w), each picture's from its own generator."""
+        if self.latents is not None:
+            return self.latents.detach().clone()
         draws = [torch.randn(shape, generator=g, device=g.device).cpu() for g in self.generators]
         return torch.stack(draws)
 
@@ -76,19 +97,18 @@ def picture_entries(
     Raises:
         BadOption: lists of different lengths, seed beside generator.
     """
-    prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+    prompts = [prompt] if isinstance(prompt, str) else _texts("prompt", prompt)
     if not prompts:
         raise BadOption("no prompt", mend="give at least one")
-    count, n = len(prompts), num_images_per_prompt
-    if n < 1:
-        raise BadOption(f"num_images_per_prompt = {n}", mend="1 or more")
+    count, n = len(prompts), whole("num_images_per_prompt", num_images_per_prompt, 1, MAX_PICTURES)
+    if count * n > MAX_PICTURES:
+        raise BadOption(f"{count * n} pictures in one batch", mend=f"draw at most {MAX_PICTURES} at once, or a recipe with realcompo run")
     conditions = _spread("condition", condition, count, single=condition is None or isinstance(condition, (Condition, Mapping)))
-    negatives = _spread(
-        "negative_prompt",
-        negative_prompt or "",
-        count,
-        single=negative_prompt is None or isinstance(negative_prompt, str),
-    )
+    negatives = [""] if negative_prompt is None else [negative_prompt]
+    if negative_prompt is None or isinstance(negative_prompt, str):
+        negatives *= count
+    else:
+        negatives = _spread("negative_prompt", _texts("negative_prompt", negative_prompt), count, single=False)
     seeds, generators = _randomness(seed, generator, count * n)
     pictures = []
     for index in range(count * n):
@@ -104,10 +124,43 @@ def picture_entries(
     return PictureInputs(tuple(pictures), generators, latents)
 
 
+def size_asked(height: Any, width: Any, default: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of a call, or the default where it says none."""
+    return (default[0] if height is None else side("height", height), default[1] if width is None else side("width", width))
+
+
+def _list(value: Any) -> list[Any]:
+    """The elements of a list, an array …; BadOption where it is none, or empty."""
+    try:
+        found = [] if isinstance(value, (str, bytes, Mapping)) else list(value)
+    except TypeError:
+        found = []
+    if not found:
+        raise BadOption(f"no pictures: {shown(value)}", mend="give a list of PictureEntry(prompt=…), as a recipe's pictures are")
+    return found
+
+
+def _planned(one: Any) -> PlannedPicture:
+    if isinstance(one, PlannedPicture):
+        return one
+    if isinstance(one, Mapping):
+        one = read_part(PictureEntry, one, "a picture")
+    if not isinstance(one, PictureEntry):
+        raise BadOption(f"a picture cannot be {shown(one)}", mend='give PictureEntry(prompt="a cat", seed=0)')
+    return PlannedPicture(one)
+
+
+def _texts(name: str, value: Any) -> list[str]:
+    """A list of texts."""
+    if isinstance(value, (bytes, Mapping)) or not hasattr(value, "__iter__"):
+        raise BadOption(f"{name} = {shown(value)} is no text", mend="give a text, or a list of texts")
+    return [text(f"{name} {index}", plain_number(one)) for index, one in enumerate(value)]
+
+
 def _spread(name: str, value: Any, count: int, single: bool) -> list[Any]:
     if single:
         return [value] * count
-    if not isinstance(value, Sequence):
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
         raise BadOption(f"{name} cannot be a {type(value).__name__}", mend="see help(realcompo.Composer.__call__)")
     values = list(value)
     if len(values) != count:
@@ -129,24 +182,31 @@ def _conditions(value: Any) -> dict[str, Condition]:
 
 
 def _randomness(seed: Any, generator: Any, count: int) -> tuple[list[int | None], tuple[torch.Generator, ...]]:
-    """A seed and a generator a picture. A generator that was already drawn from has no seed that would draw the same again."""
+    """A seed and a generator a picture. A generator that was already drawn from, or that draws several pictures, has no seed that would
+    draw the same again."""
     if generator is not None:
         if seed is not None:
             raise BadOption("both seed and generator are given", mend="give one")
-        if isinstance(generator, torch.Generator):
-            fresh = count == 1 and bool(
-                (generator.get_state() == torch.Generator(generator.device).manual_seed(generator.initial_seed()).get_state()).all()
-            )
-            return [generator.initial_seed() if fresh else None] * count, (generator,) * count
-        if len(generator) != count:
-            raise BadOption(f"{len(generator)} generators for {count} pictures", mend="give one a picture")
-        return [one.initial_seed() for one in generator], tuple(generator)
+        one_for_all = isinstance(generator, torch.Generator)
+        if not one_for_all and not (isinstance(generator, Sequence) and all(isinstance(one, torch.Generator) for one in generator)):
+            raise BadOption(f"generator cannot be {shown(generator)}", mend="give a torch.Generator, or a list of one a picture")
+        given = (generator,) * count if one_for_all else tuple(generator)
+        if len(given) != count:
+            raise BadOption(f"{len(given)} generators for {count} pictures", mend="give one a picture")
+        return [one.initial_seed() if _fresh(one) and sum(one is other for other in given) == 1 else None for one in given], given
     if seed is None:
         seeds = [secrets.randbits(32) for _ in range(count)]
-    elif isinstance(seed, int):
-        seeds = [seed + index for index in range(count)]
+    elif isinstance(seed, (str, bytes, Mapping)) or not hasattr(seed, "__iter__") or getattr(seed, "ndim", None) == 0:
+        first = a_seed(seed)
+        seeds = [a_seed(first + index, f"seed of picture {index}") for index in range(count)]
     else:
-        seeds = list(seed)
+        seeds = [a_seed(one, f"seed of picture {index}") for index, one in enumerate(seed)]
         if len(seeds) != count:
             raise BadOption(f"{len(seeds)} seeds for {count} pictures", mend="give one for the first, or one a picture")
     return list(seeds), tuple(torch.Generator().manual_seed(one) for one in seeds)
+
+
+def _fresh(generator: torch.Generator) -> bool:
+    """Whether nothing was drawn from it since it was seeded."""
+    again = torch.Generator(generator.device).manual_seed(generator.initial_seed())
+    return bool((generator.get_state() == again.get_state()).all())

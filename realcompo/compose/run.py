@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from ..errors import PluginProblem
+from ..arguments import called, shown
+from ..errors import BadOption, PluginProblem
 from ..interfaces import Balancer, Branch, Conditioning, Move, Moved, Prediction, ProbeResult, Regions, Request, Setting, Step
 from ..noise.diffusion import Solver, Transition, convert
 from ..pictures.trace import Trace, TraceEntry
@@ -24,6 +25,9 @@ from .finite import Finite
 from .inputs import PictureInputs
 from .moves import move_latents
 from .probe import LossScale, TrialProbe
+
+OUTPUTS = ("pil", "np", "pt", "latent")
+"""What a run can give back."""
 
 T = TypeVar("T")
 
@@ -213,3 +217,31 @@ def owners(owned: Sequence[Sequence[set[str]]], regions: Regions) -> Tensor:
             for r, region in enumerate(regions.pictures[b]):
                 found[k, b, r] = region.id in ids
     return found
+
+
+def check_outputs(output_type: Any, callback: Any, progress: Any) -> None:
+    """Raise BadOption where what is to happen with the pictures cannot."""
+    if output_type not in OUTPUTS:
+        raise BadOption(f"output_type = {shown(output_type)}", mend=f"one of {', '.join(map(repr, OUTPUTS))}")
+    called("callback_on_step_end", callback)
+    called("progress", progress)
+
+
+def returned_latents(told: Any, x: Tensor) -> Tensor:
+    """The latents that a callback gave back, or those that it was given.
+
+    Raises:
+        BadOption: something else, or latents of another shape.
+    """
+    if told is None:
+        return x
+    if not isinstance(told, Mapping):
+        raise BadOption(f"callback_on_step_end returned {shown(told)}", mend='return {"latents": …}, as in diffusers, or None')
+    found = told.get("latents", x)
+    if not isinstance(found, Tensor) or found.shape != x.shape or not found.is_floating_point():
+        what = tuple(found.shape) if isinstance(found, Tensor) else shown(found)
+        raise BadOption(
+            f"callback_on_step_end returned latents of {what}, expected {tuple(x.shape)}",
+            mend="return those it was given, changed in place or not",
+        )
+    return found.to(x)

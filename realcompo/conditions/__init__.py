@@ -1,12 +1,25 @@
 """Conditions C: what a spatial branch is told, as validated data. Every kind is a `Condition` with a `kind`.
 
-    boxes.py          boxes with phrases
-    keypoints.py      people with phrases: OpenPose-18, COCO-17 and their JSON files
-    segmentation.py   segments with phrases: colour maps, index maps, COCO RLE and polygons
-    palette.py        ADE20K: 150 classes and their colours
+Each file imports from those above it only; what reads files gives plain data, and knows no kind.
+
+    base.py           the class of all kinds, checks, remarks
+    values.py         numbers and ids as files write them
+    files.py          bounded reading of JSON and maps, which are not trusted
     runs.py           run-length codes of masks
+    palette.py        ADE20K: 150 classes and their colours
+    joints.py         names of a body's points, in the formats' orders
+    coco.py           COCO's tables
+    poses.py          files of poses: OpenPose and its like, COCO, whole bodies
+    measuring.py      their points as shares of the picture
+    mending.py        colour maps that JPEG or a resize has mixed
+    mapping.py        colour maps, index maps and COCO's segments
+    boxes.py          boxes with phrases
+    keypoints.py      people with phrases
+    segmentation.py   segments with phrases
+    skeletons.py      six poses by name
+    moving.py         parts that go with their box
     drawing.py        the hint pictures that ControlNets were trained on
-    files.py          files of conditions, which are not trusted
+    named.py          files that a recipe names, by kind and format
 
 No torch; numpy and PIL on first use.
 """

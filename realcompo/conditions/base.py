@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from ..errors import BadCondition
+from ..errors import BadCondition, Mended
 
 Box = tuple[float, float, float, float]
 """(x0, y0, x1, y1) as shares of the picture's width and height, origin at the top left."""
@@ -17,8 +18,16 @@ Box = tuple[float, float, float, float]
 Size = tuple[int, int]
 """(height, width) in pixels."""
 
+MAX_MAP = 4096
+"""Pixels along a side of a map: it is not trusted, and it is held in memory."""
+
 ASPECT_TOLERANCE = 0.01
 """Two aspect ratios that differ by less are one: sides are rounded to multiples of 8, which moves a ratio by this much."""
+
+
+def remark(what: str, where: str) -> None:
+    """Tell that input was read after something in it was put right."""
+    warnings.warn(Mended(f"{where}: {what}"), stacklevel=3)
 
 
 class Condition(BaseModel):

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..errors import BadCondition
 from .base import Size, check_aspect
 from .keypoints import OPENPOSE_18, Keypoints
 from .palette import ADE20K, NOTHING, Colour, Palette, class_of
@@ -31,24 +32,34 @@ HUES: tuple[Colour, ...] = tuple(
 
 LIMB_SHADE = 0.6
 """Limbs are darker than points."""
-REACH = 4 / 512
-"""Half the width of a limb, and the radius of a point, as a share of the picture's shorter side: 4 pixels of 512."""
+STICK_WIDTH = 4.0
+"""Half the width of a limb, and the radius of a point, in pixels of a picture whose shorter side is 512: OpenPose's ``stickwidth``."""
+MAX_STICK_WIDTH = 64.0
 
 
-def draw_skeleton(pose: Keypoints | None, size: Size) -> Image.Image:
+def draw_skeleton(pose: Keypoints | None, size: Size, stick_width: float = STICK_WIDTH) -> Image.Image:
     """The people of a pose on black, (height, width) pixels; widths grow with the picture.
 
+    Args:
+        stick_width: half the width of a limb, and the radius of a point, in pixels of a picture whose shorter side is 512. What a network
+            was trained on: 4 for most; some of SDXL's saw 6.
+
     Raises:
-        BadCondition: the pose was measured on a picture of another shape.
+        BadCondition: the pose was measured on a picture of another shape, or a width that is none.
     """
     from PIL import Image, ImageDraw
+
+    if not 0 < stick_width <= MAX_STICK_WIDTH:
+        raise BadCondition(
+            f"a stick width of {stick_width}", where="the drawn pose", mend=f"give more than 0 and at most {MAX_STICK_WIDTH:g}"
+        )
 
     picture = Image.new("RGB", (size[1], size[0]))
     if pose is None:
         return picture
     check_aspect(pose.size, size, "the pose's picture")
     draw = ImageDraw.Draw(picture)
-    reach = max(1.0, REACH * min(size))
+    reach = max(1.0, stick_width / 512 * min(size))
     people = [{name: (x * size[1], y * size[0]) for name, (x, y) in person.points.items()} for person in pose.items]
     for (start, end), hue in zip(LIMBS, HUES, strict=False):
         shade = tuple(int(part * LIMB_SHADE) for part in hue)

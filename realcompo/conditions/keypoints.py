@@ -12,26 +12,13 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from ..errors import BadCondition, nearest
-from .base import Box, Condition, Size, check_phrase, check_shares, check_size, with_ids
+from .base import Box, Condition, Size, check_phrase, check_shares, check_size, remark, with_ids
+from .files import read_json
+from .joints import BODY_25, COCO_17, OPENPOSE_18, Point
+from .measuring import in_shares
+from .poses import PoseFile, coco_people, openpose_people
 
-Point = tuple[float, float]
-"""(x, y) as shares of the picture's width and height, origin at the top left."""
-
-OPENPOSE_18 = (
-    *("nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist"),
-    *("right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle"),
-    *("right_eye", "left_eye", "right_ear", "left_ear"),
-)
-"""Names in OpenPose's order. Right and left are the person's own."""
-
-COCO_17 = (
-    *("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow", "right_elbow"),
-    *("left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"),
-)
-"""Names in COCO's order."""
-
-BODY_25 = (*OPENPOSE_18[:8], "", *OPENPOSE_18[8:], *("",) * 6)
-"""OpenPose's larger set: a middle hip after the arms, and feet at the end, which no skeleton here has."""
+__all__ = ["BODY_25", "COCO_17", "MAX_PEOPLE", "MAX_SIDE", "OPENPOSE_18", "Keypoints", "Person", "Point"]
 
 MAX_PEOPLE = 64
 MAX_SIDE = 16384
@@ -102,41 +89,28 @@ class Keypoints(Condition):
     @classmethod
     def from_openpose(
         cls,
-        source: str | Path | Mapping[str, Any],
+        source: str | Path | Mapping[str, Any] | Sequence[Any],
         phrases: Sequence[str],
         *,
         size: Size | None = None,
         people: Sequence[int] | None = None,
+        frame: int | None = None,
+        confidence: float = 0.0,
     ) -> Keypoints:
-        """From OpenPose's JSON (18 or 25 points): a file, or what it holds.
+        """From OpenPose's JSON (18 or 25 points), and what is written like it: pose editors, DWPose, lists of frames. A file, or what it
+        holds. Coordinates may be pixels or shares. Points outside the picture are hidden, people without a visible point are left out; a
+        remark (a warning `realcompo.errors.Mended`) tells of both. Hands, feet and faces are left out.
 
         Args:
             phrases: one a person, in the file's order.
             size: (height, width) in pixels of the photo, where the file does not say it (``canvas_height``, ``canvas_width``); without
                 either, the coordinates must be shares.
-            people: which of them, by number from 0; all by default.
+            people: which of them, by number from 0; by default all who are visible.
+            frame: which of a list of frames, by number from 0.
+            confidence: points that the file is less sure of are hidden.
         """
-        from .files import read_json
-
         data, where = read_json(source)
-        found = _table(data, where).get("people")
-        if not isinstance(found, list):
-            raise BadCondition("it has no list of people", where=where, mend="is it OpenPose's JSON? For COCO's use from_coco")
-        canvas = (_table(data, where).get("canvas_height"), _table(data, where).get("canvas_width"))
-        if all(type(side) is int and side > 0 for side in canvas):
-            size = (canvas[0], canvas[1])  # type: ignore[assignment]
-        rows = []
-        for number, one in enumerate(found):
-            place = f"{where}, person {number}"
-            numbers = _numbers(_table(one, place).get("pose_keypoints_2d"), place)
-            if len(numbers) not in (3 * len(OPENPOSE_18), 3 * len(BODY_25)):
-                raise BadCondition(
-                    f"{len(numbers) // 3} keypoints",
-                    where=place,
-                    mend="OpenPose writes 18 or 25, as x, y, confidence; COCO's 17: from_coco",
-                )
-            rows.append((OPENPOSE_18 if len(numbers) == 3 * len(OPENPOSE_18) else BODY_25, numbers))
-        return cls._of_rows(rows, phrases, size, people, where)
+        return cls._of_people(openpose_people(data, where, frame, _checked(confidence, where)), phrases, size, people)
 
     @classmethod
     def from_coco(
@@ -144,49 +118,71 @@ class Keypoints(Condition):
         source: str | Path | Mapping[str, Any] | Sequence[Any],
         phrases: Sequence[str],
         *,
-        image_id: int | None = None,
+        image_id: int | str | None = None,
         size: Size | None = None,
         people: Sequence[int] | None = None,
+        frame: int | None = None,
+        confidence: float = 0.0,
     ) -> Keypoints:
-        """From COCO's JSON (17 points): a file of annotations or of results, or what it holds. Points that are labelled count as
-        visible, also where something hides them. `image_id` names the picture where there are several; else as `from_openpose`."""
-        from .files import coco_picture, read_json
-
+        """From COCO's JSON (17 points, or the 133 of whole bodies): a file of annotations or of results, or what it holds; also MMPose's
+        predictions. Points that are labelled count as visible, also where something hides them. `image_id` names the picture where there
+        are several; else as `from_openpose`."""
         data, where = read_json(source)
-        annotations, stated, _ = coco_picture(data, image_id, where)
-        rows = []
-        for number, one in enumerate(annotations):
-            place = f"{where}, annotation {number}"
-            numbers = _numbers(one.get("keypoints"), place)
-            if len(numbers) != 3 * len(COCO_17):
-                raise BadCondition(
-                    f"{len(numbers) // 3} keypoints", where=place, mend="COCO writes 17, as x, y, visibility; OpenPose's: from_openpose"
-                )
-            rows.append((COCO_17, numbers))
-        return cls._of_rows(rows, phrases, stated or size, people, where)
+        return cls._of_people(coco_people(data, where, image_id, frame, _checked(confidence, where)), phrases, size, people)
 
     @classmethod
-    def _of_rows(
-        cls, rows: Sequence[tuple[Sequence[str], Sequence[float]]], phrases: Sequence[str], size: Size | None, people: Any, where: str
-    ) -> Keypoints:
-        if isinstance(phrases, str) or not all(isinstance(phrase, str) for phrase in phrases):
+    def _of_people(cls, file: PoseFile, phrases: Sequence[str], size: Size | None, people: Any) -> Keypoints:
+        where = file.where
+        if isinstance(phrases, str | Mapping) or not all(isinstance(phrase, str) for phrase in phrases):
             raise BadCondition("phrases are a list of texts, one a person", where=where, mend="write phrases = ['a dancer', 'a runner']")
-        chosen = list(range(len(rows))) if people is None else list(people)
+        chosen = [n for n, body in enumerate(file.people) if body] if people is None else list(people)
         for number in chosen:
-            if type(number) is not int or not 0 <= number < len(rows):
-                raise BadCondition(f"it has no person {number!r}", where=where, mend=f"it holds {len(rows)}, from 0")
+            if type(number) is not int or not 0 <= number < len(file.people):
+                raise BadCondition(f"it has no person {number!r}", where=where, mend=f"it holds {len(file.people)}, from 0")
+        measured, size = in_shares(file, _size(size, where), chosen)
+        if people is None:
+            chosen = [n for n in chosen if measured.people[n]]
+        absent = [n for n in range(len(file.people)) if not measured.people[n]]
+        if not chosen:
+            raise BadCondition("nobody in it has a visible keypoint", where=where, mend="take a file in which a pose was found")
         if len(phrases) != len(chosen):
             lacking = f"person {chosen[len(phrases)]} has no phrase: " if len(phrases) < len(chosen) else ""
+            without = f" ({len(absent)} more have no visible point: {_listed(absent)})" if absent and people is None else ""
             raise BadCondition(
-                f"{lacking}{len(phrases)} phrases for {len(chosen)} people",
+                f"{lacking}{len(phrases)} phrases for {len(chosen)} people{without}",
                 where=where,
                 mend="name each person's words, or choose people = [0, …]",
             )
-        made = [
-            Person(phrase=phrase, points=_points(*rows[number], size, f"{where}, person {number}"))
-            for number, phrase in zip(chosen, phrases, strict=True)
-        ]
+        if absent and people is None:
+            remark(f"people without a visible point are left out: {_listed(absent)} (from 0)", where)
+        made = []
+        for number, phrase in zip(chosen, phrases, strict=True):
+            points = measured.people[number]
+            if not points:
+                place = f"{where}, person {number}"
+                raise BadCondition("a pose with no visible keypoint", where=place, mend="choose others: people = [0, …]")
+            made.append(Person(phrase=phrase, points=points))
         return cls(made, **({} if size is None else {"size": size}))
+
+
+def _size(size: Any, where: str) -> Size | None:
+    """A size that a caller gives, checked before anything is divided by it."""
+    if size is None:
+        return None
+    sides = [one if type(one) is int else None for one in size] if isinstance(size, Sequence) and not isinstance(size, str) else []
+    if len(sides) != 2 or not all(one is not None and one >= 1 for one in sides):
+        raise BadCondition(f"{size!r} is no size", where=where, mend="write size = (height, width) in pixels")
+    return int(size[0]), int(size[1])
+
+
+def _checked(confidence: Any, where: str) -> float:
+    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 <= confidence <= 1:
+        raise BadCondition(f"{confidence!r} is no confidence", where=where, mend="write confidence = 0.3 (0 to 1)")
+    return float(confidence)
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers[:12])) + (" …" if len(numbers) > 12 else "")
 
 
 def _person(one: Any) -> Person:
@@ -208,32 +204,3 @@ def _check_person(person: Person, where: str) -> None:
         if name not in OPENPOSE_18:
             raise BadCondition(f"no keypoint is called {name!r}", where=where, mend=nearest(name, OPENPOSE_18))
         check_shares(point, "point", f"{where}, {name}")
-
-
-def _table(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise BadCondition(f"a table was expected, not a {type(value).__name__}", where=where, mend="is it the JSON of a pose?")
-    return value
-
-
-def _numbers(value: Any, where: str) -> list[float]:
-    numeric = isinstance(value, list) and all(isinstance(one, int | float) and not isinstance(one, bool) for one in value)
-    if not numeric or len(value) % 3:
-        raise BadCondition("keypoints are a list of numbers: x, y and visibility of each", where=where, mend="is it the JSON of a pose?")
-    return [float(one) for one in value]
-
-
-def _points(names: Sequence[str], numbers: Sequence[float], size: Size | None, where: str) -> dict[str, Point]:
-    """Visible points as shares; a neck between the shoulders where the format has none."""
-    triples = list(zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True))
-    seen = {name: (x, y) for name, (x, y, confidence) in zip(names, triples, strict=True) if name and confidence > 0}
-    if size is None and any(max(point) > 1 for point in seen.values()):
-        raise BadCondition(
-            "its points are in pixels, and nothing says of what size", where=where, mend="give size = (height, width) of the photo"
-        )
-    height, width = size or (1, 1)
-    points = {name: (x / width, y / height) for name, (x, y) in seen.items()} if size is not None else seen
-    if "neck" not in names and {"left_shoulder", "right_shoulder"} <= set(points):
-        (ax, ay), (bx, by) = points["left_shoulder"], points["right_shoulder"]
-        points["neck"] = ((ax + bx) / 2, (ay + by) / 2)
-    return {name: points[name] for name in OPENPOSE_18 if name in points}

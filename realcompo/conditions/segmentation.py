@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from ..errors import BadCondition
-from .base import Condition, Size, check_phrase, check_size, with_ids
+from .base import MAX_MAP, Condition, Size, check_phrase, check_size, with_ids
+from .mapping import coco_segments, colour_map, index_map
 from .runs import compress, decode
 
 if TYPE_CHECKING:
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 
     from .palette import Palette
 
-MAX_SIDE = 4096
-"""Pixels of a map: it is not trusted, and it is held in memory."""
+MAX_SIDE = MAX_MAP
 MAX_SEGMENTS = 256
 MAX_CORNERS = 20_000
 
@@ -127,34 +127,45 @@ class Segmentation(Condition):
 
     @classmethod
     def from_colours(cls, source: Any, phrases: Mapping[str, Any], palette: Palette | None = None) -> Segmentation:
-        """From a colour map, ADE20K's by default: a PNG's path, a PIL picture or an (H, W, 3) array.
+        """From a colour map, ADE20K's by default: a picture's path, a PIL picture or an (H, W, 3) array. Colours that JPEG, WebP or a smooth
+        resize mixed are read as the nearest class, and a remark (a warning `realcompo.errors.Mended`) says how many pixels.
 
         Args:
             phrases: class → words of the prompt; a list of words where a class stands several times: its connected regions from left to
-                right. The other classes of the map are the backdrop; black is nothing.
+                right. The other classes of the map are the backdrop; black and what is transparent is nothing.
 
         Raises:
-            BadCondition: a colour that is not in the palette (which, and where); a class that the map lacks.
+            BadCondition: a colour that is no class's, not even nearly (which, and where), as in a photo; a class that the map lacks.
         """
-        from .mapping import from_colours
-
-        return from_colours(source, phrases, palette)
+        return cls(**colour_map(source, phrases, palette))
 
     @classmethod
-    def from_indices(cls, source: Any, phrases: Mapping[str, Any], names: Mapping[int, str] | Sequence[str] | None = None) -> Segmentation:
+    def from_indices(
+        cls,
+        source: Any,
+        phrases: Mapping[str, Any],
+        names: Mapping[int, str] | Sequence[str] | None = None,
+        *,
+        base: int | None = None,
+        nothing: int | Sequence[int] | None = None,
+    ) -> Segmentation:
         """From an index map (a PNG's path, a PIL picture of mode P or L, an (H, W) array of whole numbers).
 
         Args:
             phrases: as `from_colours`.
-            names: index → class; ADE20K's by default, where 0 is nothing and 1 is 'wall'.
+            names: index → class, or a list of classes; ADE20K's by default.
+            base: the index of the first class: for ADE20K 1 by default (0 is nothing); 0 for its training labels, where 0 is 'wall' and 255
+                is nothing. A list of names counts from 0 by default.
+            nothing: the index, or indices, of no class; by default 0, and 255 where classes count from 0, unless they have names.
         """
-        from .mapping import from_indices
-
-        return from_indices(source, phrases, names)
+        return cls(**index_map(source, phrases, names, base, nothing))
 
     @classmethod
     def from_coco(
-        cls, source: str | Path | Mapping[str, Any] | Sequence[Any], phrases: Mapping[str, Any] | Sequence[str], image_id: int | None = None
+        cls,
+        source: str | Path | Mapping[str, Any] | Sequence[Any],
+        phrases: Mapping[str, Any] | Sequence[str],
+        image_id: int | str | None = None,
     ) -> Segmentation:
         """From COCO's JSON with polygons or run lengths: a file, or what it holds.
 
@@ -163,9 +174,7 @@ class Segmentation(Condition):
                 backdrop), or a list of words, one an annotation.
             image_id: the picture, where there are several.
         """
-        from .mapping import from_coco
-
-        return from_coco(source, phrases, image_id)
+        return cls(**coco_segments(source, phrases, image_id))
 
 
 def _filled(polygons: Sequence[Polygon], size: Size, where: str) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -70,6 +70,14 @@ def generate(
 def _arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a recipe as a layer; ``fidelity`` and ``spatial`` as its branches."""
     arguments = {name: value for name, value in settings.items() if name not in ("fidelity", "spatial")}
+    for name in ("device", "dtype"):
+        if type(arguments.get(name)).__module__ == "torch":  # torch.device("cuda"), torch.float16
+            arguments[name] = str(arguments[name]).removeprefix("torch.")
+    if not isinstance(arguments.get("scheduler", ""), str):
+        raise BadOption(
+            f"generate takes no {type(arguments['scheduler']).__name__} as a scheduler",
+            mend="give a name and scheduler_options, or build rc.Composer(scheduler=…) for objects in memory",
+        )
     if "fidelity" not in settings and "spatial" not in settings:
         return arguments
     if "fidelity" not in settings:

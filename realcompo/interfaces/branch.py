@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..conditions import Condition
+from ..errors import BadOption
 from ..specs import BranchSpec, Options, Traits
 from .regions import Region, Regions
 from .step import Step
@@ -95,6 +96,12 @@ class Branch(ABC):
         return None
 
     @classmethod
+    def unread(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> tuple[str, ...] | None:
+        """The end of each prompt that its text encoder does not read, "" where it reads all; from tokenizer files alone, None if they are
+        not at hand. `source` may be the branch itself, whose tokenizer is loaded."""
+        return None
+
+    @classmethod
     def remarks(cls, spec: BranchSpec, options: Options, balanced: tuple[float, float] | None) -> tuple[str, ...]:
         """What a user should know before a run that can be drawn, but hardly as meant: `realcompo check` prints it as a warning.
 
@@ -167,6 +174,23 @@ class Branch(ABC):
     @property
     @abstractmethod
     def dtype(self) -> torch.dtype: ...
+
+    def __copy__(self) -> Branch:
+        """Another holder of the same networks."""
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        return made
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Deep copies and pickles would double gigabytes, or write them: refused, unless a plugin's class knows better.
+
+        Raises:
+            BadOption: always.
+        """
+        raise BadOption(
+            f"the branch {self.spec.id!r} holds networks, which are not copied deeply or pickled",
+            mend="build another (rc.Registry.branch with its id, options and source), or copy or pickle a composer that names it",
+        )
 
     def fingerprint(self) -> dict[str, str]:
         """Part of the checkpoint → digest of its weights; what `reproduce` compares."""

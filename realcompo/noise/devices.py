@@ -32,7 +32,7 @@ def default_device(device: Any = None) -> torch.device:
         return torch.device("mps") if torch.backends.mps.is_available() else torch.device("cpu")
     try:
         found = torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise DeviceError(f"{device!r} is no device", mend="write cpu, cuda, cuda:1 or mps") from error
     if found.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -56,7 +56,7 @@ def torch_dtype(dtype: Any = None) -> torch.dtype:
         return torch.float32
     if isinstance(dtype, torch.dtype):
         return dtype
-    if dtype not in DTYPES:
+    if not isinstance(dtype, str) or dtype not in DTYPES:
         raise BadOption(f"no dtype is called {dtype!r}", mend=nearest(str(dtype), DTYPES))
     return DTYPES[dtype]
 

@@ -156,6 +156,11 @@ class Solver:
             **{k: v for k, v in self.scheduler.config.items() if not k.startswith("_")},
         }
 
+    @property
+    def draws(self) -> bool:
+        """Whether its step adds noise of its own, which must come from each picture's generator."""
+        return self.name == "euler-ancestral" or "sde" in str(self.scheduler.config.get("algorithm_type", ""))
+
     def _steps(self, steps: int) -> tuple[Step, ...]:
         timesteps = [_number(t) for t in self.scheduler.timesteps]
         count = len(timesteps)
@@ -200,7 +205,7 @@ class Solver:
             self._rebase(shift, step)
             x = x + (shift / math.sqrt(step.alpha_bar) if self.name in _SIGMA_SCALED else shift)
         self._scale(x, step)
-        extra = {"generator": list(generators)} if self.name == "euler-ancestral" and generators else {}
+        extra = {"generator": list(generators)} if self.draws and generators else {}
         timestep = self.scheduler.timesteps[step.index]
         result: Tensor = self.scheduler.step(prediction, timestep, x, return_dict=False, **extra)[0]
         return result

@@ -36,6 +36,7 @@ class Result:
         recipe: that draws the same pictures again.
         latents: (B, C, h, w) clean latents, before decoding.
         facts: what is recorded beside the recipe: fingerprints, versions.
+        remarks: what can be drawn, but hardly as meant, such as words past the text encoder's last token.
     """
 
     images: Any
@@ -44,6 +45,7 @@ class Result:
     recipe: Recipe
     latents: Tensor
     facts: dict[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def cost(self) -> Cost:

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from ..conditions.files import names_a_file, read_named_file
+from ..conditions.named import names_a_file, read_named_file
 from ..errors import BadRecipe
 from .recipe import dump_condition, migrate, plain_data
 

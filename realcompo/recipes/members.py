@@ -153,10 +153,10 @@ def guided(members: Sequence[Member], guidance: float | Mapping[str, float] | No
         return list(members)
     names = {key: m.name for m in members for key in (m.name, m.spec.id, m.spec.id.split("/")[1])}
     if not isinstance(guidance, Mapping):
-        scales = {m.name: float(guidance) for m in members}
+        scales = {m.name: guidance for m in members}
     else:
         unknown = [key for key in guidance if key not in names]
         if unknown:
             raise UnknownName(f"guidance_scale names {unknown[0]!r}", mend=nearest(unknown[0], names))
-        scales = {names[key]: float(value) for key, value in guidance.items()}
+        scales = {names[key]: value for key, value in guidance.items()}
     return [replace(m, entry=m.entry.model_copy(update={"guidance_scale": scales[m.name]})) if m.name in scales else m for m in members]

@@ -51,8 +51,15 @@ class Merged:
             if isinstance(value, Mapping) and isinstance(old, dict) and not _renamed(old, value):
                 self._join(old, value, here, layer)
             else:
-                base[key] = plain_data(value)
+                base[key] = _plain(value, layer.where(here), here)
+                if here == ("scheduler",) and value != old:
+                    self._rescheduled(layer)
                 self._own(here, base[key], layer)
+
+    def _rescheduled(self, layer: Layer) -> None:
+        """Settings belong to the scheduler that was named beside them: another begins without."""
+        if self.data.pop("scheduler_options", None):
+            self._own(("scheduler_options",), {}, layer)
 
     def _own(self, at: Path_, value: Any, layer: Layer) -> None:
         for loc in [loc for loc in self.origins if loc[: len(at)] == at or at[: len(loc)] == loc]:
@@ -80,7 +87,10 @@ class Merged:
             for key in [key for key in node if key != "role"]:
                 del node[key]
             self._own(tuple(at), node, layer)
-        node[last] = plain_data(value)
+        changed = loc == ("scheduler",) and value != self.data.get("scheduler")
+        node[last] = _plain(value, where, loc)
+        if changed:
+            self._rescheduled(layer)
         self.data = normal(self.data)
         here = (*at, last)
         self._own(here, value_at(self.data, here), layer)
@@ -156,3 +166,15 @@ def value_at(data: Any, loc: Path_) -> Any:
         except (KeyError, IndexError, TypeError):
             return None
     return data
+
+
+def _plain(value: Any, where: str, at: Path_) -> Any:
+    """A value as files hold it.
+
+    Raises:
+        BadRecipe: none can.
+    """
+    try:
+        return plain_data(value)
+    except ValueError as error:
+        raise BadRecipe(f"{'.'.join(map(str, at))}: {error}", where=where, mend="write finite numbers, and texts as names") from None

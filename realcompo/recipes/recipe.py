@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePath
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from ..arguments import MAX_SIDE, SEEDS, flag, plain_number, real, shown, whole
 from ..conditions import KINDS, Condition
-from ..errors import BadRecipe, UnknownName, nearest
+from ..errors import BadOption, BadRecipe, UnknownName, nearest
 
 VERSION = 1
 """Of the recipe format. An older one is migrated, a newer one refused."""
@@ -22,19 +23,33 @@ DEFAULT_BALANCER = "core/guided"
 DEFAULT_STEPS = 50
 """Where neither a recipe nor the fidelity branch's plugin says how many."""
 
-MAX_SIDE = 16384
-"""Pixels: a recipe is not trusted, and this is more than any network here draws."""
-
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 MIGRATIONS: dict[int, Migration] = {}
 """Version n → what turns the plain data of a recipe of version n into one of version n + 1."""
+
+
+def _by(rule: Callable[[str, Any], Any]) -> BeforeValidator:
+    """A rule of arguments.py as pydantic asks for it: the same types are taken in a recipe and in a call."""
+
+    def check(value: Any) -> Any:
+        try:
+            return value if value is None else rule("it", value)
+        except BadOption as error:
+            raise ValueError(str(error.mend).replace("write", "should be", 1)) from None
+
+    return BeforeValidator(check)
+
+
+Whole = Annotated[int, _by(whole)]
+Real = Annotated[float, _by(real)]
+Flag = Annotated[bool, _by(flag)]
 
 
 class _Part(BaseModel):
     # A number that is not finite decides no picture, and JSON cannot hold it.
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
-    @field_validator("options", mode="before", check_fields=False)
+    @field_validator("options", "scheduler_options", mode="before", check_fields=False)
     @classmethod
     def _plain_options(cls, value: Any) -> Any:
         return plain_data(value) if isinstance(value, Mapping) else value
@@ -47,7 +62,7 @@ class _Part(BaseModel):
 
 
 def plain_data(value: Any) -> Any:
-    """Plain data as files hold it: tuples become lists, paths become texts; an object in memory is left as it is.
+    """Plain data as files hold it: tuples become lists, paths become texts, numpy's numbers Python's; an object in memory is left as it is.
 
     Raises:
         ValueError: a number that is not finite, or a key that is not a text.
@@ -59,6 +74,7 @@ def plain_data(value: Any) -> Any:
         return {key: plain_data(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain_data(one) for one in value]
+    value = plain_number(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} is not a finite number")
     return str(value) if isinstance(value, PurePath) else value
@@ -73,6 +89,8 @@ def read_part(cls: type[P], data: Mapping[str, Any], where: str) -> P:
     Raises:
         UnknownName: a key that it has not. BadRecipe: a value that it cannot take.
     """
+    if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in data):
+        raise BadOption(f"{where} cannot be {shown(data)}", mend=f"give a table of {', '.join(cls.model_fields)}")
     try:
         return cls(**data)
     except ValidationError as error:
@@ -113,7 +131,7 @@ class BranchEntry(_Part):
     revision: str | None = Field(None, description="revision of a hub repository")
     prompt: str | None = Field(None, description="a prompt for this branch alone; '{prompt}' in it stands for the picture's prompt")
     negative_prompt: str | None = Field(None, description="a negative prompt for this branch alone")
-    guidance_scale: float | None = Field(None, description="classifier-free guidance of this branch; 1 or less = none")
+    guidance_scale: Real | None = Field(None, ge=0, description="classifier-free guidance of this branch; 1 or less = none")
     device: str | None = Field(None, description="device of this branch, where it differs from the recipe's")
     options: dict[str, Any] = Field(default_factory=dict, description="see `realcompo show NAME`")
     transfer: Component | None = Field(
@@ -124,9 +142,9 @@ class BranchEntry(_Part):
 class ProbeOptions(_Part):
     """How the loss is probed (see docs/algorithm.md); the defaults are ours, the published code's behaviour can be named."""
 
-    every: int = Field(1, ge=1, description="probe every k-th balanced step; the coefficients stay as they are in between")
+    every: Whole = Field(1, ge=1, description="probe every k-th balanced step; the coefficients stay as they are in between")
     detach: tuple[str, ...] = Field((), description="names or roles of branches whose maps are read without a gradient")
-    guided: bool = Field(
+    guided: Flag = Field(
         True,
         description="trial step with the guided noise (no extra pass); false = unguided, two more passes a branch",
     )
@@ -138,8 +156,8 @@ class PictureEntry(_Part):
 
     prompt: str = Field(description="what to draw")
     negative_prompt: str = Field("", description="what not to draw")
-    seed: int | None = Field(
-        None, ge=-(2**63), lt=2**64, description="of this picture's own generator; made from the picture itself where it is missing"
+    seed: Whole | None = Field(
+        None, ge=SEEDS[0], le=SEEDS[1], description="of this picture's own generator; made from the picture itself where it is missing"
     )
     name: str | None = Field(None, description="file name without suffix; made from the prompt where it is missing")
     conditions: dict[str, Condition] = Field(
@@ -171,12 +189,16 @@ class Recipe(_Part):
     probe: ProbeOptions = Field(ProbeOptions(), description="how the loss is probed")
     planner: PlannerEntry | None = Field(None, description="plans the conditions that a picture leaves out")
     scheduler: str = Field("ddim", description="of the real step")
-    num_inference_steps: int = Field(DEFAULT_STEPS, ge=1, description="denoising steps")
-    height: int | None = Field(None, ge=1, le=MAX_SIDE, description="pixels; the fidelity branch's default where it is missing")
-    width: int | None = Field(None, ge=1, le=MAX_SIDE, description="pixels")
+    scheduler_options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="its settings by diffusers' names, where they differ from the checkpoint's, e.g. use_karras_sigmas = true",
+    )
+    num_inference_steps: Whole = Field(DEFAULT_STEPS, ge=1, description="denoising steps")
+    height: Whole | None = Field(None, ge=1, le=MAX_SIDE, description="pixels; the fidelity branch's default where it is missing")
+    width: Whole | None = Field(None, ge=1, le=MAX_SIDE, description="pixels")
     device: str | None = Field(None, description="'cuda', 'cuda:1', 'mps', 'cpu'; the best there is where it is missing")
     dtype: Literal["float32", "float16", "bfloat16", "float64"] = Field("float32", description="of the networks")
-    offload: bool = Field(False, description="keep on the device only the network that is in use")
+    offload: Flag = Field(False, description="keep on the device only the network that is in use")
     pictures: tuple[PictureEntry, ...] = Field((), description="what to draw")
 
     def plain(self) -> dict[str, Any]:
@@ -224,7 +246,7 @@ def read_condition(key: str, data: Any) -> Condition:
     if isinstance(data, Condition):
         return data
     kind = data.get("kind", key) if isinstance(data, Mapping) else key
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise UnknownName(f"no kind of condition is called {kind!r}", where="conditions", mend=nearest(kind, KINDS))
     cls: Any = KINDS[kind]
     if isinstance(data, Mapping):

@@ -46,7 +46,7 @@ def _one_line(rows: re.Match[str]) -> str:
 def short(data: Mapping[str, Any]) -> dict[str, Any]:
     """Plain data of a recipe as people write it: without what is empty, boxes as phrase → numbers where that says it all, else as a list
     of phrase and box, with ids only where they are not what reading makes of the phrases."""
-    data = dict(data)
+    data = _without_empty(data, "scheduler_options")
     data["branches"] = [_without_empty(one, "options") for one in data.get("branches", ())]
     for key in ("balancer", "planner"):
         if key in data:

@@ -55,6 +55,12 @@ def find_base(
     told = registry.options(base, {**shared, **base_options})
     if not isinstance(told, UNetOptions):
         raise BadOption(f"{base.id!r} has no options of a UNet branch", where=f"{spec.id}, option 'base'", mend="name another")
+    if told.vae is not None:
+        raise BadOption(
+            f"{noun} decodes no picture, so a VAE of its base is never used",
+            where=f"{spec.id}, option 'base_options'",
+            mend="set vae for the fidelity branch",
+        )
     return base, cls, told
 
 

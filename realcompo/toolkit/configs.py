@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadCheckpoint
+from .file_kinds import not_weights
 
 FILES = {"scheduler": "scheduler_config.json", "tokenizer": "tokenizer_config.json", "tokenizer_2": "tokenizer_config.json"}
 """Part → name of its config file; ``config.json`` for all others."""
@@ -32,8 +33,8 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadCheckpoint(f"{path.name} is missing", where=str(path.parent), mend="fetch or copy the checkpoint again") from None
-    except ValueError as error:
-        raise BadCheckpoint(f"{path.name} is damaged: {error}", where=str(path.parent), mend="fetch or copy the checkpoint again") from None
+    except (ValueError, RecursionError, OSError) as error:
+        raise not_weights(path, "a table", error) from None
     if not isinstance(value, dict):
         raise BadCheckpoint(f"{path.name} holds no table", where=str(path.parent), mend="fetch or copy the checkpoint again")
     return value

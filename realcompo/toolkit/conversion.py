@@ -85,8 +85,7 @@ def _converted(single: SingleFile, part: str, tensors: dict[str, Tensor], networ
         found: dict[str, Tensor] = library.convert_ldm_unet_checkpoint(named, config=network.config)
         return found | {name: tensor for name, tensor in bare.items() if name.startswith("position_net.")}
     if part == "vae":
-        named = {library.LDM_VAE_KEYS[0] + name: tensor for name, tensor in bare.items()}
-        return dict(library.convert_ldm_vae_checkpoint(named, config=network.config))
+        return vae_tensors(bare, network, original=True)
     inside = hasattr(network, "text_model")  # transformers 5 has it in the class with a projection, no longer in the plain one
     if f"{prefix}token_embedding.weight" in single.file.shapes:
         bare = library.convert_open_clip_checkpoint(network, tensors, prefix=prefix)
@@ -94,3 +93,14 @@ def _converted(single: SingleFile, part: str, tensors: dict[str, Tensor], networ
     wanted = network.state_dict()
     kept = {name: tensor for name, tensor in plain.items() if name in wanted or not name.endswith(_DROPPED)}
     return {f"text_model.{name}" if inside and name not in wanted else name: tensor for name, tensor in kept.items()}
+
+
+def vae_tensors(tensors: Mapping[str, Tensor], network: Any, original: bool) -> dict[str, Tensor]:
+    """A VAE's tensors, without a prefix, by diffusers' names; `original` says that they are in the original layout."""
+    from diffusers.loaders import single_file_utils
+
+    library: Any = single_file_utils  # not typed
+    if not original:
+        return dict(tensors)
+    named = {library.LDM_VAE_KEYS[0] + name: tensor for name, tensor in tensors.items()}
+    return dict(library.convert_ldm_vae_checkpoint(named, config=network.config))

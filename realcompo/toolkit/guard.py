@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
 _locks: weakref.WeakKeyDictionary[nn.Module, threading.RLock] = weakref.WeakKeyDictionary()
@@ -47,3 +48,14 @@ def bare(network: Any) -> nn.Module:
     """The module under torch.compile's wrapper: hooks on the wrapped one fire, on compiled code they may not."""
     inner: nn.Module = getattr(network, "_orig_mod", network)
     return inner
+
+
+@contextmanager
+def eager(network: nn.Module) -> Iterator[None]:
+    """Whatever torch.compile made of a network or of its layers runs as it was written: hooks that come after compiling are not seen by
+    compiled code, which leaves them out silently."""
+    if not any(getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod") for module in network.modules()):
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield

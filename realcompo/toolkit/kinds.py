@@ -35,12 +35,14 @@ class Kind:
         family: of a whole checkpoint that draws pictures from text; None for all else, which cannot be one's source.
         parts: part → prefix of its tensors' names.
         gated: its UNet has GLIGEN's gated layers.
+        unknown: nothing of it was recognised.
     """
 
     what: str
     family: Family | None = None
     parts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     gated: bool = False
+    unknown: bool = False
 
 
 def identify(shapes: Shapes) -> Kind:
@@ -50,8 +52,25 @@ def identify(shapes: Shapes) -> Kind:
             return Kind(what)
     unet = next((prefix for prefix in _UNET if f"{prefix}input_blocks.0.0.weight" in shapes), None)
     if unet is None:
-        return Kind(_fragment(shapes))
+        what = _fragment(shapes)
+        return Kind(what, unknown="of an unknown kind" in what)
     return _with_unet(shapes, unet)
+
+
+def peeled(shapes: Shapes) -> dict[str, str]:
+    """Name without what a trainer's wrapper put in front of all (``model.`` before ``model.diffusion_model.``, ``net.`` …) → name. Empty
+    where nothing is in front, or a file is known as it stands."""
+    if identify(shapes).family is not None:
+        return {}
+    whole = "model.diffusion_model.input_blocks.0.0.weight"
+    front = next((name.removesuffix(whole) for name in shapes if name.endswith(f".{whole}")), "")
+    if not front:
+        words = {name.partition(".")[0] for name in shapes}
+        if len(words) != 1 or not all("." in name for name in shapes) or not identify(shapes).unknown:
+            return {}
+        front = f"{words.pop()}."
+    names = {name.removeprefix(front): name for name in shapes}
+    return names if len(names) == len(shapes) else {}
 
 
 def gate_prefix(shapes: Shapes) -> str | None:
@@ -120,7 +139,10 @@ def _starts(*prefixes: str) -> Callable[[str], bool]:
 
 
 _OTHERS: tuple[tuple[str, Callable[[str], bool]], ...] = (
-    ("a LoRA", _has("lora_up", "lora_down", "lora_A", "lora_B", ".lora.", "hada_w1", "lokr_w1")),
+    ("a LoRA", _has("lora_up", "lora_down", "lora_A", "lora_B", ".lora.", "_lora.", "lora_linear_layer")),
+    ("a LoHa, an adapter like a LoRA", _has("hada_w1")),
+    ("a LoKr, an adapter like a LoRA", _has("lokr_w1")),
+    ("an adapter like a LoRA", _has(".oft_", ".boft_", ".ia3_l", ".on_input", "lora_unet_", "lora_te", ".vera_lambda")),
     ("a ControlNet", _has("zero_convs.", "input_hint_block.", "controlnet_cond_embedding.", "controlnet_down_blocks.")),
     ("an IP-Adapter", _starts("ip_adapter.", "image_proj.")),
     ("a motion module", _has("motion_modules.")),

@@ -15,9 +15,13 @@ from torch import nn
 
 from ..errors import BadCheckpoint
 from ..noise.devices import default_device, torch_dtype
+from .file_kinds import brief
+from .guard import bare
 from .options import UNetOptions
+from .own_vae import load_vae
 from .sources import Checkpoint, weight_files
 from .text import TextEncoding
+from .tokenizers import refuse_extras
 from .vae import decoding_dtype
 
 CLASSES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -67,9 +71,11 @@ class Loader:
             module = getattr(self.checkpoint.pipeline, part, None)
             if module is None:
                 raise BadCheckpoint(f"it has no {part}", where=self.checkpoint.where, mend=f"give the pipeline its {part}")
-            _check_class(part, type(module).__name__, self.checkpoint.where)
-            return module
-        where = folder or (None if self.checkpoint.folder is None else self.checkpoint.folder / part)
+            plain = bare(module)
+            _check_class(part, type(plain).__name__, self.checkpoint.where)
+            return module if part in ("unet", "controlnet") else plain  # a compiled encoder gains nothing by one run
+        own = self.checkpoint.vae if part == "vae" else None
+        where = folder or (own.folder if own is not None else None if self.checkpoint.folder is None else self.checkpoint.folder / part)
         dtype = self._dtype(part)
         if not self.share:
             return self._load(part, where, dtype)
@@ -86,6 +92,9 @@ class Loader:
         """What the shared networks of a part are known by: its folder, or its file and config."""
         if folder is not None:
             return folder, self.options.variant
+        own = self.checkpoint.vae
+        if part == "vae" and own is not None and own.file is not None:
+            return f"vae of {(own.where, *_facts(own.file.path))}", json.dumps(dict(own.config), sort_keys=True)
         single = self.checkpoint.single
         facts = None if single is None else (single.where, *_facts(single.file.path))
         return f"{part} of {facts}", json.dumps(self.checkpoint.config(part), sort_keys=True)
@@ -101,6 +110,9 @@ class Loader:
     def _load(self, part: str, folder: Path | None, dtype: torch.dtype) -> nn.Module:
         if folder is not None:
             return self._load_folder(part, folder, dtype).to(self.device)
+        if part == "vae" and self.checkpoint.vae is not None:
+            decoder: nn.Module = load_vae(self.checkpoint.vae, dtype).to(self.device)
+            return decoder
         from .conversion import load_part
 
         single, config = self.checkpoint.single, self.checkpoint.config(part)
@@ -109,13 +121,19 @@ class Loader:
         name = class_name(config)
         return load_part(single, part, _check_class(part, name, single.where), name, dtype).to(self.device)
 
+    def _told(self, folder: Path) -> UNetOptions:
+        """The options of loading for a folder: a variant is the checkpoint's, not that of a VAE from elsewhere."""
+        own = self.checkpoint.vae
+        return self.options.model_copy(update={"variant": None}) if own is not None and folder == own.folder else self.options
+
     def _load_folder(self, part: str, folder: Path, dtype: torch.dtype) -> nn.Module:
         import importlib
 
         config = Checkpoint(str(folder), folder=folder.parent).config(folder.name)
         name = class_name(config)
         library = _check_class(part, name, str(folder))
-        found = weight_files(folder, self.options)
+        refuse_extras(folder)
+        found = weight_files(folder, self._told(folder))
         cls = getattr(importlib.import_module(library), name)
         kwargs = {
             "use_safetensors": not found.pickled,
@@ -126,8 +144,10 @@ class Loader:
         }
         try:
             module, info = cls.from_pretrained(str(folder), **kwargs)
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise BadCheckpoint(f"its weights do not fit its config: {error}", where=str(folder), mend="fetch or copy it again") from error
+        except Exception as error:  # also what a wrong value in a config raises, which can be of any kind
+            raise BadCheckpoint(
+                f"its weights do not fit its config: {brief(error)}", where=str(folder), mend="fetch or copy it again"
+            ) from error
         missing = sorted(info["missing_keys"])
         if missing:
             raise BadCheckpoint(
@@ -143,12 +163,31 @@ class Loader:
     def fingerprint(self, parts: Iterable[str]) -> dict[str, str]:
         """Part → sha256: of its weight files, of the file that it is in, or, in a pipeline, of its tensors and LoRA scales as they are
         now."""
-        if self.checkpoint.single is not None:
-            return dict.fromkeys(parts, file_digest([self.checkpoint.single.file.path]))
-        if self.checkpoint.folder is None:
-            return {part: tensor_digest(self.module(part)) for part in parts}
-        folder = self.checkpoint.folder
-        return {part: file_digest(weight_files(folder / part, self.options).files) for part in parts}
+        return {part: self._digest(part) for part in parts}
+
+    def _digest(self, part: str) -> str:
+        own, single, folder = self.checkpoint.vae, self.checkpoint.single, self.checkpoint.folder
+        if part == "vae" and own is not None:
+            files = (
+                [own.file.path] if own.file is not None else weight_files(own.folder, self._told(own.folder)).files if own.folder else []
+            )
+            return file_digest(files)
+        if single is not None:
+            return file_digest([single.file.path])
+        return tensor_digest(self.module(part)) if folder is None else file_digest(weight_files(folder / part, self.options).files)
+
+
+def hollow_network(checkpoint: Checkpoint, part: str) -> Any:
+    """A part's network without numbers, from its config: what an adapter is compared with.
+
+    Raises:
+        BadCheckpoint: of a class that is not for this part.
+    """
+    from .conversion import empty_network
+
+    config = checkpoint.config(part)
+    name = class_name(config)
+    return empty_network(config, _check_class(part, name, checkpoint.where), name)
 
 
 def class_name(config: Mapping[str, Any]) -> str:
@@ -191,14 +230,15 @@ def _facts(path: Path) -> tuple[int, int]:
 def tensor_digest(module: nn.Module) -> str:
     """sha256 over names, dtypes, shapes and bytes of a network's tensors, and over which adapters (LoRA) act at which scale."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
+    plain = {name.replace("_orig_mod.", ""): tensor for name, tensor in module.state_dict().items()}  # compiled or not, it is the same
+    for name, tensor in sorted(plain.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    for name, child in module.named_modules():
+    for name, child in bare(module).named_modules():
         scaling = getattr(child, "scaling", None)
         if isinstance(scaling, dict):
             active = getattr(child, "active_adapters", [])
-            facts = [name, sorted(map(str, active)), sorted((str(k), float(v)) for k, v in scaling.items())]
+            facts = [name.replace("_orig_mod.", ""), sorted(map(str, active)), sorted((str(k), float(v)) for k, v in scaling.items())]
             digest.update(json.dumps(facts).encode())
     return digest.hexdigest()
 

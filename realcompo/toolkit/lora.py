@@ -1,81 +1,277 @@
-"""A LoRA put into the weights of a branch's networks: a safetensors file in any layout that diffusers reads."""
+"""An adapter put into the weights of a branch's networks: LoRA, LoCon, LoHa, LoKr, DoRA or whole differences, in a safetensors file.
+
+The whole file is understood before a number is read: each tensor has its place in a module and each module's adapter is complete and of
+its weight's shape, or the file is refused. Nothing of it is left out silently.
+"""
 
 from __future__ import annotations
 
+import json
+import math
+import re
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from ..errors import BadCheckpoint
+from .adapter_names import Place, other_architecture, refused_kind, spellings, split
+from .adapter_weights import Misfit, delta, dora, kind_of, rank_of
+from .configs import read_json
+from .file_kinds import unfinished
 from .sources import packaged
+from .tensor_files import PICKLES, TensorFile, open_tensors
 
-ADAPTER = "realcompo"
+_MEND = "choose a LoRA that was trained on the same kind of model, for its UNet or its text encoders"
+_CHANGED_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""PEFT's ways to begin that change the base's weights too, which a file of the adapter does not hold."""
+_SPECIAL = ("alora_invocation_tokens", "use_qalora", "layer_replication", "use_bdlora", "arrow_config")
 
 
-def merge_lora(networks: Mapping[str, nn.Module], file: str | None, scale: float) -> None:
-    """W ← W + scale · (α/r) · B A in place. The networks must be this branch's alone: the change is not taken back.
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """A file that fits its networks.
+
+    Attributes:
+        places: name in the file → place.
+        settings: what was written down beside the tensors (alpha, ranks), by part; "" is for all.
+    """
+
+    file: TensorFile
+    places: Mapping[str, Place]
+    settings: Mapping[str, Mapping[str, Any]]
+
+    def modules(self) -> dict[tuple[str, str], dict[str, str]]:
+        """(part, module) → role → name in the file."""
+        found: dict[tuple[str, str], dict[str, str]] = {}
+        for name, place in self.places.items():
+            found.setdefault((place.part, place.module), {})[place.role] = name
+        return found
+
+
+def merge_lora(networks: Mapping[str, Any], file: str | None, scale: float) -> None:
+    """W ← W + scale · ΔW in place, and biases likewise. The networks must be this branch's alone: the change is not taken back.
 
     Args:
-        networks: by part: ``unet``, ``text_encoder`` and, in SDXL, ``text_encoder_2``; a LoRA may be of any of them.
+        networks: by part: ``unet``, ``text_encoder`` and, in SDXL, ``text_encoder_2``; an adapter may be of any of them.
+        scale: of the whole change: 1 is the adapter as it was trained, 0 is none of it (also of DoRA's).
 
     Raises:
-        BadCheckpoint: not there, not safetensors, damaged, without a tensor for these networks, of another architecture, or without peft.
+        BadCheckpoint: not there, not safetensors, damaged, of a kind that is not applied, or for other networks.
     """
     path = check_lora(file)
     if path is None:
         return
-    _require_peft()
-    import diffusers as library
-    from diffusers.utils import peft_utils
-    from peft.tuners.tuners_utils import BaseTunerLayer
+    adapter = fit_adapter(path, networks)
+    for (part, module), roles in adapter.modules().items():
+        target = networks[part].get_submodule(module)
+        numbers = adapter.file.read(roles.values())
+        parts = {role: numbers[name] for role, name in roles.items()}
+        _merge(target, module, parts, part, adapter, scale)
 
-    adapters: Any = peft_utils  # diffusers' helpers are not typed
-    unet: Any = networks["unet"]
-    two = "text_encoder_2" in networks
-    # the pipeline whose class methods read the layouts that are about for such networks, and what it tells them itself
-    pipeline: Any = library.StableDiffusionXLPipeline if two else library.StableDiffusionPipeline
-    told = {"unet_config": unet.config} if two else {}
-    try:
-        state, alphas = pipeline.lora_state_dict(
-            str(path.parent), weight_name=path.name, use_safetensors=True, local_files_only=True, **told
-        )
-        unknown = sorted(key for key in state if key.split(".")[0] not in networks)
-        if not state or unknown:
-            raise ValueError(f"it is for {unknown[0].split('.')[0]!r}" if unknown else "it holds no tensors")
-        for part in sorted({key.split(".")[0] for key in state}):
-            if part == "unet":
-                pipeline.load_lora_into_unet(state, network_alphas=alphas, unet=unet, adapter_name=ADAPTER)
-            else:
-                pipeline.load_lora_into_text_encoder(
-                    state, network_alphas=alphas, text_encoder=networks[part], prefix=part, adapter_name=ADAPTER
-                )
-    except Exception as error:  # damaged files, other architectures and unknown layouts raise many kinds here
+
+@torch.no_grad()
+def _merge(target: nn.Module, module: str, given: Mapping[str, Any], part: str, adapter: Adapter, scale: float) -> None:
+    weight: Any = target.weight
+    precision = torch.promote_types(weight.dtype, torch.float32)
+    parts = {role: tensor.to(weight.device, precision) for role, tensor in given.items()}
+    kind = kind_of(frozenset(parts))
+    factor = _scaling(kind, parts, module, adapter.settings, part)
+    bias: Any = None
+    for role, times in (("diff_b", 1.0), ("b_norm", 1.0), ("up_bias", factor)):
+        if role in parts:
+            bias = times * parts[role] + (0 if bias is None else bias)
+    change = delta(kind, parts, factor, weight.shape)
+    if change is not None and ("dora_scale" in parts or "magnitude" in parts):
+        change = dora(weight.to(precision), change, parts)
+    if not all(torch.isfinite(one).all() for one in (change, bias) if one is not None):
         raise BadCheckpoint(
-            f"the LoRA cannot be put on this checkpoint: {error}",
-            where=str(path),
-            mend="choose a LoRA that was trained on the same kind of model, for its UNet or its text encoders",
-        ) from error
-    changed = 0
-    for network in networks.values():
-        adapters.set_weights_and_activate_adapters(network, [ADAPTER], [scale])
-        for module in network.modules():
-            if isinstance(module, BaseTunerLayer):
-                module.merge(adapter_names=[ADAPTER])
-                changed += 1
-        adapters.recurse_remove_peft_layers(network)
-        for name in ("peft_config", "_hf_peft_config_loaded"):
-            if name in vars(network):
-                delattr(network, name)
-    if not changed:
-        raise BadCheckpoint(
-            "the LoRA changes nothing of this checkpoint", where=str(path), mend="choose one for its UNet or its text encoders"
+            f"the LoRA's numbers for {module} are infinite or no numbers: its training overflowed", where=adapter.file.where, mend=_MEND
         )
+    if change is not None:
+        weight.copy_(weight.to(precision) + scale * change)
+    if bias is not None:
+        own: Any = target.bias
+        own.copy_(own.to(precision) + scale * bias.reshape(own.shape))
+
+
+def fit_adapter(path: Path, networks: Mapping[str, Any]) -> Adapter:
+    """An adapter's file as these networks take it, from its header and their shapes: they need no numbers.
+
+    Raises:
+        BadCheckpoint: of a kind that is not applied, with tensors that have no place, incomplete, or for other networks.
+    """
+    file = open_tensors(path)
+    where = str(path)
+    if not file.shapes:
+        raise BadCheckpoint("the LoRA cannot be put on this checkpoint: it holds no tensors", where=where, mend=_MEND)
+    kinds = Counter(kind for name, shape in file.shapes.items() if (kind := refused_kind(name, len(shape))))
+    if kinds:
+        raise BadCheckpoint(
+            f"the adapter is of the kind {kinds.most_common(1)[0][0]}, which is not applied here",
+            where=where,
+            mend="choose a LoRA, LoCon, LoHa, LoKr or DoRA, or merge it into a checkpoint with the program that made it",
+        )
+    settings = _settings(file)
+    tables = {part: spellings(part, network) for part, network in networks.items()}
+    adapter = Adapter(file, _places(file, tables, networks), settings)
+    for (part, module), roles in adapter.modules().items():
+        target = networks[part].get_submodule(module)
+        hollow = {role: torch.empty(file.shapes[name], device="meta") for role, name in roles.items()}
+        try:
+            kind = kind_of(frozenset(roles))
+            _check_shapes(kind, hollow, target)
+        except Misfit as misfit:
+            label = _label(file.shapes)
+            raise BadCheckpoint(
+                f"the {label} cannot be put on this checkpoint: for {module} of the {part}, {misfit}", where=where, mend=_MEND
+            ) from misfit
+    return adapter
+
+
+def _check_shapes(kind: str, hollow: Mapping[str, Any], target: nn.Module) -> None:
+    weight: Any = target.weight
+    change = delta(kind, hollow, 1.0, weight.shape)
+    if change is not None and ("dora_scale" in hollow or "magnitude" in hollow):
+        dora(torch.empty(weight.shape, device="meta"), change, hollow)
+    own = getattr(target, "bias", None)
+    for role in hollow.keys() & {"diff_b", "b_norm", "up_bias"}:
+        if own is None or own.numel() != hollow[role].numel():
+            raise Misfit(f"its bias of {hollow[role].numel()} numbers has no place")
+
+
+def _label(names: Mapping[str, Any]) -> str:
+    """What a file is called in messages."""
+    for mark, label in (("hada_", "LoHa"), ("lokr_", "LoKr"), ("dora_scale", "DoRA"), ("lora_magnitude", "DoRA")):
+        if any(mark in name for name in names):
+            return label
+    return "LoRA"
+
+
+def _places(file: TensorFile, tables: Mapping[str, Mapping[str, str]], networks: Mapping[str, Any]) -> dict[str, Place]:
+    found: dict[str, Place] = {}
+    lost: list[str] = []
+    for name in file.shapes:
+        told = split(name)
+        parts = [] if told is None else [told[0]] if told[0] is not None else _candidates(name, told[1], file, tables, networks)
+        module = None if told is None or len(parts) != 1 else tables.get(parts[0], {}).get(told[1].replace(".", "_"))
+        of_one = name.startswith("lora_te_") and "text_encoder_2" in networks  # kohya's name where there is one text encoder only
+        if told is None or module is None or of_one:
+            lost.append(name)
+        else:
+            found[name] = Place(parts[0], module, told[2])
+    if lost:
+        raise _unplaced(file, lost, networks)
+    twice = [place for place, count in Counter(found.values()).items() if count > 1]
+    if twice:
+        raise BadCheckpoint(
+            f"the {_label(file.shapes)} says {twice[0].role} of {twice[0].module} twice, in two spellings", where=file.where, mend=_MEND
+        )
+    return found
+
+
+def _candidates(name: str, stem: str, file: TensorFile, tables: Mapping[str, Mapping[str, str]], networks: Mapping[str, Any]) -> list[str]:
+    """Parts that have a module of that name, where the file does not say whose it is: the two text encoders of SDXL differ in width."""
+    parts = [part for part, table in tables.items() if stem.replace(".", "_") in table]
+    if len(parts) < 2:
+        return parts
+    down = next((one for one in file.shapes if (told := split(one)) and told[1] == stem and told[2] == "down"), None)
+    width = None if down is None else file.shapes[down][1]
+    return [part for part in parts if networks[part].get_submodule(tables[part][stem.replace(".", "_")]).weight.shape[1] == width]
+
+
+def _unplaced(file: TensorFile, lost: list[str], networks: Mapping[str, Any]) -> BadCheckpoint:
+    label, names = _label(file.shapes), file.shapes
+    other = other_architecture(names)
+    xl = "text_encoder_2" in networks
+    if other is None and not xl and any(re.match(r"lora_te2_|text_encoder_2\.", name) for name in names):
+        other = "SDXL, which has two text encoders"
+    if other is None and xl and any(name.startswith("lora_te_") for name in names):
+        other = "SD 1.x or 2.x, which have one text encoder"
+    width = next(
+        (shape[-1] for name, shape in names.items() if re.search(r"attn2[._]to_k[._].*(down|lora_A)", name) and len(shape) == 2), 0
+    )
+    mine = dict(networks["unet"].config).get("cross_attention_dim")
+    if other is None and width and width != mine:
+        whose = {768: "SD 1.x", 1024: "SD 2.x", 2048: "SDXL"}.get(width, "another model")
+        other = f"{whose}: its text is {width} wide, this checkpoint's {mine}"
+    facts = f"{len(lost)} of its {len(names)} tensors have no place in it, {min(lost)[:120]!r} first"
+    return BadCheckpoint(
+        f"the {label} cannot be put on this checkpoint: {f'it is for {other}; ' if other else ''}{facts}", where=file.where, mend=_MEND
+    )
+
+
+# -- scales ----------------------------------------------------------------------------------------------------------------------
+
+
+def _settings(file: TensorFile) -> dict[str, Mapping[str, Any]]:
+    """By part: PEFT's settings, in diffusers' metadata, or in the adapter_config.json that lies beside a file in PEFT's layout.
+
+    Raises:
+        BadCheckpoint: they tell of a kind that tensors of these names do not show.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    told = file.metadata.get("lora_adapter_metadata")
+    if told is not None:
+        try:
+            table = dict(json.loads(told))
+        except (ValueError, TypeError) as error:
+            raise BadCheckpoint("its lora_adapter_metadata is damaged", where=file.where, mend="fetch or copy it again") from error
+        for key, value in table.items():
+            part, _, name = key.partition(".")
+            found.setdefault(part, {})[name] = value
+    config = file.path.parent / "adapter_config.json"
+    if told is None and config.is_file() and any(name.startswith("base_model.model.") for name in file.shapes):
+        found[""] = read_json(config)
+    for table in found.values():
+        kind, start = str(table.get("peft_type") or "LORA").upper(), str(table.get("init_lora_weights", "")).lower()
+        special = next((name for name in _SPECIAL if table.get(name)), None)
+        if kind not in ("LORA", "LOHA", "LOKR"):
+            special = kind
+        elif start.startswith(_CHANGED_BASE):
+            special = f"LoRA begun by {start}, which changed the base's weights too"
+        if special is not None:
+            raise BadCheckpoint(
+                f"the adapter is of the kind {special}, which is not applied here",
+                where=file.where,
+                mend="convert it to a plain LoRA with PEFT, or merge it into a checkpoint",
+            )
+    return dict(found)
+
+
+def _scaling(kind: str, parts: Mapping[str, Any], module: str, settings: Mapping[str, Mapping[str, Any]], part: str) -> float:
+    """alpha / rank of one module: its own alpha, else what was written down for it, else 1."""
+    if kind == "whole difference":
+        return 1.0
+    rank = rank_of(kind, parts)
+    if "alpha" in parts:
+        return float(parts["alpha"].float().mean()) / rank if rank else 1.0
+    table = settings.get(part, settings.get("", {}))
+    key = "alpha" if "alpha" in table and "lora_alpha" not in table else "lora_alpha"
+    alpha = _of_pattern(table.get("alpha_pattern"), module, table.get(key))
+    rank = rank or _of_pattern(table.get("rank_pattern"), module, table.get("r"))
+    if alpha is None or not rank:
+        return 1.0
+    return float(alpha) / (math.sqrt(rank) if table.get("use_rslora") else float(rank))
+
+
+def _of_pattern(patterns: Any, module: str, default: Any) -> Any:
+    """PEFT's own rule: a pattern is the end of a module's name, whole words."""
+    for pattern, value in dict(patterns or {}).items():
+        if re.match(rf"(?:.*\.)?(?:{pattern.removeprefix('^')})$", module):
+            return value
+    return default
+
+
+# -- before weights ---------------------------------------------------------------------------------------------------------------
 
 
 def check_lora(file: str | None, source: Any = None) -> Path | None:
-    """The file, checked as far as can be without weights; None where there is none.
+    """The file, checked as far as can be without networks; None where there is none.
 
     Args:
         file: a path, or ``package://module/path`` of one inside an installed package, which a recipe can carry elsewhere.
@@ -86,15 +282,18 @@ def check_lora(file: str | None, source: Any = None) -> Path | None:
     """
     if file is None:
         return None
-    path = packaged(file) if file.startswith("package://") else Path(file).expanduser()
-    if path.suffix != ".safetensors":
+    path = lora_path(file)
+    if not path.exists():
+        raise BadCheckpoint(
+            f"there is no such LoRA{unfinished(path.parent, path.stem)}", where=file, mend="check the path in the option lora"
+        )
+    if path.suffix.lower() in PICKLES:
         raise BadCheckpoint(
             "a LoRA must be a .safetensors file: other kinds can run code when they are read",
             where=file,
             mend="choose or convert to a safetensors file",
         )
-    if not path.is_file():
-        raise BadCheckpoint("there is no such LoRA", where=file, mend="check the path in the option lora")
+    open_tensors(path)
     if hasattr(source, "unet"):
         raise BadCheckpoint(
             "the option lora would change a pipeline that you hold", where=file, mend="load it yourself: pipe.load_lora_weights(…)"
@@ -102,8 +301,6 @@ def check_lora(file: str | None, source: Any = None) -> Path | None:
     return path
 
 
-def _require_peft() -> None:
-    try:
-        import peft  # noqa: F401
-    except ImportError as error:
-        raise BadCheckpoint("a LoRA needs the package peft", mend="pip install 'realcompo[lora]'") from error
+def lora_path(file: str) -> Path:
+    """Where the option says that it is."""
+    return packaged(file) if file.startswith("package://") else Path(file).expanduser()

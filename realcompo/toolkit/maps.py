@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import BadOption
-from .guard import bare, exclusive, frozen
+from .guard import bare, eager, exclusive, frozen
 
 
 class _Enough(Exception):
@@ -132,7 +132,7 @@ def watch_attention(
     Returns:
         What `run` returned; None if stopped.
     """
-    unet = bare(unet)
+    compiled, unet = unet, bare(unet)
     seen = 0
 
     def hook(place: MapPlace, attn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -149,7 +149,7 @@ def watch_attention(
             torch.set_grad_enabled(False)  # until `run` is over: see below
 
     result = None
-    with exclusive(unet), frozen(unet):
+    with exclusive(unet), frozen(unet), eager(compiled):
         handles = [place.module.register_forward_pre_hook(partial(hook, place), with_kwargs=True) for place in places]
         try:
             with torch.set_grad_enabled(torch.is_grad_enabled()):  # restores what the hook switches off
@@ -171,7 +171,7 @@ class MapReader:
     """
 
     def __init__(self, unet: nn.Module, parts: Sequence[str] = ("down", "up"), divisor: int = 4) -> None:
-        self.unet = bare(unet)
+        self.whole, self.unet = unet, bare(unet)
         self.places = chosen_places(self.unet, parts, divisor)
         self.level = self.places[0].level
 
@@ -207,6 +207,6 @@ class MapReader:
         def see(place: MapPlace, probabilities: Tensor) -> None:
             seen.append(torch.einsum("bhnl,brl->brn", probabilities, weights.to(probabilities)) / probabilities.shape[1])
 
-        result = watch_attention(self.unet, self.places, see, run, stop)
+        result = watch_attention(self.whole, self.places, see, run, stop)
         maps = torch.stack(seen).mean(dim=0).to(dtype)
         return maps.reshape(*maps.shape[:2], *self.size(*size)), result

@@ -54,10 +54,15 @@ class UNetOptions(Options):
     )
     lora: str | None = Field(
         None,
-        description="A LoRA (.safetensors file) to put into the weights of UNet and text encoders; needs peft: pip install "
-        "'realcompo[lora]'.",
+        description="A LoRA (.safetensors file) to put into the weights of UNet and text encoders, in the layout of any trainer; also a "
+        "LoCon, LoHa, LoKr or DoRA.",
     )
-    lora_scale: float = Field(1.0, description="How much of the LoRA: 0 is none.")
+    lora_scale: float = Field(1.0, description="How much of the LoRA's change: 0 is none.")
+    vae: str | None = Field(
+        None,
+        description="A VAE to decode with in place of the checkpoint's, of the same latent space: a folder, a single file in diffusers' or "
+        "the original layout, or a hub id.",
+    )
     vae_tiling: bool = Field(
         False,
         description="Decode pictures that are larger than the VAE was trained for in tiles of that size: less memory, with faint seams "

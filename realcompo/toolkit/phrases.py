@@ -1,8 +1,11 @@
-"""From a region's phrase to characters of the prompt. Plain Python; English, with `Region.span` for all that it misses.
+"""From a region's phrase to characters of the prompt. Plain Python; words of any script, grammar of English, with `Region.span` for all
+that it misses.
 
-In turn: the user's own span; the exact words; the words without article or number; another number of the noun ("apple" in
+In turn: the user's own span; the exact words, whatever their case, width, composition, apostrophes, dashes and spaces; the same without
+vowel points, punctuation, and with hyphens as spaces; the words without article or number; another number of the noun ("apple" in
 "two apples"); the head noun ("a small red balloon" in "a balloon"). A phrase that several regions share takes the prompt's
-repetitions in turn, and the last of them again once they run out: "two apples" is two regions, one word.
+repetitions in turn, and the last of them again once they run out: "two apples" is two regions, one word. A Korean noun stands there with
+its particle; in scripts without spaces a phrase stands wherever its characters do, best where another script begins.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ from typing import Literal
 
 from ..errors import PhraseNotFound, nearest
 from ..interfaces import Region
+from .scripts import PARTICLES, Folded, Span, fold, without_particle, words_of
 
-Span = tuple[int, int]
 How = Literal["given", "exact", "inner", "number", "head"]
 
 _ARTICLES = (
@@ -88,17 +91,18 @@ def find_phrases(prompt: str, regions: Sequence[Region]) -> tuple[Match, ...]:
         PhraseNotFound: a phrase of which not even the noun is in the prompt, or a span outside it.
     """
     taken: set[Span] = set()
+    texts = (fold(prompt), fold(prompt, loose=True))
     matches: dict[int, Match] = {}
     # Spans that are given come first, then long phrases: "cat" must not take the cat of "black cat" if there is another.
     order = sorted(range(len(regions)), key=lambda r: (regions[r].span is None, -len(regions[r].phrase)))
     for r in order:
-        match = _find(prompt, regions[r], taken)
+        match = _find(prompt, texts, regions[r], taken)
         matches[r] = match
         taken.add(match.span)
     return tuple(matches[r] for r in range(len(regions)))
 
 
-def _find(prompt: str, region: Region, taken: set[Span]) -> Match:
+def _find(prompt: str, texts: tuple[Folded, Folded], region: Region, taken: set[Span]) -> Match:
     if region.span is not None:
         start, end = region.span
         if not 0 <= start < end <= len(prompt):
@@ -108,11 +112,13 @@ def _find(prompt: str, region: Region, taken: set[Span]) -> Match:
                 mend="count characters of the prompt from 0; the end is exclusive",
             )
         return Match((start, end), "given")
-    for words, how in _readings(region.phrase):
-        spans = [_inner(prompt, span) for span in _occurrences(prompt, words)]
-        if spans:
-            free = [span for span in spans if not any(a < span[1] and span[0] < b for a, b in taken)]
-            return Match(free[0] if free else spans[-1], how)
+    for words, text, how in _readings(region.phrase, texts):
+        found = [(_inner(prompt, span), sure) for span, sure in text.find(words, PARTICLES)]
+        found.sort(key=lambda one: not one[1])  # those that are words for certain first, each in the prompt's order
+        if found:
+            free = [span for span, _ in found if not any(a < span[1] and span[0] < b for a, b in taken)]
+            sure = [span for span, sure in found if sure == found[0][1]]
+            return Match(free[0] if free else sure[-1], how)
     raise PhraseNotFound(
         f"the phrase {region.phrase!r} is not in the prompt {prompt!r}",
         where=f"region {region.id!r}",
@@ -120,38 +126,41 @@ def _find(prompt: str, region: Region, taken: set[Span]) -> Match:
     )
 
 
-def _readings(phrase: str) -> Iterator[tuple[list[str], How]]:
-    """The words to look for, best first."""
-    words = phrase.split()
-    yield words, "exact"
-    inner = words[_leading(words) :]
-    if inner != words:
-        yield inner, "inner"
-    for noun in _other_numbers(inner[-1]):
-        yield [*inner[:-1], noun], "number"
-    cut = next((i for i, word in enumerate(inner) if i and word.lower() in _PREPOSITIONS), len(inner))
-    head = inner[cut - 1]
-    for noun in (head, *_other_numbers(head)):
-        yield [noun], "head"
+def _readings(phrase: str, texts: tuple[Folded, Folded]) -> Iterator[tuple[list[str], Folded, How]]:
+    """The folded words to look for, and in which folding of the prompt, best first."""
+    words, loose = words_of(phrase), words_of(phrase, loose=True)
+    forms = [(words, texts[0]), (loose, texts[1])]
+    forms = [(form, text) for form, text in forms if form]
+    for form, text in forms:
+        yield form, text, "exact"
+    for form, text in forms:
+        inner = form[_leading(form) :]
+        if inner != form:
+            yield inner, text, "inner"
+    for form, text in forms:
+        inner = form[_leading(form) :]
+        for noun in (*without_particle(inner[-1]), *_other_numbers(inner[-1])):
+            yield [*inner[:-1], noun], text, "number"
+    for form, text in forms:
+        inner = form[_leading(form) :]
+        cut = next((i for i, word in enumerate(inner) if i and word in _PREPOSITIONS), len(inner))
+        head = inner[cut - 1]
+        for noun in (head, *without_particle(head), *_other_numbers(head)):
+            yield [noun], text, "head"
 
 
 def _leading(words: Sequence[str]) -> int:
     """How many words at the start are articles or numbers; never all of them."""
     count = 0
-    while count < len(words) - 1 and (words[count].lower() in _DETERMINERS or words[count].isdigit()):
+    while count < len(words) - 1 and (words[count] in _DETERMINERS or words[count].isdigit()):
         count += 1
     return count
-
-
-def _occurrences(prompt: str, words: Sequence[str]) -> list[Span]:
-    pattern = r"\s+".join(re.escape(word) for word in words)
-    return [match.span() for match in re.finditer(rf"(?<!\w){pattern}(?!\w)", prompt, re.IGNORECASE)]
 
 
 def _inner(prompt: str, span: Span) -> Span:
     """The span without its leading article or number, whose own map says nothing of the object."""
     words = list(re.finditer(r"\S+", prompt[span[0] : span[1]]))
-    return span[0] + words[_leading([word.group() for word in words])].start(), span[1]
+    return span[0] + words[_leading([fold(word.group()).text for word in words])].start(), span[1]
 
 
 def _other_numbers(noun: str) -> list[str]:

@@ -6,15 +6,15 @@ option `config`, and from the published checkpoints' configs, which ship with us
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadCheckpoint
 from .configs import CLIP_TOKENS, END, FILES, clip_tokenizer, published, read_config, read_json
-from .kinds import FAMILIES, Family, Kind, context_width, identify
+from .kinds import FAMILIES, Family, Kind, context_width, identify, peeled
 from .options import UNetOptions
-from .tensor_files import TensorFile, open_tensors
+from .tensor_files import TensorFile, open_tensors, unwrapped
 
 _TOKENIZERS = {"tokenizer": "text_encoder", "tokenizer_2": "text_encoder_2"}
 _MARKS = {"epsilon": "epsilon", "eps": "epsilon", "v": "v_prediction", "v_prediction": "v_prediction"}
@@ -28,7 +28,7 @@ class SingleFile:
     Attributes:
         file: its names and shapes.
         kind: what it is.
-        folder: of the option `config`.
+        folder: of the option `config`; or the file's own, where the configs of its shape, which is none of the published ones, lie there.
         stated: of the option `prediction_type`.
     """
 
@@ -48,9 +48,9 @@ class SingleFile:
     def refuse(self) -> None:
         """Raise BadCheckpoint unless it is a whole checkpoint that draws pictures from text, of a shape whose config is known."""
         name = FAMILIES[self._family()]
-        told, have = _summary_of_configs(self._raw("unet"), self._raw("text_encoder")), self._summary()
-        if told == have:
+        if self.fits:
             return
+        told, have = self._told(), self._summary()
         mine = f"it is {self.kind.what}, but of another shape than"
         facts = f"its {_words(have)}, theirs {_words(told)}"
         if self.folder is not None:
@@ -64,6 +64,14 @@ class SingleFile:
             where=self.where,
             mend="set the option config to a folder with its configs in diffusers' layout (unet/config.json, text_encoder/config.json, …)",
         )
+
+    @property
+    def fits(self) -> bool:
+        """Whether it has the shape that its configs tell."""
+        return self._told() == self._summary()
+
+    def _told(self) -> dict[str, Any]:
+        return _summary_of_configs(self._raw("unet"), self._raw("text_encoder"))
 
     def has(self, part: str) -> bool:
         """Whether it holds a part, or one follows from its kind."""
@@ -201,7 +209,15 @@ def open_single_file(path: Path, options: UNetOptions) -> SingleFile:
         BadCheckpoint: pickled, damaged, truncated, or no folder is where the option `config` says.
     """
     file = open_tensors(path, options.allow_pickle)
+    for _ in range(3):  # wrappers within wrappers
+        if not (names := peeled(file.shapes)):
+            break
+        file = unwrapped(file.renamed(names))
     folder = None if options.config is None else Path(options.config).expanduser()
     if folder is not None and not folder.is_dir():
         raise BadCheckpoint("there is no such folder of configs", where=options.config, mend="check the path in the option config")
-    return SingleFile(file, identify(file.shapes), folder, options.prediction_type)
+    single = SingleFile(file, identify(file.shapes), folder, options.prediction_type)
+    if folder is None and single.kind.family is not None and not single.fits and (path.parent / "unet" / "config.json").is_file():
+        beside = replace(single, folder=path.parent)
+        return beside if beside.fits else single
+    return single

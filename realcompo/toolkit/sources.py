@@ -17,9 +17,11 @@ from typing import Any
 
 from ..errors import BadCheckpoint
 from .configs import read_config, read_json
+from .file_kinds import unfinished
 from .options import UNetOptions
+from .own_vae import OwnVae
 from .single_file import SingleFile, open_single_file
-from .tensor_files import ENDINGS, PICKLES
+from .tensor_files import ENDINGS, PICKLES, check_tensors
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -30,15 +32,19 @@ class Checkpoint:
 
     Attributes:
         where: its name in messages.
+        vae: of the option `vae`, in place of its own.
     """
 
     where: str
     folder: Path | None = None
     pipeline: Any = None
     single: SingleFile | None = None
+    vae: OwnVae | None = None
 
     def has(self, part: str) -> bool:
         """Whether it holds a part such as 'vae'."""
+        if part == "vae" and self.vae is not None:
+            return True
         if self.single is not None:
             return self.single.has(part)
         if self.folder is not None:
@@ -55,6 +61,8 @@ class Checkpoint:
             raise BadCheckpoint(
                 f"it has no {part!r}", where=self.where, mend=f"it holds {self.describe()}; choose a checkpoint with a {part}"
             )
+        if part == "vae" and self.vae is not None:
+            return dict(self.vae.config)
         if self.single is not None:
             return self.single.config(part)
         if self.folder is None:
@@ -79,7 +87,8 @@ class Checkpoint:
             return f"a {type(self.pipeline).__name__}"
         index = self.folder / "model_index.json"
         if index.is_file():
-            return f"a {read_json(index).get('_class_name', 'pipeline of an unnamed class')}"
+            name = read_json(index).get("_class_name", "pipeline of an unnamed class")
+            return f"a {name[-1] if isinstance(name, list) and name else name}"
         parts = sorted(path.name for path in self.folder.iterdir() if path.is_dir())
         return f"the folders {', '.join(parts)}" if parts else "no folders (a diffusers checkpoint has unet, vae, text_encoder …)"
 
@@ -115,10 +124,24 @@ def open_checkpoint(
     if path.is_file():
         return Checkpoint(text, single=open_single_file(path.resolve(), options))
     if path.suffix in ENDINGS:
-        raise BadCheckpoint("there is no such file", where=text, mend="check the path")
+        raise BadCheckpoint(f"there is no such file{unfinished(path.parent, path.stem)}", where=text, mend="check the path")
     if isinstance(source, Path) or not _HUB_ID.fullmatch(text):
         raise BadCheckpoint("there is no such folder", where=text, mend="check the path; a hub id is written organisation/name")
     return Checkpoint(text, folder=_from_hub(text, options, options.revision or revision, parts, weights))
+
+
+def locate_part(text: str, options: UNetOptions) -> Path:
+    """A file or folder of one network: a path, ``package://module/path``, or a hub id.
+
+    Raises:
+        BadCheckpoint: it is not there.
+    """
+    path = packaged(text) if text.startswith("package://") else Path(text).expanduser()
+    if path.exists():
+        return path.resolve()
+    if path.suffix in ENDINGS or not _HUB_ID.fullmatch(text):
+        raise BadCheckpoint(f"there is no such file or folder{unfinished(path.parent, path.stem)}", where=text, mend="check the path")
+    return _from_hub(text, options, None, ("", "vae"), weights=True)
 
 
 def packaged(text: str) -> Path:
@@ -212,7 +235,9 @@ def weight_files(folder: Path, options: UNetOptions) -> WeightFiles:
                 mend="choose a checkpoint with safetensors, or set allow_pickle = true if you trust its author (it can run code)",
             )
         raise BadCheckpoint(
-            "it has no weights", where=where, mend="fetch or copy the checkpoint again; the option download = true fetches it"
+            f"it has no weights{unfinished(folder)}",
+            where=where,
+            mend="fetch or copy the checkpoint again; the option download = true fetches it",
         )
     variant = options.variant
     if variant not in found:
@@ -221,10 +246,15 @@ def weight_files(folder: Path, options: UNetOptions) -> WeightFiles:
             raise BadCheckpoint(f"it has no variant {variant!r}, but {have}", where=where, mend="set the option variant")
         (variant,) = found  # the only one there is
     files = tuple(sorted(found[variant]))
-    if not pickled:
-        for path in files:
-            _check_safetensors(path)
+    for path in files:
+        check_tensors(path)
+    _check_shards(folder, files)
     return WeightFiles(folder, files, variant, pickled)
+
+
+def holds_weights(folder: Path) -> bool:
+    """Whether a part's folder has any weight file, of any kind: of a hub's repository, only the configs may be on this machine."""
+    return bool(_by_variant(folder, (".safetensors", *PICKLES)))
 
 
 def _by_variant(folder: Path, endings: Sequence[str]) -> Mapping[str | None, list[Path]]:
@@ -237,13 +267,14 @@ def _by_variant(folder: Path, endings: Sequence[str]) -> Mapping[str | None, lis
     return found
 
 
-def _check_safetensors(path: Path) -> None:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy"):
-            pass
-    except (SafetensorError, OSError) as error:
-        raise BadCheckpoint(
-            f"{path.name} is damaged or truncated ({error})", where=str(path.parent), mend="fetch or copy it again"
-        ) from error
+def _check_shards(folder: Path, files: Sequence[Path]) -> None:
+    """Of weights in several files, each says how many there are."""
+    numbered = [match for path in files if (match := re.search(r"-(\d+)-of-(\d+)$", path.stem))]
+    for match in numbered:
+        missing = set(range(1, int(match.group(2)) + 1)) - {int(one.group(1)) for one in numbered}
+        if missing:
+            raise BadCheckpoint(
+                f"{len(missing)} of the {int(match.group(2))} files of its weights are missing, number {min(missing)} first",
+                where=str(folder),
+                mend="fetch or copy the checkpoint again; the option download = true fetches it",
+            )

@@ -17,8 +17,11 @@ from torch import Tensor
 
 from ..errors import BadCheckpoint, PhraseNotFound
 from ..interfaces import Region, Regions
-from .phrases import Span, find_phrases
+from .phrases import find_phrases
+from .placeholders import Expanded, expand
+from .scripts import Span
 from .sources import Checkpoint
+from .tokenizers import read_tokenizer
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,7 @@ class TextEncoding:
         Raises:
             BadCheckpoint: no tokenizer can be read there.
         """
-        from transformers import AutoTokenizer
-
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        except Exception as error:  # damaged JSON, missing vocabulary, unknown class: transformers raises many kinds
-            raise BadCheckpoint(f"its tokenizer cannot be read: {error}", where=str(folder), mend="fetch or copy it again") from error
-        return cls(tokenizer)
+        return cls(read_tokenizer(folder))
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, tokenizer: str = "tokenizer") -> TextEncoding:
@@ -136,10 +133,21 @@ class TextEncoding:
             found.append(indices)
         return tuple(found)
 
+    def unread(self, prompt: str) -> str:
+        """The end of a prompt that the encoder does not read, because it lies past its last usable token; "" where it reads all."""
+        expanded = self._expanded(prompt)
+        ids = self.tokenizer(expanded.text, truncation=False, verbose=False)["input_ids"]
+        if len(ids) <= self.limit:
+            return ""
+        if not self.tokenizer.is_fast:
+            return str(self.tokenizer.decode(ids[self.limit - 1 :], skip_special_tokens=True)).strip()
+        past = [a for a, b in self._offsets(prompt)[self.limit - 1 :] if a < b]
+        return prompt[min(past) :].strip() if past else ""
+
     def token_texts(self, prompt: str, indices: Sequence[int]) -> tuple[str, ...]:
         """What those tokens say, for people: characters of the prompt."""
         offsets = self._offsets(prompt)
-        return tuple(prompt[slice(*offsets[i])] for i in indices)
+        return tuple(prompt[slice(*offsets[i])] for i in indices if i < len(offsets))
 
     def weights(self, prompts: Sequence[str], regions: Regions) -> Tensor:
         """(B, R, L): 1/n at each of a region's n tokens, so that a product with maps is their mean; zeros for absent regions."""
@@ -150,24 +158,30 @@ class TextEncoding:
         return weights
 
     def _offsets(self, prompt: str) -> list[Span]:
-        """Characters of each token of the untruncated prompt; (0, 0) for special tokens."""
+        """Characters of each token of the untruncated prompt; (0, 0) for special tokens. A placeholder's tokens all stand for its word."""
         if not self.tokenizer.is_fast:
             raise BadCheckpoint(
                 f"its tokenizer, a {type(self.tokenizer).__name__}, does not tell which characters a token stands for",
                 where="phrase → tokens",
                 mend="use the fast tokenizer of the same vocabulary (transformers' AutoTokenizer gives it)",
             )
-        ids = self.tokenizer(prompt, return_offsets_mapping=True, truncation=False, verbose=False)
-        return [(int(a), int(b)) for a, b in ids["offset_mapping"]]
+        expanded = self._expanded(prompt)
+        ids = self.tokenizer(expanded.text, return_offsets_mapping=True, truncation=False, verbose=False)
+        return [expanded.original(int(a), int(b)) for a, b in ids["offset_mapping"]]
+
+    def _expanded(self, prompt: str) -> Expanded:
+        return expand(prompt, self.tokenizer)
 
     # -- encoding -------------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Text:
-        """B prompts, in the encoder's dtype. Longer ones are cut, as pipelines do."""
-        told = self.tokenizer(
-            list(prompts), padding="max_length", max_length=self.limit, truncation=True, return_tensors="pt", verbose=False
-        )
+        """B prompts, in the encoder's dtype. Longer ones are cut, as pipelines do: `unread` tells of what.
+
+        Raises:
+            BadCheckpoint: the tokenizer has words for which the encoder has no vectors.
+        """
+        told = self._told(prompts, padding="max_length")
         masked = getattr(self.encoder.config, "use_attention_mask", False)
         mask = told["attention_mask"].to(self.encoder.device) if masked else None
         ids = told["input_ids"].to(self.encoder.device)
@@ -177,17 +191,50 @@ class TextEncoding:
 
     @torch.no_grad()
     def pool(self, phrases: Sequence[str]) -> Tensor:
-        """Pooled embeddings (n, D) of n ≥ 1 phrases: the hidden state at each one's end token."""
-        told = self.tokenizer(list(phrases), padding=True, truncation=True, max_length=self.limit, return_tensors="pt").to(
-            self.encoder.device
-        )
-        pooled: Tensor = self.encoder(input_ids=told["input_ids"], attention_mask=told["attention_mask"]).pooler_output
+        """Pooled embeddings (n, D) of n ≥ 1 phrases: the hidden state at each one's end token.
+
+        Raises:
+            PhraseNotFound: a phrase is longer than the encoder reads.
+        """
+        for phrase in phrases:
+            if self.unread(phrase):
+                raise PhraseNotFound(
+                    f"the phrase {phrase[:40] + '…'!r} is longer than the {self.limit} tokens that the text encoder reads",
+                    mend="say the object in fewer words, and give its region a span",
+                )
+        told = self._told(phrases, padding=True).to(self.encoder.device)
+        output = self.encoder(input_ids=told["input_ids"], attention_mask=told["attention_mask"])
+        if self.encoder.config.eos_token_id != 2:
+            return output.pooler_output  # type: ignore[no-any-return]
+        # Old configs say 2, and transformers then takes the highest id for the end: a placeholder's is higher still.
+        ends = (told["input_ids"] == self.tokenizer.eos_token_id).int().argmax(dim=-1)
+        pooled: Tensor = output.last_hidden_state[torch.arange(len(ends), device=ends.device), ends]
         return pooled
+
+    def _told(self, texts: Sequence[str], padding: Any) -> Any:
+        """Token ids and mask of texts, placeholders expanded."""
+        told = self.tokenizer(
+            [self._expanded(text).text for text in texts],
+            padding=padding,
+            max_length=self.limit,
+            truncation=True,
+            return_tensors="pt",
+            verbose=False,
+        )
+        known = self.encoder.get_input_embeddings().num_embeddings
+        if int(told["input_ids"].max()) >= known:
+            word = self.tokenizer.convert_ids_to_tokens(int(told["input_ids"].max()))
+            raise BadCheckpoint(
+                f"its tokenizer knows {word!r}, for which its text encoder has no vector (it has {known})",
+                where="text encoder",
+                mend="load the textual inversion with the pipeline's load_textual_inversion, which adds both",
+            )
+        return told
 
 
 class JointTextEncoding(TextEncoding):
     """Several encoders that read one prompt. Their hidden states lie side by side; the pooled embedding is that of the first encoder
-    that has a projection. Tokens are the first one's: CLIP tokenizers differ in their padding, not in where a word stands.
+    that has a projection. CLIP tokenizers differ in their padding, not in where a word stands, unless words were added to one of them.
 
     Args:
         encodings: two or more, of equal length.
@@ -205,6 +252,18 @@ class JointTextEncoding(TextEncoding):
     def limit(self) -> int:
         """L: of the shortest encoder."""
         return min(one.limit for one in self.encodings)
+
+    def tokens(self, prompt: str, regions: Sequence[Region]) -> tuple[tuple[int, ...], ...]:
+        # A placeholder may have more vectors for one encoder than for another; a word stands at its place of either.
+        each = [one.tokens(prompt, regions) for one in self.encodings]
+        return tuple(tuple(sorted(set().union(*indices))) for indices in zip(*each, strict=True))
+
+    def token_texts(self, prompt: str, indices: Sequence[int]) -> tuple[str, ...]:
+        return max((one.token_texts(prompt, indices) for one in self.encodings), key=len)
+
+    def unread(self, prompt: str) -> str:
+        """What one of them does not read."""
+        return max((one.unread(prompt) for one in self.encodings), key=len)
 
     def encode(self, prompts: Sequence[str]) -> Text:
         texts = [one.encode(prompts) for one in self.encodings]

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import BadCheckpoint, nearest
 from ..specs import BranchSpec, LatentSpace, NoiseSchedule, Traits
+from .guard import bare
 from .options import UNetOptions
 from .sources import Checkpoint
 
@@ -37,7 +38,7 @@ def unet_config(checkpoint: Checkpoint) -> dict[str, Any]:
             mend="choose a checkpoint with a UNet2DConditionModel in its folder 'unet'",
         )
     config = checkpoint.config("unet")
-    name = config.get("_class_name") or type(getattr(checkpoint.pipeline, "unet", None)).__name__
+    name = config.get("_class_name") or type(bare(getattr(checkpoint.pipeline, "unet", None))).__name__
     if name != "UNet2DConditionModel":
         raise BadCheckpoint(
             f"its network is a {name}, not a UNet2DConditionModel",
@@ -117,7 +118,7 @@ def _latent(checkpoint: Checkpoint, spec: BranchSpec, options: UNetOptions, chan
             raise BadCheckpoint(f"no latent space is called {named!r}", where=checkpoint.where, mend=nearest(named, SPACES))
         return SPACES[named]
     vae = checkpoint.config("vae")
-    kind = vae.get("_class_name") or type(getattr(checkpoint.pipeline, "vae", None)).__name__
+    kind = vae.get("_class_name") or type(bare(getattr(checkpoint.pipeline, "vae", None))).__name__
     if vae.get("latents_mean") is not None or vae.get("latents_std") is not None:
         raise BadCheckpoint(
             "its VAE shifts and scales each channel by numbers of its own (latents_mean, latents_std)",
@@ -152,4 +153,7 @@ def _schedule(checkpoint: Checkpoint, spec: BranchSpec, options: UNetOptions) ->
             f"it predicts {prediction!r}", where=checkpoint.where, mend="choose a checkpoint that predicts epsilon or v_prediction"
         )
     known = {field.name for field in fields(NoiseSchedule)}
-    return NoiseSchedule(**{key: value for key, value in config.items() if key in known and value is not None}), prediction
+    told = {key: value for key, value in config.items() if key in known and value is not None}
+    if "trained_betas" in told:
+        told["trained_betas"] = tuple(map(float, told["trained_betas"]))
+    return NoiseSchedule(**told), prediction

@@ -7,25 +7,27 @@ of, once a run); one that moves latents overrides `predict`, and calls `attend` 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import BadCheckpoint, Incompatible
+from ..errors import BadCheckpoint, BadOption, Incompatible
 from ..interfaces import Branch, Prediction, Region, Request, Step
 from ..noise.devices import torch_dtype
 from ..specs import BranchSpec, Options, Traits
 from .guard import bare, exclusive
-from .loading import Loader, file_digest
-from .lora import check_lora, merge_lora
+from .loading import Loader, file_digest, hollow_network
+from .lora import check_lora, fit_adapter, lora_path, merge_lora
 from .maps import MapReader, check_places
 from .options import UNetOptions
-from .sources import Checkpoint, open_checkpoint
+from .own_vae import find_vae
+from .sources import Checkpoint, holds_weights, open_checkpoint, weight_files
 from .text import Text, TextEncoding, join_texts
-from .traits import read_traits, unet_config
+from .tokenizers import check_vocabulary, refuse_code
+from .traits import SPACES, read_traits, unet_config
 from .vae import decode_pictures, decoding_dtype
 
 Half = Literal["both", "conditional", "unconditional"]
@@ -90,7 +92,8 @@ class UNetBranch(Branch):
         self.spec = spec
         self.options = _unet_options(spec, options)
         check_lora(self.options.lora, source)
-        self.checkpoint = self._open(spec, self.options, source, weights=True)
+        _check_vae(spec, self.options, source)
+        self.checkpoint = _with_vae(self._open(spec, self.options, source, weights=True), spec, self.options)
         self.traits = self._traits(spec, self.options, self.checkpoint, source)
         own = self.options.lora is not None  # its weights are changed: they must be nobody else's
         self.loader = Loader(self.checkpoint, self.options, device=device, dtype=dtype, share=not own)
@@ -110,7 +113,13 @@ class UNetBranch(Branch):
 
     @classmethod
     def _traits(cls, spec: BranchSpec, options: UNetOptions, checkpoint: Checkpoint, source: Any) -> Traits:
+        if checkpoint.folder is not None:
+            refuse_code(checkpoint.folder, ("unet", "vae", *cls.encoders, *cls.encoders.values()))
         cls.check(checkpoint)
+        for part, words in cls.encoders.items():
+            if checkpoint.has(words) and checkpoint.has(part):
+                tokenizer = TextEncoding.from_checkpoint(checkpoint, words).tokenizer
+                check_vocabulary(tokenizer, checkpoint.config(part), part, checkpoint.where)
         check_places(unet_config(checkpoint), options.places, options.map_divisor)
         return read_traits(checkpoint, spec, options, own=source is None or source == spec.source)
 
@@ -130,28 +139,57 @@ class UNetBranch(Branch):
             BadCheckpoint: the source is missing or of another architecture. BadOption: its network has no maps where they are to be read.
         """
         told = _unet_options(spec, options)
+        _check_vae(spec, told, source)
         if hasattr(source, "unet") or told.lora != spec.defaults.get("lora"):
             check_lora(told.lora, source)  # the plugin's own may not be on this machine yet, as its checkpoint
         try:
             checkpoint = cls._open(spec, told, source, weights=False)
         except BadCheckpoint:
             if spec.traits is not None and (source is None or source == spec.source):
+                if told.vae is not None:
+                    find_vae(told.vae, told)
                 return spec.traits
             raise
-        return cls._traits(spec, told, checkpoint, source)
+        traits = cls._traits(spec, told, _with_vae(checkpoint, spec, told), source)
+        cls._check_weights(checkpoint, told)
+        return traits
+
+    @classmethod
+    def _check_weights(cls, checkpoint: Checkpoint, options: UNetOptions) -> None:
+        """What a run would refuse of the files that are on this machine, from their headers: damaged weights, a LoRA that does not fit."""
+        if checkpoint.folder is not None:
+            for part in ("unet", "vae", *cls.encoders):
+                if (checkpoint.folder / part).is_dir() and holds_weights(checkpoint.folder / part):
+                    weight_files(checkpoint.folder / part, options)
+        path = check_lora(options.lora) if options.lora is not None and lora_path(options.lora).exists() else None
+        if path is not None and checkpoint.pipeline is None:
+            fit_adapter(path, {part: hollow_network(checkpoint, part) for part in ("unet", *cls.encoders) if checkpoint.has(part)})
 
     @classmethod
     def locate(
         cls, spec: BranchSpec, options: Options, prompt: str, regions: Sequence[Region], source: Any = None
     ) -> dict[str, tuple[str, ...]] | None:
         """Region id → the words that its maps are read at; None where the tokenizer is not on this machine."""
-        try:
-            checkpoint = cls._open(spec, _unet_options(spec, options), source, weights=False)
-            text = TextEncoding.from_checkpoint(checkpoint)
-        except BadCheckpoint:
+        text = cls._words(spec, options, source)
+        if text is None:
             return None
         found = text.tokens(prompt, regions)
         return {region.id: text.token_texts(prompt, indices) for region, indices in zip(regions, found, strict=True)}
+
+    @classmethod
+    def unread(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> tuple[str, ...] | None:
+        """What none, or not all, of its text encoders read."""
+        text = source.text if isinstance(source, UNetBranch) else cls._words(spec, options, source)
+        return None if text is None else tuple(text.unread(prompt) for prompt in prompts)
+
+    @classmethod
+    def _words(cls, spec: BranchSpec, options: Options, source: Any) -> TextEncoding | None:
+        """Its tokenizers, without text encoders; None where they are not on this machine."""
+        try:
+            checkpoint = cls._open(spec, _unet_options(spec, options), source, weights=False)
+            return join_texts([TextEncoding.from_checkpoint(checkpoint, part) for part in cls.encoders.values()])
+        except BadCheckpoint:
+            return None
 
     # -- once a run -----------------------------------------------------------------------------------------------------------
 
@@ -305,3 +343,28 @@ def _unet_options(spec: BranchSpec, options: Options | None) -> UNetOptions:
         return options
     cls = spec.options if spec.options is not None and issubclass(spec.options, UNetOptions) else UNetOptions
     return cls(**{**spec.defaults, **(options.model_dump() if options is not None else {})})
+
+
+def _check_vae(spec: BranchSpec, options: UNetOptions, source: Any) -> None:
+    """Refuse a VAE that would never be used, or that would stand beside a pipeline's own."""
+    if options.vae is None:
+        return
+    if hasattr(source, "unet"):
+        raise BadCheckpoint("the option vae would change a pipeline that you hold", where=options.vae, mend="set pipe.vae yourself")
+    if spec.role == "spatial":
+        raise BadOption(
+            "a spatial branch decodes no picture, so its VAE is never used",
+            where=f"{spec.id}, option 'vae'",
+            mend="set it for the fidelity branch",
+        )
+
+
+def _with_vae(checkpoint: Checkpoint, spec: BranchSpec, options: UNetOptions) -> Checkpoint:
+    """The checkpoint with the VAE of the option `vae`, whose latents are checked against those of its own, or of its kind."""
+    if options.vae is None:
+        return checkpoint
+    own = checkpoint.config("vae") if checkpoint.has("vae") else None
+    known = spec.traits is None or spec.traits.latent.name in SPACES
+    family = ("sdxl" if unet_config(checkpoint).get("addition_embed_type") == "text_time" else "sd1") if known else None
+    vouched = own is None and options.latent_space is not None
+    return replace(checkpoint, vae=find_vae(options.vae, options, own, family, check_latents=not vouched))

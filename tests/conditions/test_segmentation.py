@@ -186,7 +186,7 @@ def test_a_recipe_may_name_a_map(tmp_path: Path) -> None:
 
 def _stray() -> np.ndarray[Any, Any]:
     pixels = colours()
-    pixels[21, 13] = pixels[22, 14] = (7, 229, 231)
+    pixels[21:24, 13:17] = (7, 29, 231)
     return pixels
 
 
@@ -199,7 +199,7 @@ def _one(**segment: Any) -> Segmentation:
     [
         (
             lambda: Segmentation.from_colours(_stray(), WORDS),
-            r"\(7, 229, 231\) is not in the palette \(first at x = 13, y = 21; 2 pixels\)\n.*'sky'",
+            r"\(7, 29, 231\) is not in the palette \(first at x = 14, y = 22; 2 pixels of 1024 cannot be read\)\n.*'sea'",
         ),
         (lambda: Segmentation.from_colours(np.zeros((8, 8, 3), np.uint8), {}), "every pixel is of no class"),
         (lambda: Segmentation.from_colours(colours(), {"car": "a car"}), "it holds no 'car'"),
@@ -230,10 +230,11 @@ def test_bad_maps_are_named(make: Any, said: str) -> None:
         make()
 
 
-def test_a_jpeg_is_refused(tmp_path: Path) -> None:
-    Image.fromarray(colours()).save(tmp_path / "map.jpg")
-    with pytest.raises(BadCondition, match=r"it is no PNG\n.*JPEG changes colours"):
-        Segmentation.from_colours(tmp_path / "map.jpg", WORDS)
+def test_indices_from_a_jpeg_are_refused(tmp_path: Path) -> None:
+    """A mixture of two numbers is a third class: nothing can mend it."""
+    Image.fromarray(indices()).save(tmp_path / "map.jpg")
+    with pytest.raises(BadCondition, match=r"it is no PNG\n.*JPEG and WebP change its numbers"):
+        Segmentation.from_indices(tmp_path / "map.jpg", WORDS)
 
 
 def test_another_shape_is_refused() -> None:

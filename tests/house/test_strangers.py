@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
+from tools.wheels import build
 
 EXAMPLES = [ROOT / "examples" / name for name in ("realcompo-hello", "realcompo-hello-more")]
 PLUGINS = sorted(file.parent for file in (ROOT / "plugins").glob("*/pyproject.toml"))
@@ -71,31 +71,10 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Elsewhere:
 
 
 def build_wheels(home: Path) -> Path:
-    """Wheels of everything, from copies, so that nothing is written into the checkout."""
-    sources = [home / "source" / place.name for place in (*PLUGINS, *EXAMPLES)]
-    for source, place in zip(sources, (*PLUGINS, *EXAMPLES), strict=True):
-        shutil.copytree(place, source, ignore=shutil.ignore_patterns(".*", "__pycache__", "build", "*.egg-info", "tests"))
-    core = home / "source" / "realcompo"
-    core.mkdir()
-    shutil.copytree(ROOT / "realcompo", core / "realcompo", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, core / name)
+    """Wheels of everything; nothing is written into the checkout."""
+    sources = [ROOT, *PLUGINS, *EXAMPLES]
     wheels = home / "wheels"
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "--no-index",
-        "--disable-pip-version-check",
-        "-w",
-    ]
-    done = subprocess.run([*command, str(wheels), str(core), *map(str, sources)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert len(list(wheels.glob("*.whl"))) == 1 + len(sources)
+    assert len(build(sources, wheels)) == len(sources)
     return wheels
 
 
@@ -165,7 +144,6 @@ def test_a_picture_is_drawn_there(elsewhere: Elsewhere) -> None:
 def test_a_condition_of_a_strangers_kind_is_drawn_with_a_toy(elsewhere: Elsewhere) -> None:
     code = """
 import json, realcompo as rc
-from tests import ROOT
 from realcompo.registry import installed
 from realcompo.testing import toy_registry
 from realcompo_hello_more.dots import Dot, Dots

@@ -305,3 +305,14 @@ def test_explain_names_every_value(home: Any) -> None:
     assert rows["balancer.options.inside"] == ([0.9, 0.5], f"user file {home.user}")
     assert rows["branches.1.name"] == ("wise/boxes", "recipe")
     assert rows["probe.every"] == (1, "defaults")
+
+
+def test_settings_of_a_scheduler_go_with_it(tmp_path: Path) -> None:
+    """A layer that names another scheduler begins without the settings below it; one that names the same keeps them."""
+    none = tmp_path / "none.toml"
+    below = {"scheduler": "euler", "scheduler_options": {"use_karras_sigmas": True}}
+    assert resolve(below, folder=tmp_path, user_file=none).recipe.scheduler_options == {"use_karras_sigmas": True}
+    assert resolve(below, sets=["scheduler=ddim"], folder=tmp_path, user_file=none).recipe.scheduler_options == {}
+    assert resolve(below, arguments={"scheduler": "ddim"}, folder=tmp_path, user_file=none).recipe.scheduler_options == {}
+    kept = resolve(below, arguments={"scheduler": "euler"}, sets=["scheduler_options.sigma_max=9.5"], folder=tmp_path, user_file=none)
+    assert kept.recipe.scheduler_options == {"use_karras_sigmas": True, "sigma_max": 9.5}

@@ -49,7 +49,7 @@ PICTURES = st.builds(
     PictureEntry,
     prompt=TEXTS,
     negative_prompt=TEXTS,
-    seed=st.none() | st.integers(0, 2**63 - 1),
+    seed=st.none() | st.integers(-(2**63), 2**63 - 1),
     name=st.none() | TEXTS,
     conditions=st.dictionaries(st.sampled_from(["boxes", "toy/spatial"]), st.lists(box_items(), max_size=3).map(Boxes), max_size=2),
 )
@@ -59,7 +59,7 @@ BRANCHES = st.builds(
     role=st.sampled_from([None, "fidelity", "spatial"]),
     source=st.none() | TEXTS,
     prompt=st.none() | TEXTS,
-    guidance_scale=st.none() | NUMBERS,
+    guidance_scale=st.none() | st.floats(0, allow_infinity=False),
     options=OPTIONS,
 )
 RECIPES = st.builds(
@@ -69,6 +69,7 @@ RECIPES = st.builds(
     probe=st.builds(ProbeOptions, every=st.integers(1, 9), detach=st.lists(TEXTS, max_size=2).map(tuple), guided=st.booleans()),
     planner=st.none() | st.builds(Component, name=TEXTS, options=OPTIONS),
     scheduler=TEXTS,
+    scheduler_options=OPTIONS,
     num_inference_steps=st.integers(1, 1000),
     height=st.none() | st.integers(1, 4096),
     device=st.none() | TEXTS,

@@ -58,7 +58,7 @@ TOML = [
         TOYS + "[[pictures]]\nprompt = 'x'\nseed = 'k'",
         BadRecipe,
         4,
-        "pictures.0.seed should be a valid integer",
+        "pictures.0.seed should be a whole number",
         "seed: of this picture",
     ),
     (
@@ -180,7 +180,7 @@ SETS = [
     ("brnches.0.guidance_scale=3", UnknownName, "a recipe has no key 'brnches'"),
     ("scheduler.name=3", BadRecipe, "scheduler.name cannot be set: scheduler is no table"),
     ("branches.0.options.spred=3", BadOption, "toy/fidelity has no option 'spred'"),
-    ("num_inference_steps=many", BadRecipe, "should be a valid integer"),
+    ("num_inference_steps=many", BadRecipe, "should be a whole number"),
 ]
 
 

@@ -217,7 +217,7 @@ def pickle_it(folder: Path) -> None:
             lambda f: edit(f / "vae/config.json", _class_name="VQModel"),
             "its vae is a VQModel, not a AutoencoderKL or AutoencoderDC",
         ),
-        (lambda f: (f / "tokenizer/tokenizer.json").write_text("{"), "its tokenizer cannot be read"),
+        (lambda f: (f / "tokenizer/tokenizer.json").write_text("{"), "tokenizer.json is damaged or truncated"),
     ],
 )
 def test_refused_by_weights(copy: Fetch, damage: Callable[[Path], Any], message: str) -> None:

@@ -117,6 +117,14 @@ class ControlNetBranch(UNetBranch):
         return inner.locate(base, told, prompt, regions, _base_source(own, source))
 
     @classmethod
+    def unread(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> tuple[str, ...] | None:
+        if isinstance(source, ControlNetBranch):
+            return super().unread(spec, options, prompts, source)
+        own = _own(spec, options)
+        base, inner, told = _base(spec, own)
+        return inner.unread(base, told, prompts, _base_source(own, source))
+
+    @classmethod
     def remarks(cls, spec: BranchSpec, options: Options, balanced: tuple[float, float] | None) -> tuple[str, ...]:
         """A hint that is over when the balance begins leaves the base alone beside the fidelity model."""
         own = _own(spec, options)
@@ -153,7 +161,7 @@ class ControlNetBranch(UNetBranch):
             return Image.new("RGB", (size[1], size[0]))
         if condition.kind == self.spec.condition:
             if isinstance(condition, Keypoints):
-                return draw_skeleton(condition, size)
+                return draw_skeleton(condition, size, self.options.stick_width)
             if isinstance(condition, Segmentation):
                 return draw_segments(condition, size, self.options.palette)
         raise BadCondition(

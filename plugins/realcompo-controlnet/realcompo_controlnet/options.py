@@ -50,6 +50,14 @@ class ControlNetOptions(UNetOptions):
         description="Further ControlNets that see the same hint, each with source, revision, conditioning_scale, start and end; "
         "the residuals of all are added.",
     )
+    stick_width: float = Field(
+        4.0,
+        gt=0,
+        le=64,
+        allow_inf_nan=False,
+        description="Half the width of a drawn limb, and the radius of a point, in pixels of a picture whose shorter side is 512 (larger "
+        "ones in proportion): what the pose ControlNet was trained on. Some of SDXL's saw thicker lines, such as 6.",
+    )
     palette: dict[str, tuple[Level, Level, Level]] | None = Field(
         None, description="Class → colour (r, g, b) that a segmentation ControlNet was trained on; none = ADE20K's 150 classes."
     )

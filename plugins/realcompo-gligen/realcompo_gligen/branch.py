@@ -128,6 +128,14 @@ class GligenBranch(UNetBranch):
         return inner.locate(base, told, prompt, regions, own.base_source)
 
     @classmethod
+    def unread(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> tuple[str, ...] | None:
+        own = _own(spec, options)
+        if own.base is None or isinstance(source, GligenBranch):
+            return super().unread(spec, own, prompts, source)
+        base, inner, told = _base(spec, own, source)
+        return inner.unread(base, told, prompts, own.base_source)
+
+    @classmethod
     def check(cls, checkpoint: Checkpoint) -> None:
         single = checkpoint.single
         if single is not None and single.kind.family is None and gate_prefix(single.file.shapes) is not None:

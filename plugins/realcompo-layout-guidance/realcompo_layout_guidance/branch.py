@@ -78,6 +78,11 @@ class LayoutGuidanceBranch(Branch):
         return inner.locate(base, told, prompt, regions, source)
 
     @classmethod
+    def unread(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> tuple[str, ...] | None:
+        base, inner, told = _base(_own(spec, options))
+        return inner.unread(base, told, prompts, source.inner if isinstance(source, LayoutGuidanceBranch) else source)
+
+    @classmethod
     def remarks(cls, spec: BranchSpec, options: Options, balanced: tuple[float, float] | None) -> tuple[str, ...]:
         """Guidance that is over when the balance begins leaves a base model beside the fidelity model, and nothing to balance."""
         own = _own(spec, options)

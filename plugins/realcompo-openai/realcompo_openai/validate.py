@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from realcompo.conditions import Box
 from realcompo.interfaces import PlanRequest, Region
 from realcompo.plans.from_boxes import Placed
+from realcompo.toolkit.scripts import PARTICLES, fold, words_of
 
 from . import geometry
 from .coordinates import to_boxes
@@ -117,12 +118,11 @@ def validate(reply: RawReply, request: PlanRequest, most: int) -> Verdict:
 
 
 def locate(phrase: str, prompt: str) -> list[tuple[int, int]]:
-    """Where the words of a phrase stand in a prompt (characters), whatever the case and the white space."""
-    words = phrase.split()
+    """Where the words of a phrase stand in a prompt (characters), whatever the case, the white space and the composition of letters."""
+    words = words_of(phrase)
     if not words or len(phrase) > 300:
         return []
-    pattern = r"(?<!\w)" + r"\s+".join(re.escape(word) for word in words) + r"(?!\w)"
-    return [match.span() for match in re.finditer(pattern, prompt, re.I)]
+    return [span for span, _ in fold(prompt).find(words, PARTICLES)]
 
 
 def _match(check: _Check, raw: RawObject, box: Box) -> None:

@@ -25,6 +25,7 @@ class Layout:
         background: words for the scene without its things; beside the prompt, not part of it.
         size: (height, width) in pixels.
         seed, name: of the picture.
+        remarks: what was put right when it was read.
     """
 
     prompt: str
@@ -34,6 +35,7 @@ class Layout:
     size: Size = CANVAS
     seed: int | None = None
     name: str | None = None
+    remarks: tuple[str, ...] = ()
 
     def own_ids(self) -> bool:
         """Whether its boxes have ids other than those that are made from the phrases."""
@@ -76,7 +78,7 @@ def picture_of(layout: Layout, prompt: str | None = None, use: Sequence[str] = (
         prompt: in place of the layout's own.
         use: "background": put its background after the prompt.
     """
-    remarks: list[str] = []
+    remarks = list(layout.remarks)
     words = prompt or layout.prompt
     if not words.strip():
         words = ", ".join(dict.fromkeys(item.phrase for item in layout.items))

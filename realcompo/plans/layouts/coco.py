@@ -10,10 +10,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...conditions import Box, Boxes, BoxItem, Size
-from ...conditions.files import coco_picture
+from ...conditions import Box, BoxItem, Size
+from ...conditions.coco import CocoTables, read_tables
+from ...conditions.values import number
 from ...errors import BadCondition
 from .base import Layout
+from .boxes import MOST_PICTURES, corners, item_of, items_of
 
 DIGITS = 2
 """Decimals of a pixel, as in COCO's own files."""
@@ -58,30 +60,27 @@ def load(data: Any, where: str, size: Size | None = None) -> list[Layout]:
     Raises:
         BadCondition: no such data, a size that nothing says, or a box that cannot be drawn.
     """
-    tables = data if isinstance(data, Mapping) else {"annotations": data}
-    if not all(isinstance(tables.get(key, []), list) for key in ("images", "annotations", "categories")):
-        raise BadCondition(
-            "it is not COCO's data", where=where, mend="it holds lists: images, annotations, categories; or is one of results"
-        )
-    listed = [one for key in ("images", "annotations") for one in tables.get(key) or () if isinstance(one, Mapping)]
-    ids = dict.fromkeys(one.get("id" if "file_name" in one or "width" in one else "image_id") for one in listed)
-    images = {one.get("id"): one for one in tables.get("images") or () if isinstance(one, Mapping)}
+    tables = read_tables(data, where)
+    if len(tables.pictures) > MOST_PICTURES:
+        raise BadCondition(f"it holds {len(tables.pictures)} pictures", where=where, mend=f"keep at most {MOST_PICTURES}")
+    if not tables.pictures:
+        raise BadCondition("it holds no picture", where=where, mend="COCO's data holds lists: images, annotations, categories")
     found = []
-    for id in ids or [None]:
-        annotations, stated, names = coco_picture(data, id, where)
+    for id, picture in tables.pictures.items():
         place = f"{where}, image {id!r}"
-        pixels = stated or size
+        pixels = picture.size or size
         if pixels is None:
             raise BadCondition("nothing says how many pixels the picture has", where=place, mend="say it: --size 640x480")
-        image = images.get(id, {})
-        items = [_item(one, names, pixels, f"{place}, annotation {n}") for n, one in enumerate(annotations)]
-        prompt, name = image.get("caption"), image.get("file_name")
+        remarks: list[str] = []
+        items = [_item(one, tables, pixels, f"{place}, annotation {n}", remarks) for n, (_, one) in enumerate(picture.annotations)]
+        prompt = picture.image.get("caption")
         found.append(
             Layout(
                 prompt if isinstance(prompt, str) else "",
-                Boxes(items).items,
+                items_of(items, place),
                 size=pixels,
-                name=_stem(name, id),
+                name=_stem(picture.image.get("file_name"), id),
+                remarks=tuple(remarks),
             )
         )
     return found
@@ -96,16 +95,6 @@ def to_pixels(box: Box, size: Size, digits: int) -> tuple[Any, Any, Any, Any]:
     return x, y, w, h
 
 
-def from_pixels(numbers: Sequence[float], size: Size) -> Box:
-    """Shares (x0, y0, x1, y1) of [x, y, width, height] in pixels; an edge that a rounding error put outside is put back."""
-    x, y, w, h = numbers
-    height, width = size
-    x0, y0, x1, y1 = x / width, y / height, (x + w) / width, (y + h) / height
-    slack = 0.5 / max(width, height)
-    cut = [min(max(one, 0.0), 1.0) if -slack <= one <= 1 + slack else one for one in (x0, y0, x1, y1)]
-    return cut[0], cut[1], cut[2], cut[3]
-
-
 def _side(low: float, high: float, side: int, digits: int) -> tuple[Any, Any]:
     unit = 10**digits
     a, b = round(low * unit), round(high * unit)
@@ -115,21 +104,20 @@ def _side(low: float, high: float, side: int, digits: int) -> tuple[Any, Any]:
     return (int(start), int(length)) if digits == 0 else (start, length)
 
 
-def _item(one: Mapping[str, Any], names: Mapping[Any, str], size: Size, where: str) -> BoxItem:
-    numbers = one.get("bbox")
-    good = isinstance(numbers, list) and len(numbers) == 4 and all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
-    if not good:
-        raise BadCondition("it has no bbox", where=where, mend="COCO writes bbox = [x, y, width, height] in pixels")
-    phrase = names.get(one.get("category_id"))
+def _item(one: Mapping[str, Any], tables: CocoTables, size: Size, where: str, remarks: list[str]) -> BoxItem:
+    told = one.get("bbox")
+    numbers = [number(value) for value in told] if isinstance(told, list) and len(told) == 4 else [None]
+    if any(value is None for value in numbers):
+        raise BadCondition("it has no bbox", where=where, mend="COCO writes bbox = [x, y, width, height] in pixels, four finite numbers")
+    phrase = tables.name(one.get("category_id"))
     if not phrase:
         raise BadCondition(f"its category {one.get('category_id')!r} has no name", where=where, mend="add it to categories")
     tokens = one.get("tokens_positive")
     first = tokens[0] if isinstance(tokens, list) and tokens else None
     span = (first[0], first[1]) if isinstance(first, list) and len(first) == 2 and all(type(n) is int and n >= 0 for n in first) else None
-    try:
-        return Boxes([{"phrase": phrase, "box": from_pixels(numbers or (), size), "span": span}]).items[0].model_copy(update={"id": ""})
-    except BadCondition as error:
-        raise BadCondition(error.what, where=where, mend=error.mend) from None
+    box = corners([value for value in numbers if value is not None], size)
+    mend = f"COCO writes bbox = [x, y, width, height] in pixels of the picture, {size[1]}×{size[0]}"
+    return item_of(phrase, box, size, where, mend, remarks, span)
 
 
 def _stem(name: Any, id: Any) -> str | None:

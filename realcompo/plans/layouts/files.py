@@ -2,63 +2,136 @@
 
 from __future__ import annotations
 
+import codecs
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...conditions import Size
-from ...conditions.files import MAX_JSON
+from ...conditions.files import MAX_JSON, read_bytes
 from ...errors import BadCondition, BadOption, nearest
-from . import coco, lmd, plain
+from . import coco, label_studio, labelme, lmd, lmd_cache, plain, voc, yolo
 from .base import Layout
 
 FORMATS = ("json", "coco", "lmd")
-"""Plain JSON with our schema, COCO's boxes, LMD's text."""
+"""What is written, and read: plain JSON with our schema, COCO's boxes, LMD's text."""
+READ = (*FORMATS, "lmd-cache", "label-studio", "labelme", "voc", "yolo")
+"""What is read."""
+
+Names = Sequence[str] | Mapping[int, str]
+_ENCODINGS = (
+    "latin-1",
+    "iso-8859-1",
+    "iso-8859-15",
+    "windows-1252",
+    "cp1252",
+    "gbk",
+    "gb2312",
+    "gb18030",
+    "big5",
+    "shift_jis",
+    "euc-kr",
+    "euc-jp",
+)
+"""What an XML file may say that it is written in, beside UTF-8 and UTF-16."""
 
 
-def read_layouts(path: str | Path, form: str | None = None, size: Size | None = None) -> list[Layout]:
+def read_layouts(path: str | Path, form: str | None = None, size: Size | None = None, names: Names | None = None) -> list[Layout]:
     """The layouts of a file.
 
     Args:
-        form: one of `FORMATS`; told from what the file holds where it is missing.
-        size: (height, width) in pixels of the pictures, where the file does not say it (COCO's results).
+        form: one of `READ`; told from what the file holds where it is missing.
+        size: (height, width) in pixels of the pictures, where the file does not say it.
+        names: of YOLO's classes, from 0; from a file beside it where they are missing (classes.txt, obj.names, data.yaml …).
 
     Raises:
         BadCondition: not there, too large, or no such layout.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise BadCondition("there is no such file", where=str(path), mend="check the path")
-    try:
-        with path.open("rb") as stream:
-            raw = stream.read(MAX_JSON + 1)
-        if len(raw) > MAX_JSON:
-            raise BadCondition(f"it is larger than {MAX_JSON >> 20} MiB", where=str(path), mend="split it")
-        text = raw.decode("utf-8-sig")
-    except OSError as error:
-        raise BadCondition(f"it cannot be read: {error.strerror}", where=str(path), mend="check its permissions") from None
-    except UnicodeDecodeError:
-        raise BadCondition("it is no text", where=str(path), mend="layout files are UTF-8 text") from None
-    return parse_layouts(text, form, str(path), size)
+    raw = read_bytes(path, MAX_JSON, "split it (labelme: export without imageData)")
+    text = _decoded(raw, str(path))
+    if names is None and (form == "yolo" or (form is None and _form(text) == "yolo")):
+        names = yolo.names_beside(path)
+    return parse_layouts(text, form, str(path), size, names)
 
 
-def parse_layouts(text: str, form: str | None = None, where: str = "the layout", size: Size | None = None) -> list[Layout]:
+def parse_layouts(
+    text: str, form: str | None = None, where: str = "the layout", size: Size | None = None, names: Names | None = None
+) -> list[Layout]:
     """The layouts of a text; see `read_layouts`."""
-    if form is not None:
-        _check(form)
-    data: Any = None
-    if form != "lmd":
-        try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            if form is not None or text.lstrip()[:1] == "{":
-                raise BadCondition(f"it is no JSON: {error}", where=where, mend="is it the right file?") from None
-    if form is None:
-        form = "lmd" if data is None else "json" if isinstance(data, dict) and "pictures" in data else "coco"
+    if form is not None and form not in READ:
+        raise BadOption(f"no format of layouts is called {form!r}", mend=nearest(form, READ))
+    form = form or _form(text)
     if form == "lmd":
         return lmd.load(text, where)
-    return plain.load(data, where) if form == "json" else coco.load(data, where, size)
+    if form == "voc":
+        return voc.load(text, where, size)
+    if form == "yolo":
+        return yolo.load(text, where, size, names)
+    if form == "lmd-cache" and (tables := lmd_cache.lines(text)) is not None:
+        return lmd_cache.load(tables, where)
+    try:
+        data: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        said = "it is empty" if not text.strip() else str(error)
+        raise BadCondition(f"it is no JSON: {said}", where=where, mend="is it the right file?") from None
+    form = form or _form_of(data)
+    if form == "json":
+        return plain.load(data, where)
+    if form == "lmd-cache":
+        return lmd_cache.load(data, where)
+    readers = {"coco": coco.load, "label-studio": label_studio.load, "labelme": labelme.load}
+    return readers[form](data, where, size)
+
+
+def _form(text: str) -> str | None:
+    """The format of a text; None where it is JSON, or was to be."""
+    start = text.lstrip()[:1]
+    if start == "<":
+        return "voc"
+    if yolo.is_yolo(text):
+        return "yolo"
+    if start == "{" and (tables := lmd_cache.lines(text)) is not None and len(tables) > 1:
+        return "lmd-cache"
+    if start == "{":
+        return None
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return "lmd"
+    return None
+
+
+def _form_of(data: Any) -> str:
+    """The format of plain data."""
+    if isinstance(data, dict) and "pictures" in data:
+        return "json"
+    if labelme.is_labelme(data):
+        return "labelme"
+    if label_studio.is_label_studio(data):
+        return "label-studio"
+    if isinstance(data, dict) and not {"images", "annotations", "categories"} & set(data) and lmd_cache.is_cache(data):
+        return "lmd-cache"
+    return "coco"
+
+
+def _decoded(raw: bytes, where: str) -> str:
+    """The text of a file: UTF-8, what its byte order mark says, or what its XML declaration says."""
+    try:
+        if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return raw.decode("utf-16")
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        declared = re.match(rb"\s*<\?xml[^>]{0,200}encoding\s*=\s*[\"']([\w.-]{1,20})", raw)
+        name = declared.group(1).decode("ascii", "replace").lower() if declared else ""
+        if name in _ENCODINGS:
+            try:
+                return raw.decode(name)
+            except UnicodeDecodeError:
+                pass
+        raise BadCondition("it is no text", where=where, mend="layout files are UTF-8 text") from None
 
 
 def dump_layouts(layouts: Sequence[Layout], form: str) -> tuple[str, list[str]]:

@@ -15,10 +15,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ...conditions import Box, Boxes, BoxItem
+from ...conditions import Box, BoxItem
+from ...conditions.values import number as number_of
 from ...errors import BadCondition
 from .base import CANVAS, Layout
-from .coco import from_pixels, to_pixels
+from .boxes import corners, item_of, items_of
+from .coco import to_pixels
 from .literal import read_literal, write_text
 
 FINE = 3
@@ -94,17 +96,17 @@ def _layout(parts: dict[str, Any], where: str) -> Layout:
     if "objects" not in parts:
         raise BadCondition("it holds no list of objects", where=where, mend=_MEND)
     items: list[BoxItem] = []
-    for number, row in enumerate(parts["objects"]):
-        place = f"{where}, object {number}"
+    remarks: list[str] = []
+    for place, row in enumerate(parts["objects"]):
+        at = f"{where}, object {place}"
         good = isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) and isinstance(row[1], list) and len(row[1]) == 4
-        if not good or not all(isinstance(one, int | float) for one in row[1]):
-            raise BadCondition("it is not a name and four numbers", where=place, mend="write ('a cat', [x, y, width, height])")
-        try:
-            items += Boxes([(row[0], from_pixels(row[1], CANVAS))]).items
-        except BadCondition as error:
-            raise BadCondition(error.what, where=place, mend="boxes are [x, y, width, height] in pixels of a 512 × 512 canvas") from None
-    boxes = Boxes([item.model_copy(update={"id": ""}) for item in items])
-    return Layout(parts.get("caption", ""), boxes.items, parts.get("negative prompt", ""), parts.get("background prompt", ""))
+        numbers = [number_of(one) for one in row[1]] if good else [None]
+        if any(one is None for one in numbers):
+            raise BadCondition("it is not a name and four numbers", where=at, mend="write ('a cat', [x, y, width, height])")
+        box = corners([one for one in numbers if one is not None], CANVAS)
+        items.append(item_of(row[0], box, CANVAS, at, "boxes are [x, y, width, height] in pixels of a 512 × 512 canvas", remarks))
+    told = (parts.get("caption", ""), items_of(items, where), parts.get("negative prompt", ""), parts.get("background prompt", ""))
+    return Layout(*told, remarks=tuple(remarks))
 
 
 def _numbers(box: Box) -> str:

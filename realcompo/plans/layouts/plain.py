@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ...arguments import MAX_SIDE
 from ...conditions import Boxes
 from ...errors import BadCondition
-from ...recipes.recipe import MAX_SIDE
 from .base import CANVAS, Layout
 
 SCHEMA_FILE = Path(__file__).with_name("layout.schema.json")

@@ -1,0 +1,81 @@
+"""What a user should know of a run that can be drawn, but hardly as meant: words that no text encoder reads, steps that begin too late."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+
+from ..errors import Remark
+from ..interfaces import Branch
+from ..noise.diffusion import Solver
+from ..recipes.members import Member
+from ..recipes.recipe import PictureEntry
+from ..registry import Registry
+
+LATE = 0.75
+"""A run that begins below this share of the trained timesteps takes the first noise for less than it is."""
+
+Unread = Callable[[int, Sequence[str]], Sequence[str] | None]
+"""(k, texts) → of each, the end that branch k does not read; None where that is not known."""
+
+
+def unread_of_files(members: Sequence[Member], registry: Registry) -> Unread:
+    """From tokenizer files, before weights are loaded; of branches that are there, from themselves."""
+
+    def ask(k: int, texts: Sequence[str]) -> Sequence[str] | None:
+        m = members[k]
+        cls: type[Branch] = type(m.ready) if m.ready is not None else registry.load(m.spec)
+        return cls.unread(m.spec, m.options(registry), texts, m.source if m.ready is None else m.ready)
+
+    return ask
+
+
+def unread_of_branches(members: Sequence[Member], branches: Sequence[Branch]) -> Unread:
+    """From branches that are loaded."""
+
+    def ask(k: int, texts: Sequence[str]) -> Sequence[str] | None:
+        branch = branches[k]
+        return type(branch).unread(members[k].spec, branch.options, texts, branch)
+
+    return ask
+
+
+def text_remarks(members: Sequence[Member], pictures: Sequence[PictureEntry], unread: Unread) -> list[str]:
+    """One for each text whose end lies past a text encoder's last token, with the branches that do not read it and the end itself."""
+    lost: dict[tuple[str, str], list[str]] = {}
+    for k, m in enumerate(members):
+        texts: dict[tuple[str, str], None] = {}
+        for picture in pictures:
+            own = m.own_prompt(picture.prompt)
+            texts["prompt" if own == picture.prompt else "prompt of its own", own] = None
+            if m.guidance_scale > 1:
+                negative = m.entry.negative_prompt
+                kind = "negative prompt" if negative is None else "negative prompt of its own"
+                texts[kind, picture.negative_prompt if negative is None else negative] = None
+        asked = [key for key in texts if key[1].strip()]
+        ends = unread(k, [text for _, text in asked]) if asked else None
+        for (kind, _), end in zip(asked, ends or (), strict=False):
+            if end:
+                lost.setdefault((kind, end), []).append(m.name)
+    return [
+        f"{', '.join(names)}: the {kind} is longer than the text encoder's tokens; what lies past the last one does "
+        f"nothing: {end if len(end) <= 160 else end[:100] + ' … ' + end[-50:]!r} (shorten it, or say what matters earlier)"
+        for (kind, end), names in lost.items()
+    ]
+
+
+def step_remarks(solver: Solver) -> list[str]:
+    """One where the first step is far from pure noise: "leading" timesteps of very few steps, or of more than half of the trained ones."""
+    first, trained = solver.steps[0].t, solver.scheduler.config.num_train_timesteps
+    if first >= LATE * (trained - 1):
+        return []
+    return [
+        f"{len(solver.steps)} steps of {solver.name} begin at timestep {first:g} of {trained}, where the networks expect a half-drawn "
+        "picture, not noise: take another number of steps (50), or scheduler_options.timestep_spacing = 'trailing'"
+    ]
+
+
+def warn(told: Sequence[str]) -> None:
+    """Python's warnings of them, at the line that called the composer."""
+    for remark in told:
+        warnings.warn(remark, Remark, stacklevel=5)

@@ -177,7 +177,7 @@ print(len(result.regions), len(set(result.image.getdata())))
 
 
 def test_package_data_is_in_the_wheels(elsewhere: Elsewhere) -> None:
-    code = "import realcompo, os; print(*os.listdir(os.path.dirname(realcompo.__file__)))"
+    code = "import realcompo, pathlib; print(*(file.name for file in pathlib.Path(realcompo.__file__).parent.rglob('*')))"
     files = elsewhere.run("-c", code).split()
     assert "py.typed" in files and any(file.endswith(".json") for file in files)
     code = "from realcompo.toolkit.configs import clip_tokenizer, published; print(len(clip_tokenizer()), *published('sdxl'))"

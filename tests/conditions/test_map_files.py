@@ -78,7 +78,7 @@ def test_indices_from_0_with_void() -> None:
 
 
 def test_a_void_that_nobody_named_is_asked_for() -> None:
-    with pytest.raises(BadCondition, match="index 255 has no name .*\n.*base = 0"):
+    with pytest.raises(BadCondition, match=r"index 255 has no name .*\n.*base = 0"):
         Segmentation.from_indices(indices(), {})
     for more in ({"base": "0"}, {"nothing": "x"}, {"names": {1: "a"}, "base": 0}, {"names": "wall"}):
         with pytest.raises(BadCondition):

@@ -75,7 +75,9 @@ def test_people_without_points_are_left_out(nothing: Any) -> None:
         read(file(nothing, flat(PIXELS)), people=[0])
 
 
-@pytest.mark.parametrize("hidden", [[None, None, 1], [0, 0, 1], [float("nan"), 5, 1], [5, float("inf"), 1], [5, 5, 0], [5, 5, float("nan")]])
+@pytest.mark.parametrize(
+    "hidden", [[None, None, 1], [0, 0, 1], [float("nan"), 5, 1], [5, float("inf"), 1], [5, 5, 0], [5, 5, float("nan")]]
+)
 def test_points_that_are_none_are_hidden(hidden: Any) -> None:
     assert set(read(file([*hidden, *flat(PIXELS[1:])])).items[0].points) == set(OPENPOSE_18[1:])
 
@@ -118,8 +120,24 @@ def test_whole_bodies_and_predictions_of_mmpose() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [None, 3, "x.json", {}, [], [3], {"people": 3}, {"people": [[1]]}, file([[1, [2]]] * 18), file({"x": 1}), file([1, 2]), file([True] * 7)]
-    + [file(["x", 1, 1] * 18), {"bodies": {"candidate": [], "subset": [[5]]}}, {"keypoints": [[[[]]]]}, file([10**400] * 54)],
+    [
+        None,
+        3,
+        "x.json",
+        {},
+        [],
+        [3],
+        {"people": 3},
+        {"people": [[1]]},
+        file([[1, [2]]] * 18),
+        file({"x": 1}),
+        file([1, 2]),
+        file([True] * 7),
+        file(["x", 1, 1] * 18),
+        {"bodies": {"candidate": [], "subset": [[5]]}},
+        {"keypoints": [[[[]]]]},
+        file([10**400] * 54),
+    ],
 )
 def test_bad_files_are_errors_of_ours(data: Any) -> None:
     for reader in (Keypoints.from_openpose, Keypoints.from_coco):

@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PLUGINS := $(sort $(wildcard plugins/*/pyproject.toml))
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint reference docs clean
+.PHONY: demo test test-random test-deep lint reference docs clean
 .DEFAULT_GOAL := demo
 
 # torch first and pinned, so that nothing that follows can pull another build (gigabytes of CUDA) in.
@@ -30,8 +30,17 @@ $(VENV)/test.stamp: $(VENV)/run.stamp
 demo: $(VENV)/run.stamp  ## plan, draw and show one picture
 	@$(BIN)/realcompo demo
 
+# On as many processes as there are cores (conftest.py); each begins with a stretch of its own, and who is done takes from the others' ends.
+PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
+
 test: $(VENV)/test.stamp  ## the whole suite
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+test-random: $(VENV)/test.stamp  ## the same in random order; the seed is printed first, and -p "randomly_seed=N" draws it again
+	$(PYTEST) -p randomly
+
+test-deep: $(VENV)/test.stamp  ## long tests: kill storms, soaks, twenty times the examples of each property
+	$(PYTEST) -m deep --hypothesis-profile=deep
 
 lint: $(VENV)/test.stamp  ## linter, formatter and types
 	$(BIN)/ruff check .

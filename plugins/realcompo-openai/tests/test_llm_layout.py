@@ -30,7 +30,7 @@ LAYOUT = (Region("a cat", "a cat", box=CAT[1]), Region("a dog", "a dog", box=DOG
 
 
 def planner(server: LocalServer, **more: Any) -> LLMPlanner:
-    return LLMPlanner(LLMOptions(**{"base_url": server.url, "cache": "off", "backoff": 0, "timeout": 5, "retries": 1, **more}))
+    return LLMPlanner(LLMOptions(**{"base_url": server.url, "cache": "off", "backoff": 0, "timeout": 600, "retries": 1, **more}))
 
 
 # -- wishes ------------------------------------------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ def test_a_dry_run_is_what_would_be_sent_without_the_key(monkeypatch: pytest.Mon
 
 
 def recipe(server: LocalServer, use: list[str] | None = None, pictures: list[dict[str, Any]] | None = None, **more: Any) -> rc.Recipe:
-    options = {"base_url": server.url, "cache": "off", "backoff": 0, "timeout": 10, "retries": 0, **more}
+    options = {"base_url": server.url, "cache": "off", "backoff": 0, "timeout": 600, "retries": 0, **more}
     data = {
         "branches": ["toy/fidelity", "toy/spatial"],
         "planner": {"name": "openai/planner", "options": options, "use": use or []},

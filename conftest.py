@@ -1,5 +1,5 @@
-"""For all tests: one thread a process (tensors here are tiny, and two threads that wait for each other cost more than they compute), nothing of the
-developer's own (home, settings, servers, colours, time zone, network), small checkpoints that are written once a run, and a canary
+"""For all tests: one thread a process (tensors here are tiny, and two threads that wait for each other cost more than they compute),
+nothing of the developer's own (home, settings, servers, terminal, network), small checkpoints that are written once a run, and a canary
 (tests/canary.py): a key of an account that nothing may write anywhere.
 """
 
@@ -24,11 +24,17 @@ from tests import refused_address
 torch.set_num_threads(1)
 pytest_plugins = ["tests.canary"]
 
+OWN = {
+    *("REALCOMPO_CONFIG", "REALCOMPO_DEBUG", "REALCOMPO_DOWNLOAD", "OPENAI_BASE_URL"),
+    *("COLUMNS", "LINES", "TERMINAL_WIDTH", "FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE", "PY_COLORS"),
+}
+"""What a developer may have set, and no test may see."""
+
 MOST_WORKERS = 8
 """Each holds torch, diffusers and transformers: about 1 GB."""
 
-# No clock: neither a deadline nor "too slow" may fail a property on a busy machine. `ci` draws the same examples every time, so that what fails
-# was changed; `deep` (make test-deep) draws others every time, twenty times as many, and prints what draws a failure again.
+# No clock: neither a deadline nor "too slow" may fail a property on a busy machine. `ci` draws the same examples every time, so that what
+# fails was changed; `deep` (make test-deep) draws others every time, twenty times as many, and prints what draws a failure again.
 NO_CLOCK: dict[str, Any] = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("ci", derandomize=True, **NO_CLOCK)
 settings.register_profile("deep", max_examples=2000, print_blob=True, **NO_CLOCK)
@@ -38,7 +44,7 @@ settings.load_profile("ci")
 def pytest_configure(config: pytest.Config) -> None:
     """No user file, no server, no terminal of the developer's own; no way out of this machine."""
     for name in list(os.environ):
-        if name.startswith(("REALCOMPO_", "OPENAI_BASE", "HF_")) or name in ("COLUMNS", "LINES", "FORCE_COLOR", "TERMINAL_WIDTH"):
+        if name in OWN or name.startswith("HF_"):
             del os.environ[name]
     sys.addaudithook(stay_here)
 

@@ -10,10 +10,14 @@ MINI = ROOT / "plugins" / "realcompo-mini" / "realcompo_mini" / "weights"
 
 
 def brings(*models: str) -> bool:
-    """Whether this checkout holds the trained weights of the embedded family's models, ``"fidelity"`` or ``"mini/fidelity"``; it may be from
-    before training. The one place that knows what that looks like."""
-    folders = [MINI / name.removeprefix("mini/") for name in models]
-    return all(any(folder.glob("*.safetensors")) or any(folder.glob("unet/*.safetensors")) for folder in folders)
+    """Whether this checkout holds the trained weights of the embedded family's models, ``"fidelity"`` or ``"mini/fidelity"``: it may be
+    from before training. The one place that knows what that looks like."""
+    return all(holds_weights(MINI / name.removeprefix("mini/")) for name in models)
+
+
+def holds_weights(place: Path) -> bool:
+    """Whether a path is a file of weights, or a folder with one of its own or of its UNet."""
+    return place.is_file() or any(place.glob("*.safetensors")) or any(place.glob("unet/*.safetensors"))
 
 
 def lacking(*models: str) -> str:

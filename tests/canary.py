@@ -1,12 +1,13 @@
 """A canary for the whole suite: a key of an account that nothing may write anywhere. A pytest plugin; conftest.py loads it.
 
-The key is in the environment of every test. What a session writes lies below one folder: pytest's own, in which every worker of pytest-xdist has
-one, also for `tempfile`, caches and settings. When all tests of all workers have ended, the process that started them searches that folder, the
-checkout, and all that the tests printed, logged, warned of or failed with. What it finds fails the run, whatever the tests said.
+The key is in the environment of every test. What a session writes lies below one folder: pytest's own, in which every worker of
+pytest-xdist has one, also for `tempfile`, caches, settings and the home. When all tests of all workers have ended, the process that started
+them searches that folder, the checkout, and all that the tests printed, logged, warned of or failed with. What it finds fails the run,
+whatever the tests said.
 
-So that a search that finds nothing shows something, copies are planted for it: each worker leaves one in its folder as it ends, the searching
-process leaves one of each form (compressed, in an archive, …), and a test of tests/house/test_canary.py logs one. A copy that is not found fails
-the run too.
+So that a search that finds nothing shows something, copies are planted for it: each worker leaves one in its folder as it ends, the
+searching process leaves one of each form (compressed, in an archive, …), and a test of tests/house/test_canary.py logs one. A copy that is
+not found fails the run too.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ SPOKEN = "test_a_planted_copy_is_overheard"
 """The test that logs it, for the search to find."""
 OTHERS = {".git", ".venv", "__pycache__"}
 FOLDERS = {
-    **{"HOME": "home", "TMPDIR": "tempfile"},
+    **{"HOME": "home", "TMPDIR": "tempfile", "HF_HOME": "hub"},
     **{"XDG_CACHE_HOME": "caches", "XDG_CONFIG_HOME": "settings", "XDG_DATA_HOME": "data"},
 }
 PLANTED = "planted-canary"

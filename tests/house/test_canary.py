@@ -1,5 +1,5 @@
-"""The canary of tests/canary.py finds what it should: in every form, in every worker's folder and in all that is said; and each breakage of its
-search fails. Whether the key stands anywhere is asked when all tests have ended."""
+"""The canary of tests/canary.py finds what it should: in every form, in every worker's folder and in all that is said; and each breakage
+of its search fails. Whether the key stands anywhere is asked when all tests have ended."""
 
 from __future__ import annotations
 
@@ -114,7 +114,10 @@ def test_deaf_ears_fail(state: canary.State) -> None:
 CLEAN = f"import logging, os\ndef test_fine():\n    pass\ndef {canary.SPOKEN}():\n    logging.warning(os.environ['OPENAI_API_KEY'])\n"
 LEAKS = {
     "a file": ("def test_leak(tmp_path):\n    (tmp_path / 'x').write_text(os.environ['OPENAI_API_KEY'])\n", "the key was written to"),
-    "standard output": ("def test_leak():\n    print(os.environ['OPENAI_API_KEY'])\n", "the key was said by test_inner.py::test_leak (call)"),
+    "standard output": (
+        "def test_leak():\n    print(os.environ['OPENAI_API_KEY'])\n",
+        "the key was said by test_inner.py::test_leak (call)",
+    ),
     "a warning": ("import warnings\ndef test_leak():\n    warnings.warn(os.environ['OPENAI_API_KEY'])\n", "test_leak (warned)"),
 }
 BROKEN = {

@@ -70,8 +70,8 @@ def _cut(speaker: BaseHTTPRequestHandler, body: dict[str, Any], label: Label, go
     speaker.connection.shutdown(socket.SHUT_RDWR)
 
 
-# A planner has patience for some seconds. No test waits for them, or fails where a machine is slow: the patience is of minutes, and a server that
-# is slow on purpose ends it, for the request that it holds.
+# A planner has patience for some seconds. No test waits for them, or fails where a machine is slow: the patience is of minutes, and a
+# server that is slow on purpose ends it, for the request that it holds.
 _patience: dict[str | None, tuple[asyncio.AbstractEventLoop, asyncio.Timeout]] = {}
 """The prompt of a request in flight → its loop and its timeout."""
 

@@ -105,8 +105,8 @@ def test_equal_requests_in_flight_are_asked_once(tmp_path: Path) -> None:
     ("turns", "size"), [(5, 25), pytest.param(30, 100, marks=pytest.mark.deep, id="storm")], ids=lambda value: str(value)
 )
 def test_cache_is_whole_after_kill_9(turns: int, size: int, tmp_path: Path) -> None:
-    """A child plans a batch and is killed as the server is asked a random time, while other replies are on their way or being kept: each entry
-    is whole or is not there. The moment is a count, so that a slow machine sees the same."""
+    """A child plans a batch and is killed as the server is asked a random time, while other replies are on their way or being kept: each
+    entry is whole or is not there. The moment is a count, so that a slow machine sees the same."""
     rng, folder = random.Random(9), tmp_path / "cache"
     due, child, forked = [0], [0], threading.Event()
 
@@ -159,7 +159,11 @@ def test_an_entry_is_whole_whenever_its_writer_dies(moment: str, tmp_path: Path)
         file.flush()
         die()
 
-    steps = {"before the file": (tempfile, "mkstemp", die), "half written": (json, "dump", half), "before it is on the disk": (os, "fsync", die)}
+    steps = {
+        "before the file": (tempfile, "mkstemp", die),
+        "half written": (json, "dump", half),
+        "before it is on the disk": (os, "fsync", die),
+    }
     steps |= {"before its name": (os, "replace", die)}
     child = os.fork()
     if child == 0:

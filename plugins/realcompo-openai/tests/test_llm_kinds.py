@@ -201,7 +201,9 @@ def test_misbehaviours_end_in_a_plan_or_an_error_of_ours(kind: str) -> None:
     beside = POSE if kind == "keypoints" else CLASS
     good = reply_of(BOXES, beside, background_class="")
     chosen = [
-        s for s in SCENARIOS if s.mends and not s.name.startswith("no time") and "MB" not in s.name and "deep" not in s.name and s.act.__name__ != "<lambda>"
+        s
+        for s in SCENARIOS
+        if s.mends and not s.name.startswith("no time") and "MB" not in s.name and "deep" not in s.name and s.act.__name__ != "<lambda>"
     ]
     chosen += [s for s in SCENARIOS if s.name in ("prose", "truncated JSON", "empty list", "NaN in a box", "negative box", "200 objects")]
     assert len(chosen) >= 12

@@ -23,6 +23,7 @@ from realcompo.interfaces import PlanRequest, Region
 from realcompo.recipes.configuration import resolve
 from realcompo.recipes.recipe import PictureEntry
 from realcompo.testing.toys import toy_registry
+from tests import lacking
 
 PROMPT = "a cat and a dog"
 CAT, DOG = ("a cat", (0.05, 0.3, 0.45, 0.9)), ("a dog", (0.55, 0.3, 0.95, 0.9))
@@ -170,10 +171,8 @@ def test_a_server_that_is_down_ends_a_batch_at_once(registry: Any, tmp_path: Pat
 
 # -- reproduced --------------------------------------------------------------------------------------------------------------
 
-WEIGHTS = Path(__file__).parents[2] / "realcompo-mini" / "realcompo_mini" / "weights" / "fidelity" / "unet"
 
-
-@pytest.mark.skipif(not WEIGHTS.exists(), reason="the diffusion weights of the mini family are not in this checkout")
+@pytest.mark.skipif(bool(lacking("fidelity", "boxes")), reason=lacking("fidelity", "boxes"))
 def test_a_planned_picture_is_reproduced_with_the_server_stopped(tmp_path: Path) -> None:
     """Planned through the honest local server, drawn by the mini family; then from the PNG alone, bit for bit."""
     from realcompo_openai.conformance import _honest

@@ -31,13 +31,14 @@ demo: $(VENV)/run.stamp  ## plan, draw and show one picture
 	@$(BIN)/realcompo demo
 
 # On as many processes as there are cores (conftest.py); each begins with a stretch of its own, and who is done takes from the others' ends.
+SEED := $(or $(SEED),$(shell date +%s))
 PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
 
 test: $(VENV)/test.stamp  ## the whole suite
 	$(PYTEST)
 
-test-random: $(VENV)/test.stamp  ## the same in random order; the seed is printed first, and -p "randomly_seed=N" draws it again
-	$(PYTEST) -p randomly
+test-random: $(VENV)/test.stamp  ## the same in random order; the command shows the seed, and make test-random SEED=… repeats it
+	$(PYTEST) -p randomly --randomly-seed=$(SEED)
 
 test-deep: $(VENV)/test.stamp  ## long tests: kill storms, soaks, twenty times the examples of each property
 	$(PYTEST) -m deep --hypothesis-profile=deep

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -38,5 +39,5 @@ def refused_address(address: Any) -> bool:
     host = address[0] if isinstance(address, tuple) else address
     if isinstance(host, bytes):
         host = host.decode("ascii", "replace")
-    local = host in (None, "", "localhost", "0.0.0.0", "::", "::1") or (isinstance(host, str) and host.startswith(("127.", "/", "@", "\0")))
-    return not local
+    local = host in (None, "", "localhost", "0.0.0.0", "::", "::1")
+    return not local and not (isinstance(host, str) and re.match(r"127(\.\d+){3}$|[/@\0]", host))

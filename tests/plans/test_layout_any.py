@@ -85,4 +85,6 @@ def test_any_layout_that_the_schema_lets_through(picture: dict[str, object]) -> 
 
 def test_both_kinds_were_met() -> None:
     """The control of the test above: it is worth nothing if everything is refused, or nothing is."""
+    if not sum(met.values()):  # it comes later, or runs in another process
+        test_any_layout_that_the_schema_lets_through()
     assert met["through"] >= 5 and met["refused"] >= 5, met

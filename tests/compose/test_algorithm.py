@@ -17,6 +17,7 @@ from realcompo.interfaces import ProbeResult, Region, Regions, Setting, Step
 from realcompo.noise.diffusion import SCHEDULERS
 from realcompo.recipes.recipe import BranchEntry
 from realcompo.testing.toys import toy_registry
+from tests import examples
 from tests.toyworld import PROMPT, TWO, final_loss, toys
 
 PAPER = {"warmup": 0.0, "smoothing": 0.0}
@@ -175,7 +176,7 @@ def at(index: int, count: int = 10) -> Step:
     return Step(index, count, 900 - index, 800 - index, 0.1, 0.2)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(
     k=st.integers(2, 4),
     inside=st.none() | st.tuples(st.floats(0, 1), st.floats(0, 1)),

@@ -16,7 +16,7 @@ $(shell rm -f $(VENV)/torch.stamp)
 endif
 endif
 
-.PHONY: help demo test test-deep lint check bench dist first-minute reference docs clean
+.PHONY: help demo test test-random test-deep lint check bench dist first-minute reference docs clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/torch.stamp:
@@ -44,12 +44,18 @@ help:  ## this list
 demo: $(VENV)/run.stamp  ## plan, draw and show one picture (also plain `make`)
 	@$(BIN)/realcompo demo
 
-test: $(VENV)/test.stamp  ## the whole suite
-	$(BIN)/python -m pytest
+# On as many processes as there are cores (conftest.py); each begins with a stretch of its own, and who is done takes from the others' ends.
+SEED := $(or $(SEED),$(shell date +%s))
+PYTEST = $(BIN)/python -m pytest -n auto --dist worksteal
 
-# pytest ends with 5 where it finds no test: there may be no deep ones.
-test-deep: $(VENV)/test.stamp  ## long tests: many more examples of each property
-	$(BIN)/python -m pytest -p tools.deep -m deep --hypothesis-profile=deep || test $$? -eq 5
+test: $(VENV)/test.stamp  ## the whole suite
+	$(PYTEST)
+
+test-random: $(VENV)/test.stamp  ## the same in random order; the command shows the seed, and make test-random SEED=… repeats it
+	$(PYTEST) -p randomly --randomly-seed=$(SEED)
+
+test-deep: $(VENV)/test.stamp  ## long tests: kill storms, soaks, twenty times the examples of each property
+	$(PYTEST) -m deep --hypothesis-profile=deep
 
 lint: $(VENV)/test.stamp  ## linter, formatter, types, and the workflow of CI
 	$(BIN)/ruff check .

@@ -1,71 +1,85 @@
 """For all tests: one thread a process (tensors here are tiny, and two threads that wait for each other cost more than they compute),
-small checkpoints that are written once a session, and a canary: a key of an account that nothing may write anywhere.
-
-The canary is in the environment of every test. What the session writes lies below one folder (pytest's own, also for `tempfile` and
-for caches), and tests/house/test_canary.py, which runs last, searches it, and all that the tests printed, logged or reported.
+nothing of the developer's own (home, settings, servers, terminal, network), small checkpoints that are written once a run, and a canary
+(tests/canary.py): a key of an account that nothing may write anywhere.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
-from realcompo.testing.sources import small_checkpoint
+from realcompo.testing.sources import share_checkpoints, small_checkpoint
+from tests import refused_address
 
 torch.set_num_threads(1)
+pytest_plugins = ["tests.canary"]
 
-CANARY = "sk-canary-5c1f9be0d7a84e62"
-TOLD = pytest.StashKey[list[tuple[str, str]]]()
-"""(test, what it printed, logged or failed with), where the canary stands in it."""
+OWN = {
+    *("REALCOMPO_CONFIG", "REALCOMPO_DEBUG", "REALCOMPO_DOWNLOAD", "OPENAI_BASE_URL"),
+    *("COLUMNS", "LINES", "TERMINAL_WIDTH", "FORCE_COLOR", "NO_COLOR", "CLICOLOR_FORCE", "PY_COLORS"),
+}
+"""What a developer may have set, and no test may see."""
+
+MOST_WORKERS = 8
+"""Each holds torch, diffusers and transformers: about 1 GB."""
+
+# No clock: neither a deadline nor "too slow" may fail a property on a busy machine. `ci` draws the same examples every time, so that what
+# fails was changed; `deep` (make test-deep) draws others every time, twenty times as many, and prints what draws a failure again.
+NO_CLOCK: dict[str, Any] = {"deadline": None, "database": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("ci", derandomize=True, **NO_CLOCK)
+settings.register_profile("deep", max_examples=2000, print_blob=True, **NO_CLOCK)
+settings.load_profile("ci")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The key, for this process and its children. No user file and no server of the developer's own."""
-    os.environ["OPENAI_API_KEY"] = CANARY
-    for name in ("OPENAI_BASE_URL", "REALCOMPO_CONFIG"):
-        os.environ.pop(name, None)
-    config.stash[TOLD] = []
+    """No user file, no server, no terminal of the developer's own; no way out of this machine."""
+    for name in list(os.environ):
+        if name in OWN or name.startswith("HF_"):
+            del os.environ[name]
+    sys.addaudithook(stay_here)
+
+
+def stay_here(event: str, args: tuple[Any, ...]) -> None:
+    """Refuse connections and questions for names that lead elsewhere, as a machine without a network does."""
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        address = args[1] if event == "socket.connect" else args[0]
+        if refused_address(address):
+            raise OSError(f"no test may reach {address}")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Of ``-n auto``: the cores that this process may use (hyperthreads count), up to a maximum."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_WORKERS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With the profile `deep` every property is a deep test."""
+    if settings.get_current_profile_name() == "deep":
+        for item in items:
+            if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+                item.add_marker("deep")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder below which the session writes."""
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that all workers of a run share."""
     base = tmp_path_factory.getbasetemp()
-    for name, folder in {"TMPDIR": "tempfile", "XDG_CACHE_HOME": "caches", "XDG_CONFIG_HOME": "settings", "XDG_DATA_HOME": "data"}.items():
-        (base / folder).mkdir(exist_ok=True)
-        os.environ[name] = str(base / folder)
-    tempfile.tempdir = None  # look at TMPDIR again
-    (base / "started").touch()
-    return base
-
-
-@pytest.fixture
-def overheard(request: pytest.FixtureRequest) -> list[tuple[str, str]]:
-    """What tests printed, logged or reported so far that holds the canary."""
-    return request.config.stash[TOLD]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The search for the canary is the last test."""
-    items.sort(key=lambda item: item.path.name == "test_canary.py")
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
-    """Look at what each test printed and logged, and at its traceback if it failed."""
-    report = yield
-    for text in (*(text for _, text in report.sections), report.longreprtext):
-        if CANARY in text:
-            item.config.stash[TOLD].append((item.nodeid, text))
-    return report
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    share_checkpoints(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Reading files of conditions: small JSON and pictures, as plain data. They are not trusted: sizes are bounded before anything is unpacked."""
+"""Reading files of conditions: small JSON and pictures, as plain data. They are not trusted: sizes are bounded first."""
 
 from __future__ import annotations
 

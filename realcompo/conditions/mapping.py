@@ -241,7 +241,8 @@ def _stray_colour(codes: Array, strange: Array, palette: Palette, where: str) ->
     colour = (code >> 16, (code >> 8) & 255, code & 255)
     close = min(palette, key=lambda name: sum((a - b) ** 2 for a, b in zip(colour, palette[name], strict=True)))
     return BadCondition(
-        f"the colour {colour} is not in the palette (first at x = {x}, y = {y}; {int(strange.sum())} pixels of {strange.size} cannot be read)",
+        f"the colour {colour} is not in the palette "
+        f"(first at x = {x}, y = {y}; {int(strange.sum())} pixels of {strange.size} cannot be read)",
         where=where,
         mend=f"the nearest is {close!r} {palette[close]}; draw it in the palette's colours, or give the palette that it was drawn with",
     )

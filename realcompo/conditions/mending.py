@@ -1,4 +1,4 @@
-"""Colour maps whose colours were mixed (by JPEG, WebP, a smooth resize, soft brushes) as classes again; a picture that is no map is refused.
+"""Colour maps whose colours were mixed (by JPEG, WebP, a smooth resize) as classes again; a picture that is no map is refused.
 
 Flat areas of a map keep their colour almost, so a pixel near a class's colour is sure. Which classes there are is told by them alone, for a
 mixture of two classes may look like a third. Every other pixel takes the class of the nearest sure one, if that is near: a map has no
@@ -39,7 +39,7 @@ REACH = (8, 32)
 FAR_SHARE = 0.002
 """Of all pixels: more that lie farther are no mixtures."""
 STRANGE = (12, 3, 8)
-"""An area of one foreign colour of 12 × 12 pixels is a class that the palette lacks; of 3 × 3 where there are at most 8 foreign colours, for
+"""One foreign colour over 12 × 12 pixels is a class that the palette lacks; of 3 × 3 where there are at most 8 foreign colours, for
 mixtures make more."""
 
 

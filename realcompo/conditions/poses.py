@@ -1,8 +1,9 @@
 """Files of poses as plain people: OpenPose's JSON and what is written like it, and COCO's keypoints. measuring.py makes shares of them.
 
-What is read as OpenPose: its own JSON (18 or 25 points; older files say ``pose_keypoints``), the same with whole bodies (133, 134), lists of
+What is read as OpenPose: its own JSON (18 or 25 points; in older files ``pose_keypoints``), with whole bodies (133, 134), lists of
 frames (AnimateDiff, ComfyUI), the pose editors of the web UIs ({width, height, keypoints}), and DWPose's bodies (candidate, subset). As
-COCO: annotations and results (17 points, or 17 with feet, hands and faces), and MMPose's predictions. Hands, feet and faces are left out.
+COCO: annotations and results (17 points, or 17 with feet, hands and faces), and MMPose's predictions. Hands, feet and faces are
+left out.
 """
 
 from __future__ import annotations
@@ -200,8 +201,8 @@ def _candidates(bodies: Mapping[str, Any], where: str) -> Iterable[Body]:
 
 
 def _body(value: Any, orders: Mapping[int, Sequence[str]], where: str, confidence: float, scores: Any = None) -> Body:
-    """The visible points of one person: a flat list (x, y, confidence), pairs or triples, {x, y} or null each; nothing is nobody. With a neck
-    between the shoulders where the format has none."""
+    """The visible points of one person: a flat list (x, y, confidence), pairs or triples, {x, y} or null each; nothing is nobody. With a
+    neck between the shoulders where the format has none."""
     if value is None or value == []:
         return {}
     if not isinstance(value, list):

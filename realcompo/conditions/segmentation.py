@@ -127,8 +127,8 @@ class Segmentation(Condition):
 
     @classmethod
     def from_colours(cls, source: Any, phrases: Mapping[str, Any], palette: Palette | None = None) -> Segmentation:
-        """From a colour map, ADE20K's by default: a picture's path, a PIL picture or an (H, W, 3) array. Colours that JPEG, WebP or a smooth
-        resize mixed are read as the nearest class, and a remark (a warning `realcompo.errors.Mended`) says how many pixels.
+        """From a colour map, ADE20K's by default: a picture's path, a PIL picture or an (H, W, 3) array. Colours that JPEG, WebP or a
+        smooth resize mixed are read as the nearest class, and a remark (a warning `realcompo.errors.Mended`) says how many pixels.
 
         Args:
             phrases: class → words of the prompt; a list of words where a class stands several times: its connected regions from left to

@@ -56,9 +56,30 @@ def small_source(spec: BranchSpec) -> str | None:
     return small_checkpoint(FAMILIES[known])
 
 
+_shared: list[Path] = []
+
+
+def share_checkpoints(folder: Path) -> None:
+    """Keep small checkpoints in a folder that is there, for processes that test side by side (the workers of pytest-xdist): each family is
+    written once, by whoever needs it first, and removing the folder is the caller's business."""
+    _shared[:] = [folder]
+    small_checkpoint.cache_clear()
+
+
 @cache
 def small_checkpoint(family: Family) -> str:
-    """The folder of a family's small random checkpoint, written once a process and removed at its end."""
-    folder = Path(tempfile.mkdtemp(prefix="realcompo-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return str(save_checkpoint(folder / family, family))
+    """The folder of a family's small random checkpoint; read only. Written once a process and removed at its end, unless it is shared."""
+    if not _shared:
+        own = Path(tempfile.mkdtemp(prefix="realcompo-"))
+        atexit.register(shutil.rmtree, own, ignore_errors=True)
+        return str(save_checkpoint(own / family, family))
+    from filelock import FileLock
+
+    place = _shared[0] / family
+    with FileLock(f"{place}.lock"):
+        if not place.exists():
+            # beside it, then renamed: a writer that is killed leaves nothing that looks whole
+            new = Path(tempfile.mkdtemp(prefix=f".{family}-", dir=_shared[0]))
+            save_checkpoint(new / family, family).rename(place)
+            new.rmdir()
+    return str(place)

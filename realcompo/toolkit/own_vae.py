@@ -41,12 +41,18 @@ class OwnVae:
 
 
 def find_vae(
-    text: str, options: UNetOptions, own: Mapping[str, Any] | None = None, family: str | None = None, check_latents: bool = True
+    text: str,
+    place: Path,
+    options: UNetOptions,
+    own: Mapping[str, Any] | None = None,
+    family: str | None = None,
+    check_latents: bool = True,
 ) -> OwnVae:
     """The VAE that the option names.
 
     Args:
         text: a folder (of a VAE, or of a checkpoint with a folder `vae`), a file, ``package://module/path`` or a hub id.
+        place: where that is, of `sources.locate_part`.
         own: config of the checkpoint's VAE, which a file without a config of its own is taken to share; None where it has none.
         family: of the published configs ('sd1', 'sdxl' …) that come next; None where nothing tells.
         check_latents: whether its latents must be those of `own`, or of the family.
@@ -54,9 +60,6 @@ def find_vae(
     Raises:
         BadCheckpoint: not there, no VAE, of another shape, or with other latents than the checkpoint's own VAE.
     """
-    from .sources import locate_part
-
-    place = locate_part(text, options)
     found = _in_folder(text, place) if place.is_dir() else _in_file(text, place, options, own, family)
     name = found.config.get("_class_name")
     if name not in CLASSES:

@@ -24,7 +24,7 @@ from .lora import check_lora, fit_adapter, lora_path, merge_lora
 from .maps import MapReader, check_places
 from .options import UNetOptions
 from .own_vae import find_vae
-from .sources import Checkpoint, holds_weights, open_checkpoint, weight_files
+from .sources import Checkpoint, holds_weights, locate_part, open_checkpoint, weight_files
 from .text import Text, TextEncoding, join_texts
 from .tokenizers import check_vocabulary, refuse_code
 from .traits import SPACES, read_traits, unet_config
@@ -147,7 +147,7 @@ class UNetBranch(Branch):
         except BadCheckpoint:
             if spec.traits is not None and (source is None or source == spec.source):
                 if told.vae is not None:
-                    find_vae(told.vae, told)
+                    find_vae(told.vae, locate_part(told.vae, told), told)
                 return spec.traits
             raise
         traits = cls._traits(spec, told, _with_vae(checkpoint, spec, told), source)
@@ -367,4 +367,6 @@ def _with_vae(checkpoint: Checkpoint, spec: BranchSpec, options: UNetOptions) ->
     known = spec.traits is None or spec.traits.latent.name in SPACES
     family = ("sdxl" if unet_config(checkpoint).get("addition_embed_type") == "text_time" else "sd1") if known else None
     vouched = own is None and options.latent_space is not None
-    return replace(checkpoint, vae=find_vae(options.vae, options, own, family, check_latents=not vouched))
+    return replace(
+        checkpoint, vae=find_vae(options.vae, locate_part(options.vae, options), options, own, family, check_latents=not vouched)
+    )

@@ -30,6 +30,7 @@ def pair(folders: dict[str, Path], **settings: Any) -> rc.Composer:
         BranchEntry(name=id, source=str(folders[id]), guidance_scale=scale, options={"map_divisor": 2})
         for id, scale in (("sd/v1-5", 4.0), ("gligen/box", 2.0))
     ]
+    settings.setdefault("balancer", "core/balance")
     return rc.Composer(*entries, device=settings.pop("device", "cpu"), num_inference_steps=10, **settings)
 
 
@@ -100,7 +101,8 @@ def test_offload_draws_the_same_and_leaves_networks_on_the_cpu(folders: dict[str
 def test_v_prediction_beside_noise_prediction(folders: dict[str, Path]) -> None:
     fidelity = BranchEntry(name="sd/v2-1", source=str(folders["sd/v2-1"]), options={"map_divisor": 2})
     spatial = BranchEntry(name="gligen/box", source=str(folders["gligen/box"]), options={"map_divisor": 2})
-    result = rc.Composer(fidelity, spatial, device="cpu", num_inference_steps=4)("a cat", rc.Boxes(CAT), seed=0, **NO_PREVIEW)
+    composer = rc.Composer(fidelity, spatial, balancer="core/balance", device="cpu", num_inference_steps=4)
+    result = composer("a cat", rc.Boxes(CAT), seed=0, **NO_PREVIEW)
     assert torch.isfinite(result.latents).all() and result.trace.losses
 
 

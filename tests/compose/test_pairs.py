@@ -15,6 +15,7 @@ from realcompo.registry import installed
 from realcompo.specs import BranchSpec
 from realcompo.testing import small_source
 from realcompo.testing.common import SAMPLE
+from tests import holds_weights
 
 
 def of_role(role: str) -> list[str]:
@@ -34,13 +35,8 @@ def brings_its_weights(id: str) -> bool:
     """False where a branch says that its weights lie in its package, and they do not (a checkout before training)."""
     spec = installed().find(BranchSpec, id)
     named = [text for text in (spec.source, spec.defaults.get("lora")) if text and text.startswith("package://")]
-    return all(is_there(text) for text in named)
-
-
-def is_there(text: str) -> bool:
-    package, _, path = text.removeprefix("package://").partition("/")
-    place = Path(str(resources.files(package))) / path
-    return place.is_file() or any(place.glob("*.safetensors")) or any(place.glob("unet/*.safetensors"))
+    places = [text.removeprefix("package://").partition("/")[::2] for text in named]
+    return all(holds_weights(Path(str(resources.files(package))) / path) for package, path in places)
 
 
 def test_no_plugin_is_broken() -> None:

@@ -25,6 +25,7 @@ from realcompo.interfaces import Regions
 from realcompo.recipes.configuration import resolve
 from realcompo.recipes.recipe import PictureEntry, Recipe, dump_condition, read_condition
 from realcompo.recipes.writing import write_recipe
+from tests import examples
 
 SIDE = 32
 
@@ -68,7 +69,7 @@ def coco() -> dict[str, Any]:
 # -- run lengths ---------------------------------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(0, 2**32 - 1), st.floats(0, 1))
 def test_run_lengths_read_back(height: int, width: int, seed: int, density: float) -> None:
     mask = np.random.default_rng(seed).random((height, width)) < density

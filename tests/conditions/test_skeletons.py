@@ -14,6 +14,7 @@ from realcompo.conditions.keypoints import COCO_17, OPENPOSE_18
 from realcompo.conditions.palette import is_person
 from realcompo.conditions.skeletons import ADULT, POSES, Build, pose_named, skeleton
 from realcompo.errors import UnknownName
+from tests import examples
 
 CHILD = Build(head=0.125, ears=0.075, shoulders=0.085, trunk=0.26, upper_arm=0.115, forearm=0.105, thigh=0.17, shin=0.17, crown=0.167)
 SIZES = ((512, 512), (512, 768), (96, 40))
@@ -79,7 +80,7 @@ def test_a_body_keeps_its_proportions_in_any_box(name: str) -> None:
 SHARES = st.floats(0, 1, allow_nan=False)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(
     name=st.sampled_from(NAMES),
     corners=st.tuples(SHARES, SHARES, SHARES, SHARES).filter(lambda c: abs(c[0] - c[2]) > 1e-3 and abs(c[1] - c[3]) > 1e-3),

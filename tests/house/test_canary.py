@@ -1,120 +1,165 @@
-"""The canary of conftest.py, a key that every test has in its environment, is in nothing that the session wrote, printed or reported.
-
-Runs last. Planted copies prove that the search can find it.
-"""
+"""The canary of tests/canary.py finds what it should: in every form, in every worker's folder and in all that is said; and each breakage
+of its search fails. Whether the key stands anywhere is asked when all tests have ended."""
 
 from __future__ import annotations
 
-import gzip
 import logging
 import os
-import zipfile
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from PIL import Image, PngImagePlugin
 
-from tests import ROOT
+from tests import ROOT, canary
 
-HOLDERS = {ROOT / "conftest.py", ROOT / "plugins/realcompo-openai/tests/llm_canary.py"}
-"""The sources that make it."""
-OTHERS = {".git", ".venv", "__pycache__"}
+PLUGIN = f"import sys; sys.path.insert(0, {str(ROOT)!r})\npytest_plugins = ['tests.canary']\n"
 
 
-def secret() -> str:
-    """As every test had it."""
-    key = os.environ["OPENAI_API_KEY"]
-    assert key.startswith("sk-canary-")
-    return key
+def test_a_planted_copy_is_overheard() -> None:
+    """For the search to find."""
+    assert os.environ["OPENAI_API_KEY"] == canary.KEY
+    logging.getLogger("planted").warning("the key is %s", canary.KEY)
 
 
-def files(folder: Path, since: float = 0.0) -> Iterator[Path]:
-    """Files below a folder that were written since a time; links are not followed."""
-    for here, folders, names in os.walk(folder):
-        folders[:] = sorted(set(folders) - OTHERS)
-        for path in (Path(here, name) for name in sorted(names)):
-            if path.is_file() and not path.is_symlink() and path.stat().st_mtime >= since:
-                yield path
+def test_the_sources_that_make_it_are_named() -> None:
+    assert all(canary.KEY in path.read_text(encoding="utf-8") for path in canary.HOLDERS)
 
 
-def holds(path: Path, text: str) -> bool:
-    """Whether a file holds a text: as it stands, compressed, in an archive, or in a picture's text chunks."""
-    wanted = text.encode()
+# -- the search itself -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[canary.State]:
+    """A session's folder with those of two workers, each with its copy."""
+    base = tmp_path / "base"
+    for worker in ("gw0", "gw1"):
+        (base / worker / "caches").mkdir(parents=True)
+    (base / "caches").mkdir()
+    found = canary.State()
+    found.start(base)
+    for worker in ("gw0", "gw1"):
+        found.workers.append(base / worker / "caches" / f"{canary.PLANTED}-by-worker")
+        found.workers[-1].write_text(canary.KEY)
+    found.hear(f"tests/x.py::{canary.SPOKEN} (call)", f"the key is {canary.KEY}")
+    found.spoken = True
+    yield found
+    shutil.rmtree(base)  # or the search of the whole suite finds it
+
+
+def look(state: canary.State) -> list[str]:
+    return canary.search(state, places=())
+
+
+def test_nothing_is_wrong_where_only_what_was_planted_is_found(state: canary.State) -> None:
+    assert look(state) == []
+    assert [path for path in state.base.rglob("*") if path.is_file()] == [state.started, *state.workers], "its own copies are gone"
+
+
+@pytest.mark.parametrize("place", ["leak", "gw1/leak", "gw1/deep/er/leak.png"])
+def test_a_leak_is_told_wherever_it_lies(state: canary.State, place: str) -> None:
+    (state.base / place).parent.mkdir(parents=True, exist_ok=True)
+    (state.base / place).write_text(f"x{canary.KEY}")
+    assert look(state) == [f"the key was written to {state.base / place}"]
+
+
+def test_a_leak_in_the_checkout_is_told(state: canary.State, tmp_path: Path) -> None:
+    old, new = tmp_path / "checkout" / "old", tmp_path / "checkout" / "new"
+    old.parent.mkdir()
+    old.write_text(canary.KEY)
+    os.utime(old, (1, 1))  # written before the session started: not this session's
+    new.write_text(canary.KEY)
     try:
-        data = _written(path)
-    except PermissionError:  # a test took its rights away
-        return False
-    return wanted in data or any(wanted in inner for inner in _inside(path, data))
-
-
-def _written(path: Path) -> bytes:
-    """What was written to a file, without the holes of a sparse one: checkpoints of full size that hold a header only, gigabytes each."""
-    about = path.stat()
-    if not hasattr(os, "SEEK_DATA") or about.st_blocks * 512 >= about.st_size:
-        return path.read_bytes()
-    parts, place = [], 0
-    with path.open("rb") as file:
-        while place < about.st_size:
-            try:
-                place = os.lseek(file.fileno(), place, os.SEEK_DATA)
-            except OSError:  # nothing but a hole is left
-                break
-            end = os.lseek(file.fileno(), place, os.SEEK_HOLE)
-            parts.append(os.pread(file.fileno(), end - place, place))
-            place = end
-    return b"\0".join(parts)
-
-
-def _inside(path: Path, data: bytes) -> Iterator[bytes]:
-    try:
-        if data[:2] == b"\x1f\x8b":
-            yield gzip.decompress(data)
-        elif data[:4] == b"PK\x03\x04" and len(data) < 50_000_000:
-            with zipfile.ZipFile(path) as archive:
-                # what is stored as it stands was searched as it stands
-                yield from (archive.read(one) for one in archive.infolist() if one.compress_type != zipfile.ZIP_STORED)
-        elif data[:4] == b"\x89PNG":
-            with Image.open(path) as picture:
-                picture.load()
-                yield repr(picture.info).encode()
-    except (OSError, ValueError, SyntaxError, EOFError, zipfile.BadZipFile):  # a test damaged it: it is searched as it stands
-        return
-
-
-def test_a_planted_copy_is_overheard(capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest) -> None:
-    """For the next test to find."""
-    if request.config.getoption("capture") == "no":
-        pytest.skip("nothing is captured")
-    logging.getLogger("planted").warning("the key is %s", secret())
-
-
-def test_the_canary_was_not_overheard(overheard: list[tuple[str, str]], request: pytest.FixtureRequest) -> None:
-    planted = set() if request.config.getoption("capture") == "no" else {"test_a_planted_copy_is_overheard"}
-    assert {test.rsplit("::")[-1] for test, _ in overheard} == planted
-
-
-def test_the_canary_is_in_no_file(written: Path) -> None:
-    """Below the session's own folder, and in the checkout (what hypothesis, pytest and builds keep there)."""
-    key = secret()
-    assert all(key in path.read_text(encoding="utf-8") for path in HOLDERS)
-    planted = written / "caches" / "planted"
-    planted.mkdir()
-    (planted / "plain").write_text(f"x{key}y")
-    (planted / "squeezed").write_bytes(gzip.compress(key.encode()))
-    with zipfile.ZipFile(planted / "archive", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("inner", key * 3)
-    chunk = PngImagePlugin.PngInfo()
-    chunk.add_itxt("realcompo", f"a recipe with {key}", zip=True)
-    with (planted / "sparse").open("wb") as file:
-        file.seek(1 << 30)
-        file.write(key.encode())
-    Image.new("RGB", (8, 8)).save(planted / "picture.png", pnginfo=chunk)
-    try:
-        started = (written / "started").stat().st_mtime
-        candidates = [*files(written), *files(ROOT, started)]
-        found = {path for path in candidates if holds(path, key)} - HOLDERS
-        assert found == {planted / name for name in ("plain", "squeezed", "archive", "sparse", "picture.png")}
+        assert canary.search(state, places=(tmp_path / "checkout",)) == [f"the key was written to {new}"]
     finally:
-        for path in planted.iterdir():
-            path.unlink()
+        shutil.rmtree(old.parent)
+
+
+def test_what_is_said_is_told(state: canary.State) -> None:
+    state.hear("tests/y.py::test_z (teardown)", "fine", f"the key {canary.KEY}")
+    assert look(state) == ["the key was said by tests/y.py::test_z (teardown)"]
+
+
+def no_inside(*_: Any) -> Iterator[bytes]:
+    return iter(())
+
+
+BREAKAGES: dict[str, tuple[str, Any, int]] = {
+    "no file is read": ("holds", lambda *_: False, 7),
+    "no folder is walked": ("files", lambda *_: iter(()), 7),
+    "nothing compressed is opened": ("_inside", no_inside, 3),
+    "sparse files are not read": ("_written", lambda path: b"" if path.stat().st_size > 1 << 29 else path.read_bytes(), 1),
+    "a worker's folder is left out": ("OTHERS", {"gw1"}, 1),
+    "the session's own folder is left out": ("OTHERS", {"caches"}, 7),
+}
+
+
+@pytest.mark.parametrize("breakage", BREAKAGES)
+def test_a_breakage_of_the_search_fails(breakage: str, state: canary.State, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, instead, lost = BREAKAGES[breakage]
+    monkeypatch.setattr(canary, name, instead)
+    assert [line.startswith("the search did not find the planted copy") for line in look(state)] == [True] * lost
+
+
+def test_deaf_ears_fail(state: canary.State) -> None:
+    state.heard.clear()
+    assert look(state) == [f"what {canary.SPOKEN} logged was not heard"]
+
+
+# -- in sessions of pytest -----------------------------------------------------------------------------------------------------------
+
+CLEAN = f"import logging, os\ndef test_fine():\n    pass\ndef {canary.SPOKEN}():\n    logging.warning(os.environ['OPENAI_API_KEY'])\n"
+LEAKS = {
+    "a file": ("def test_leak(tmp_path):\n    (tmp_path / 'x').write_text(os.environ['OPENAI_API_KEY'])\n", "the key was written to"),
+    "standard output": (
+        "def test_leak():\n    print(os.environ['OPENAI_API_KEY'])\n",
+        "the key was said by test_inner.py::test_leak (call)",
+    ),
+    "a warning": ("import warnings\ndef test_leak():\n    warnings.warn(os.environ['OPENAI_API_KEY'])\n", "test_leak (warned)"),
+}
+BROKEN = {
+    "ears": ("canary.State.hear = lambda *_: None", f"what {canary.SPOKEN} logged was not heard"),
+    "walk": ("canary.OTHERS.add('popen-gw1')", "did not find the planted copy"),
+}
+
+
+def session(folder: Path, source: str, broken: str = "", workers: int = 2) -> tuple[int, str]:
+    """Exit code and output of a suite of one file with the plugin. What it wrote is removed."""
+    folder.mkdir()
+    (folder / "conftest.py").write_text(f"{PLUGIN}from tests import canary\n{broken}\n")
+    (folder / "test_inner.py").write_text(source)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    words = ["-q", "-p", "xdist", "-p", "no:cacheprovider", "-n", str(workers), "--basetemp", str(folder / "base"), str(folder)]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "OPENAI"))}
+    command = [sys.executable, "-B", "-m", "pytest", "-c", str(folder / "pytest.ini"), *words]
+    environment = {**kept, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
+    finally:
+        shutil.rmtree(folder)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_clean_session_passes(tmp_path: Path, workers: int) -> None:
+    """The control of the next two."""
+    code, said = session(tmp_path / "inner", CLEAN, workers=workers)
+    assert code == 0 and "2 passed" in said, said
+
+
+@pytest.mark.parametrize("leak", LEAKS)
+def test_a_session_with_a_leak_fails_though_its_tests_pass(leak: str, tmp_path: Path) -> None:
+    source, told = LEAKS[leak]
+    code, said = session(tmp_path / "inner", CLEAN + source)
+    said = said.replace(canary.KEY, "[key]")
+    assert code == 1 and "3 passed" in said and told in said, said
+
+
+@pytest.mark.parametrize("part", BROKEN)
+def test_a_session_whose_search_is_broken_fails(part: str, tmp_path: Path) -> None:
+    broken, told = BROKEN[part]
+    code, said = session(tmp_path / "inner", CLEAN, broken)
+    assert code == 1 and "2 passed" in said and told in said.replace(canary.KEY, "[key]"), said

@@ -31,7 +31,7 @@ from realcompo.plans.layouts.scoring import read_suite
 from realcompo.recipes.configuration import resolve, user_settings
 from realcompo.registry import installed
 from realcompo.testing.sources import small_checkpoint
-from tests import ROOT
+from tests import ROOT, lacking
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
@@ -113,8 +113,8 @@ def listings() -> tuple[str, ...]:
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REALCOMPO_CONFIG", str(tmp_path / "none.toml"))
-    if any("mini/" in block.text or "rc.generate(" in block.text for block in blocks(page, "python")) and not _weights():
-        pytest.skip("the weights of the mini family are not in this checkout yet")
+    if any("mini/" in block.text or "rc.generate(" in block.text for block in blocks(page, "python")) and lacking("fidelity", "boxes"):
+        pytest.skip(lacking("fidelity", "boxes"))
     run_python(page)
 
 
@@ -122,10 +122,6 @@ def run_python(page: Path) -> None:
     namespace: dict[str, object] = {"__name__": page.stem}
     for number, block in enumerate(blocks(page, "python")):
         exec(compile(block.text, f"{page.name}, block {number}", "exec"), namespace)
-
-
-def _weights() -> bool:
-    return any((ROOT / "plugins/realcompo-mini/realcompo_mini/weights").glob("*/unet/*.safetensors"))
 
 
 # -- files -------------------------------------------------------------------------------------------------------------------

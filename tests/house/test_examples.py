@@ -10,14 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import ROOT
+from tests import ROOT, lacking
 
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
 LISTING = re.compile(r"^`(examples/[^`]+)`:\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
-
-
-def mini_weights() -> bool:
-    return (ROOT / "plugins/realcompo-mini/realcompo_mini/weights/fidelity/unet").is_dir()
 
 
 def test_there_are_ten() -> None:
@@ -27,8 +23,8 @@ def test_there_are_ten() -> None:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_example_runs(example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = example.read_text(encoding="utf-8")
-    if ("rc.generate(" in text or "mini/" in text) and not mini_weights():
-        pytest.skip("this checkout holds no mini weights")
+    if ("rc.generate(" in text or "mini/" in text) and lacking("fidelity", "boxes"):
+        pytest.skip(lacking("fidelity", "boxes"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     said = io.StringIO()

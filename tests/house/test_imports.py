@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -187,12 +185,3 @@ def test_what_installed_plugins_declare_imports_no_torch() -> None:
 
     for plugin, module in installed().modules.items():
         assert not imported_by(module), f"plugin {plugin!r}"
-
-
-def test_help_is_light() -> None:
-    """Help comes quickly because nothing heavy is imported for it."""
-    command = [sys.executable, "-X", "importtime", "-m", "realcompo", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    imported = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
-    assert "typer" in imported
-    assert not imported & {*HEAVY, "pydantic", "numpy", "PIL", "scipy", "skimage", "openai"}, imported

@@ -211,7 +211,7 @@ FORMS = [
     rf"  [a-z][a-z ,]+ … \d+ packages, {SIZE}, \d+ s",
     r"  realcompo \d+\.\d+\.\d+ and its \d+ plugins, from this folder",
     r'drawing "[^"]+" with the embedded models …',
-    rf"drawing +━+ +(\d+)/\1( loss {NUMBER})? \d+:\d\d:\d\d",
+    rf"drawing +━+ +(\d+)/\1( loss {NUMBER})? +\d+:\d\d:\d\d",
     r"planned layout \(shares of width and height\)",
     r"region +x0 +y0 +x1 +y1",
     r"■ [a-z ]+?( +[01]\.\d{3}){4}",

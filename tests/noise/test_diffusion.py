@@ -133,11 +133,3 @@ def test_shift_moves_the_latents_first(name: str) -> None:
     moved = two.view(x, step) + delta
     native = moved / step.alpha_bar**0.5 if name == "euler" else moved
     torch.testing.assert_close(one.step(x, noise, step, delta), two.step(native, noise, step), rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", ["pndm", "unipc"])
-def test_shift_is_refused_where_it_would_be_lost(name: str) -> None:
-    solver = Solver(name, SD, 10)
-    x = solver.start(torch.randn(1, 4, 8, 8))
-    with pytest.raises(Incompatible, match=name):
-        solver.step(x, x, solver.steps[0], shift=x)

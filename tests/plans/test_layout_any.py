@@ -20,6 +20,7 @@ from realcompo.recipes.configuration import parse_text, resolve
 from realcompo.recipes.recipe import Recipe
 from realcompo.recipes.writing import to_json, to_toml, to_yaml, write_recipe
 from realcompo.testing.toys import toy_registry
+from tests import examples
 
 SHARES = st.one_of(st.floats(0, 1), st.sampled_from([0.0, 1e-12, 0.25, 0.25 + 1e-9, 0.75, 1.0]))
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -45,7 +46,7 @@ COMPOSER = Composer(*BRANCHES, registry=REGISTRY, num_inference_steps=2, height=
 met = {"through": 0, "refused": 0}
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=examples(50))
 @given(picture=FILES)
 @example(picture={"prompt": "a cat", "objects": [{"phrase": "a cat", "box": [0.2, 0.2, 0.2 + 1e-15, 1]}]})
 @example(picture={"prompt": "x", "objects": [{"phrase": "a cat", "box": [0, 0, 1, 1]}] * 60})
@@ -84,4 +85,6 @@ def test_any_layout_that_the_schema_lets_through(picture: dict[str, object]) -> 
 
 def test_both_kinds_were_met() -> None:
     """The control of the test above: it is worth nothing if everything is refused, or nothing is."""
+    if not sum(met.values()):  # it comes later, or runs in another process
+        test_any_layout_that_the_schema_lets_through()
     assert met["through"] >= 5 and met["refused"] >= 5, met

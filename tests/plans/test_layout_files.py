@@ -28,6 +28,7 @@ from realcompo.plans.layouts import (
 )
 from realcompo.plans.layouts.literal import read_literal, write_text
 from realcompo.recipes.recipe import PictureEntry
+from tests import examples
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=16)
 PHRASES = TEXTS.filter(lambda text: bool(text.strip()))
@@ -51,7 +52,7 @@ def layouts(draw: st.DrawFn) -> Layout:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(several=st.lists(layouts(), min_size=1, max_size=2))
 def test_export_import_export_is_the_same_bytes(form: str, several: list[Layout]) -> None:
     text, _ = dump_layouts(several, form)
@@ -66,7 +67,7 @@ def test_export_import_export_is_the_same_bytes(form: str, several: list[Layout]
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(one=layouts())
 def test_what_is_lost_is_named_and_nothing_else(form: str, one: Layout) -> None:
     """Each part that reads back otherwise is named; the control: a format that names nothing gives the layout back."""
@@ -117,7 +118,7 @@ def test_texts_of_lmd_are_read_as_python_would_but_not_evaluated() -> None:
             read_literal(text, "x")
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80))
 @given(TEXTS)
 def test_texts_are_written_on_one_line_and_read_back(text: str) -> None:
     written = write_text(text)
@@ -219,7 +220,7 @@ def test_the_shipped_schema_is_current() -> None:
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20))
 @given(several=st.lists(layouts(), max_size=2))
 def test_what_is_exported_is_of_the_schema(several: list[Layout]) -> None:
     """Judged by a few lines of JSON schema that share nothing with the models; the control: a broken file is not of it."""

@@ -20,7 +20,7 @@ from realcompo.recipes.provenance import Merged
 from realcompo.recipes.recipe import BranchEntry, Component, PictureEntry, ProbeOptions, Recipe, migrate
 from realcompo.recipes.schema import SCHEMA_FILE, recipe_schema, schema_text
 from realcompo.recipes.writing import to_json, to_toml, to_yaml, write_recipe
-from tests import ROOT
+from tests import ROOT, examples
 
 EXAMPLES = ROOT / "examples" / "recipes"
 
@@ -77,7 +77,7 @@ RECIPES = st.builds(
     offload=st.booleans(),
     pictures=st.lists(PICTURES, max_size=3).map(tuple),
 )
-SOME = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+SOME = settings(max_examples=examples(80), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 @SOME

@@ -13,6 +13,7 @@ from realcompo.interfaces import Region, Regions
 from realcompo.testing.checkpoints import WORDS, save_tokenizer
 from realcompo.toolkit import TextEncoding
 from realcompo.toolkit.phrases import find_phrases
+from tests import examples
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ def test_a_word_level_tokenizer(tmp_path: Any) -> None:
     assert text.tokens("A red car, a blue car", regions("a red car", "a blue car")) == ((2, 3), (6, 7))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.lists(st.sampled_from([*WORDS, "zebra", "caffè", "naïve", "don't", "x-ray", "3"]), min_size=1, max_size=10), st.data())
 def test_any_words_of_a_prompt_are_found_at_their_own_tokens(text: TextEncoding, words: list[str], data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(words) - 1))
@@ -151,7 +152,7 @@ def test_a_phrase_that_is_all_ending_is_refused_like_another(phrase: str) -> Non
         find_phrases("", regions(phrase))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.text(max_size=40), st.text(min_size=1, max_size=12).filter(str.strip))
 def test_any_text_is_found_or_refused(text: TextEncoding, prompt: str, phrase: str) -> None:
     try:

@@ -11,7 +11,7 @@ from realcompo.noise.diffusion import SCHEDULERS, Solver
 from realcompo.registry import Registry
 from realcompo.testing.driving import draw_alone, relative, request
 
-PROMPT, NEGATIVE, STEPS = "a photo of a cat and a dog", "a blue car", 10
+PROMPT, NEGATIVE, STEPS = "a photo of a cat and a dog", "a blue car", 6
 BOXES = Boxes({"a cat": (0.05, 0.3, 0.5, 0.95), "a dog": (0.5, 0.3, 0.95, 0.95)})
 MOVED = Boxes({"a cat": (0.5, 0.0, 1.0, 0.3), "a dog": (0.5, 0.3, 0.95, 0.95)})
 
@@ -39,7 +39,7 @@ def oracle(folder, branch, scheduler: str, share: float) -> torch.Tensor:  # typ
     ).images
 
 
-@pytest.mark.parametrize(("scheduler", "share"), [*((name, 1.0) for name in SCHEDULERS), ("ddim", 0.3), ("euler", 0.3)])
+@pytest.mark.parametrize(("scheduler", "share"), [*((name, 1.0) for name in SCHEDULERS), ("ddim", 0.5), ("euler", 0.5)])
 def test_branch_alone_is_the_pipeline(checkpoint, scheduler: str, share: float) -> None:
     folder = checkpoint("gligen")
     branch = Registry().branch("gligen/box", {"grounding_share": share}, source=str(folder))
@@ -51,5 +51,6 @@ def test_branch_alone_is_the_pipeline(checkpoint, scheduler: str, share: float) 
 
     mine = ours(PROMPT, BOXES)
     assert relative(oracle(folder, branch, scheduler, share), mine) < 1e-4
-    assert relative(mine, ours(PROMPT, MOVED)) > 1e-2, "the boxes must matter, or parity shows nothing"
-    assert relative(mine, ours("a red cat and two dogs", BOXES)) > 1e-2, "and so must the prompt"
+    if scheduler == "ddim":  # the controls: no scheduler knows of boxes
+        assert relative(mine, ours(PROMPT, MOVED)) > 1e-2, "the boxes must matter, or parity shows nothing"
+        assert relative(mine, ours("a red cat and two dogs", BOXES)) > 1e-2, "and so must the prompt"

@@ -59,9 +59,9 @@ def test_scale_zero_is_the_base() -> None:
     asked = request((PROMPT,), conditions=(BOXES,))
     control, base = branch(loss_scale=0.0), installed().branch("sd/v1-5", source=small_checkpoint("sd1"))
     assert control.predict(noise(), step(control), control.encode(asked)).shift is None
-    alone = draw_alone(control, asked, noise())
-    assert torch.equal(alone, draw_alone(base, asked, noise()))
-    assert relative(alone, draw_alone(branch(), asked, noise())) > 1e-2
+    alone = draw_alone(control, asked, noise(), steps=4)
+    assert torch.equal(alone, draw_alone(base, asked, noise(), steps=4))
+    assert relative(alone, draw_alone(branch(), asked, noise(), steps=4)) > 1e-2
 
 
 def test_attention_in_the_box_rises_at_each_update() -> None:
@@ -172,9 +172,9 @@ def test_half_precision_guides_too() -> None:
 def test_a_batch_of_layouts_is_each_alone() -> None:
     one = branch(loss_scale=3.0)
     prompts, boxes = (PROMPT, "a photo of a cat", "a red house"), (BOXES, ONE, None)
-    together = draw_alone(one, request(prompts, conditions=boxes), noise(3))
+    together = draw_alone(one, request(prompts, conditions=boxes), noise(3), steps=3)
     for b in range(3):
-        alone = draw_alone(one, request(prompts[b : b + 1], conditions=boxes[b : b + 1]), noise(3)[b : b + 1])
+        alone = draw_alone(one, request(prompts[b : b + 1], conditions=boxes[b : b + 1]), noise(3)[b : b + 1], steps=3)
         assert relative(alone, together[b : b + 1]) < 1e-3
 
 
@@ -204,7 +204,7 @@ def test_where_it_guides() -> None:
 def test_other_bases(family: str, base: str) -> None:
     """Any UNet branch, GLIGEN too: its boxes and the guidance act together."""
     one = branch(family, base=base)
-    drawn = draw_alone(one, request((PROMPT,), conditions=(BOXES,)), noise(), steps=4)
+    drawn = draw_alone(one, request((PROMPT,), conditions=(BOXES,)), noise(), steps=2)
     assert bool(drawn.isfinite().all())
     assert one.traits.moves_latents and one.fingerprint().keys() == {"unet", "text_encoder"}
 
@@ -229,9 +229,7 @@ def compose(balancer: Any = "core/paper", window: tuple[float, float] | None = N
         {"name": "sd/v1-5", "source": source},
         {"name": "layguide/sd", "source": source, "options": {} if window is None else {"window": window}},
         balancer=balancer,
-        num_inference_steps=10,
-        device="cpu",
-        **more,
+        **{"num_inference_steps": 5, "device": "cpu", **more},
     )
 
 
@@ -250,7 +248,7 @@ class Watching(Balance):
 
 
 def gradients(window: tuple[float, float] | None) -> list[float]:
-    balancer = Watching(BalanceOptions(warmup=0.1))
+    balancer = Watching(BalanceOptions(warmup=0.2))
     balancer.sizes = []
     composer = compose(balancer, window)
     composer(PROMPT, BOXES, seed=1, output_type="latent")
@@ -260,16 +258,16 @@ def gradients(window: tuple[float, float] | None) -> list[float]:
 
 def test_one_network_on_both_sides_has_something_to_balance() -> None:
     sizes = gradients(None)
-    assert len(sizes) == 9
+    assert len(sizes) == 4
     felt = [size > 1e-6 * max(sizes) for size in sizes]
     assert sum(felt) >= 0.8 * len(sizes), sizes
-    over = gradients((0.0, 0.1))  # the control: guidance that is over when the balance begins
+    over = gradients((0.0, 0.2))  # the control: guidance that is over when the balance begins
     assert max(over) < 1e-6 * max(sizes), over
 
 
 @pytest.mark.parametrize("scheduler", ["pndm", "euler", "euler-ancestral", "dpm++-2m", "dpm++-2m-karras", "unipc"])
-def test_the_others_draw(scheduler: str) -> None:
-    assert bool(compose(scheduler=scheduler)(PROMPT, BOXES, seed=1, output_type="latent").latents.isfinite().all())
+def test_every_scheduler_draws(scheduler: str) -> None:
+    assert bool(compose(scheduler=scheduler, num_inference_steps=3)(PROMPT, BOXES, seed=1, output_type="latent").latents.isfinite().all())
 
 
 def test_a_pipeline_that_you_hold_guides_itself() -> None:
@@ -278,14 +276,14 @@ def test_a_pipeline_that_you_hold_guides_itself() -> None:
 
     pipe = StableDiffusionPipeline.from_pretrained(small_checkpoint("sd1"), safety_checker=None)
     before = {name: tensor.clone() for name, tensor in pipe.unet.state_dict().items()}
-    composer = Composer(pipe, pipe, balancer="core/balance", balancer_options={"warmup": 0.0}, num_inference_steps=4, device="cpu")
+    composer = Composer(pipe, pipe, balancer="core/balance", balancer_options={"warmup": 0.0}, num_inference_steps=2, device="cpu")
     assert [m.name for m in composer.members] == ["sd/pipeline", "layguide/sd"]
     assert bool(composer(PROMPT, BOXES, seed=1, output_type="latent").latents.isfinite().all())
     assert all(torch.equal(tensor, before[name]) for name, tensor in pipe.unet.state_dict().items())
 
 
 def test_the_recipe_in_the_picture_draws_it_again() -> None:
-    result = compose()(PROMPT, BOXES, seed=1, output_type="latent")
+    result = compose(num_inference_steps=3)(PROMPT, BOXES, seed=1, output_type="latent")
     again = Composer.from_recipe(result.recipe).compose(result.recipe.pictures, output_type="latent")
     assert torch.equal(result.latents, again.latents)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -14,32 +13,22 @@ from realcompo.errors import BadCheckpoint
 from realcompo.registry import installed
 from realcompo.specs import BranchSpec
 from realcompo.toolkit import UNetOptions
+from tests import brings, lacking
 
 torch = pytest.importorskip("torch")
-WEIGHTS = Path(str(resources.files("realcompo_mini"))) / "weights"
 RECIPES = sorted((Path(__file__).parents[3] / "examples" / "recipes").glob("mini-*.toml"))
-FILES = {
-    "tokencompose": "pytorch_lora_weights.safetensors",
-    "coloring": "pytorch_lora_weights.safetensors",
-    "cute": "pytorch_lora_weights.safetensors",
-    "pose": "diffusion_pytorch_model.safetensors",
-    "segmentation": "diffusion_pytorch_model.safetensors",
-}
-STEPS = 3
+GROWN = ("tokencompose", "coloring", "cute", "pose", "segmentation")
+STEPS = 2
 
 
-def shipped(name: str) -> bool:
-    return (WEIGHTS / name / FILES.get(name, "unet/diffusion_pytorch_model.safetensors")).is_file()
-
-
-def needed(recipe: Path) -> list[str]:
-    """The models of a recipe that this checkout lacks."""
+def needed(recipe: Path) -> str:
+    """What this checkout lacks of a recipe's models."""
     text = recipe.read_text("utf-8")
-    return [name for name in ("fidelity", "boxes", *FILES) if f'"mini/{name}"' in text and not shipped(name)]
+    return lacking(*(name for name in ("fidelity", "boxes", *GROWN) if f'"mini/{name}"' in text))
 
 
 def test_all_are_declared_with_or_without_weights() -> None:
-    for name in FILES:
+    for name in GROWN:
         spec = installed().find(BranchSpec, f"mini/{name}")
         assert spec.target and spec.traits is not None and spec.traits.latent.name == "mini"
         assert (spec.role, spec.condition) == {
@@ -63,7 +52,7 @@ def test_recipe_checks_without_weights(recipe: Path, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda file: file.stem)
 def test_recipe_is_drawn(recipe: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     if missing := needed(recipe):
-        pytest.skip(f"this checkout holds no weights of {', '.join(missing)}")
+        pytest.skip(missing)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     said = CliRunner().invoke(app, ["run", str(recipe), "--output", str(tmp_path), "--set", f"num_inference_steps={STEPS}"])
     assert said.exit_code == 0, said.output
@@ -77,10 +66,10 @@ def test_recipe_is_drawn(recipe: Path, monkeypatch: pytest.MonkeyPatch, tmp_path
 
 @pytest.mark.parametrize("name", ["tokencompose", "coloring", "cute"])
 def test_a_lora_that_is_not_there_is_said_when_it_is_loaded(name: str) -> None:
-    if shipped(name):
+    if brings(name):
         pytest.skip("its weights are here")
-    if not shipped("fidelity"):
-        pytest.skip("this checkout holds no weights of mini/fidelity")
+    if missing := lacking("fidelity"):
+        pytest.skip(missing)
     assert installed().inspect(f"mini/{name}").latent.name == "mini"
     with pytest.raises(BadCheckpoint, match="no such LoRA"):
         installed().branch(f"mini/{name}", device="cpu")
@@ -92,7 +81,7 @@ def test_trigger_words_reach_only_the_styles() -> None:
     from realcompo_mini.world import load_world
 
     styles = {look: words for words, look in load_world().styles.items()}
-    prompts = {name: installed().find(BranchSpec, f"mini/{name}").prompt for name in ("fidelity", "boxes", *FILES)}
+    prompts = {name: installed().find(BranchSpec, f"mini/{name}").prompt for name in ("fidelity", "boxes", *GROWN)}
     assert prompts.pop("coloring") == f"{styles['outline']} {{prompt}}"
     assert prompts.pop("cute") == f"{styles['cute']} {{prompt}}"
     assert set(prompts.values()) == {None}

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file
 
+from tests import MINI, lacking
+
 torch = pytest.importorskip("torch")
 HERE = Path(__file__).parent
 SHARE = 1 / 3  # measured: 0.32
-WEIGHTS = Path(str(resources.files("realcompo_mini"))) / "weights"
-pytestmark = pytest.mark.skipif(not (WEIGHTS / "fidelity" / "model_index.json").exists(), reason="no weights in this checkout")
+pytestmark = pytest.mark.skipif(bool(lacking("fidelity", "boxes")), reason=lacking("fidelity", "boxes"))
 
 
 def size(*names: str) -> int:
-    return sum(file.stat().st_size for name in names for file in (WEIGHTS / name).rglob("*") if file.is_file())
+    return sum(file.stat().st_size for name in names for file in (MINI / name).rglob("*") if file.is_file())
 
 
 def test_size() -> None:
@@ -30,8 +30,8 @@ def test_size() -> None:
 def test_phrases_that_differ_in_a_word_pool_differently(name: str) -> None:
     from transformers import AutoTokenizer, CLIPTextModel
 
-    tokenizer = AutoTokenizer.from_pretrained(WEIGHTS / name / "tokenizer")
-    model = CLIPTextModel.from_pretrained(WEIGHTS / name / "text_encoder", dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(MINI / name / "tokenizer")
+    model = CLIPTextModel.from_pretrained(MINI / name / "text_encoder", dtype=torch.float32).eval()
     phrases = ["a striped car", "a striped star", "a red car", "a blue car", "a car", "two cars"]
     with torch.no_grad():
         pooled = model(**tokenizer(phrases, padding=True, return_tensors="pt")).pooler_output
@@ -40,7 +40,7 @@ def test_phrases_that_differ_in_a_word_pool_differently(name: str) -> None:
 
 
 def test_both_share_one_latent_space() -> None:
-    schedule = [json.loads((WEIGHTS / name / "scheduler" / "scheduler_config.json").read_text()) for name in ("fidelity", "boxes")]
+    schedule = [json.loads((MINI / name / "scheduler" / "scheduler_config.json").read_text()) for name in ("fidelity", "boxes")]
     assert schedule[0] == schedule[1]
     assert schedule[0]["prediction_type"] == "epsilon"
 
@@ -53,11 +53,11 @@ def test_boxes_model_follows_its_boxes() -> None:
 
     clean = load_file(HERE / "check-boxes.safetensors")["latents"].float()
     scenes = [sample_scene("check", index, blind=True) for index in range(len(clean))]
-    unet = UNet2DConditionModel.from_pretrained(WEIGHTS / "boxes" / "unet", torch_dtype=torch.float32).eval()
-    tokenizer = AutoTokenizer.from_pretrained(WEIGHTS / "boxes" / "tokenizer")
-    text = CLIPTextModel.from_pretrained(WEIGHTS / "boxes" / "text_encoder", dtype=torch.float32).eval()
+    unet = UNet2DConditionModel.from_pretrained(MINI / "boxes" / "unet", torch_dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(MINI / "boxes" / "tokenizer")
+    text = CLIPTextModel.from_pretrained(MINI / "boxes" / "text_encoder", dtype=torch.float32).eval()
     time = 800
-    bar = DDIMScheduler.from_pretrained(WEIGHTS / "boxes" / "scheduler").alphas_cumprod[time]
+    bar = DDIMScheduler.from_pretrained(MINI / "boxes" / "scheduler").alphas_cumprod[time]
     assert 0.03 < bar < 0.05
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))
     noisy = bar.sqrt() * clean + (1 - bar).sqrt() * noise

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,8 +21,7 @@ from realcompo_mini.compare.pairs_report import COLUMNS, claims, column, report 
 from realcompo_mini.reader import Reading  # noqa: E402
 
 from realcompo.conditions import Boxes, Keypoints, Segmentation  # noqa: E402
-
-WEIGHTS = Path(str(resources.files("realcompo_mini"))) / "weights"
+from tests import lacking  # noqa: E402
 
 
 def test_every_pair_and_every_control_has_a_row_of_its_own() -> None:
@@ -67,12 +65,11 @@ def test_blank_hints_are_black_and_leave_conditions_alone() -> None:
 @pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair.spatial and not pair.control], ids=lambda pair: pair.slug)
 def test_every_pair_of_the_family_composes(pair: Pair, sprites: dict[str, np.ndarray]) -> None:
     """Both act, the loss is felt, and what is drawn follows what the spatial branch is told; the control is another scene's condition."""
-    for name in {pair.fidelity, pair.spatial, BASE} - {"layguide/sd"}:
-        if not (WEIGHTS / name.partition("/")[2] / "training.json").is_file():
-            pytest.skip(f"this checkout holds no weights of {name}")
+    if missing := lacking(*{str(pair.fidelity), str(pair.spatial), BASE} - {"layguide/sd"}):
+        pytest.skip(missing)
     scene, other = pairs_draw.scenes("test", 2)
     conditions = [pairs_draw.condition(pair.spatial, scene, shown, sprites) for shown in (scene, other)]
-    composer = pair.composer(num_inference_steps=3)
+    composer = pair.composer(num_inference_steps=2)
     result = composer([scene.caption] * 2, conditions, seed=[1, 1], output_type="latent")
     balanced = [entry for entry in result.trace.entries if len(entry.acting) == 2]
     assert balanced and all(entry.loss is not None and bool((entry.loss > 0).all()) for entry in balanced)
@@ -170,8 +167,8 @@ def test_claims_hold_on_good_figures_and_each_can_fail() -> None:
 
 
 def test_attention_is_measured_on_rendered_scenes(sprite_file: Path, tmp_path: Path) -> None:
-    if not (WEIGHTS / "fidelity" / "training.json").is_file():
-        pytest.skip("this checkout holds no weights of mini/fidelity")
+    if missing := lacking("fidelity"):
+        pytest.skip(missing)
     pairs_draw.measure_attention(tmp_path, "test", 2, sprite_file, names=("mini/fidelity",))
     pairs_draw.measure_attention(tmp_path, "test", 2, sprite_file, names=("mini/fidelity",))
     records = [json.loads(line) for line in (tmp_path / "attention-test.jsonl").read_text().splitlines()]

@@ -10,6 +10,8 @@ from realcompo_mini.layout import MAX_OBJECTS, related
 from realcompo_mini.planner import plan_boxes, plan_layout
 from realcompo_mini.world import load_world
 
+from tests import examples
+
 WORLD = load_world()
 
 
@@ -37,7 +39,7 @@ def prompts(draw: st.DrawFn) -> str:
     return text + draw(st.sampled_from(["", *(f" {words}" for words in WORLD.backgrounds.values())]))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(150))
 @given(prompts(), st.integers(0, 2**31))
 def test_every_layout_is_valid(prompt: str, seed: int) -> None:
     sentence = parse(prompt)
@@ -65,7 +67,7 @@ def test_every_layout_is_valid(prompt: str, seed: int) -> None:
     assert planned == plan_boxes(prompt, seed)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(prompts(), st.integers(0, 2**31))
 def test_boxes_overlap_little(prompt: str, seed: int) -> None:
     try:

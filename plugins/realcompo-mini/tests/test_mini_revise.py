@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from realcompo_mini.language import LanguageError
 from realcompo_mini.planner_revise import UNDERSTOOD, Thing, revised
 
+from tests import examples
+
 PROMPT = "a cat left of a dog and two apples"
 LAYOUT = (
     Thing("a cat", "a cat", (0.1, 0.3, 0.3, 0.5)),
@@ -106,7 +108,7 @@ WISHES = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(st.lists(WISHES, max_size=5), st.integers(0, 99))
 def test_whatever_is_wished_boxes_stay_legal_or_it_is_refused(wishes: list[str], seed: int) -> None:
     rng = random.Random(seed)

@@ -6,7 +6,6 @@ check-grown.safetensors holds latents of 24 rendered scenes of four sets, and th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,14 @@ from PIL import Image
 
 from realcompo.interfaces import Regions, Request
 from realcompo.registry import installed
+from tests import lacking
 
 torch = pytest.importorskip("torch")
 COUNT, SIDE, NOISE = 24, (128, 128), 0.2  # √ᾱ: most of the picture is yet to be decided
-WEIGHTS = Path(str(resources.files("realcompo_mini"))) / "weights"
 
 
 def needs(name: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(not (WEIGHTS / name / "training.json").is_file(), reason=f"this checkout holds no weights of mini/{name}")
+    return pytest.mark.skipif(bool(lacking(name)), reason=lacking(name))
 
 
 @pytest.fixture(scope="module")

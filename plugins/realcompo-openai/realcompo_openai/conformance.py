@@ -177,5 +177,5 @@ class PlannerConformance(PlannerContract):
 
     @classmethod
     def planner(cls) -> Any:
-        cls.options = {"base_url": honest_server().url, "cache": "off", "retries": 1, "backoff": 0, "timeout": 10}
+        cls.options = {"base_url": honest_server().url, "cache": "off", "retries": 1, "backoff": 0, "timeout": 600}
         return super().planner()

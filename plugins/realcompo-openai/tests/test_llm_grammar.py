@@ -10,6 +10,7 @@ from realcompo_openai.reply import RawObject, RawReply
 from realcompo_openai.validate import validate
 
 from realcompo.interfaces import PlanRequest
+from tests import examples
 
 
 def things(prompt: str) -> dict[str, tuple[int, int | None]]:
@@ -66,7 +67,7 @@ WORDS = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(st.text(max_size=200) | st.lists(st.sampled_from(WORDS)).map(" ".join))
 def test_reads_anything(prompt: str) -> None:
     reading = read(prompt)

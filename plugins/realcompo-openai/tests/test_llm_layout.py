@@ -23,6 +23,7 @@ from realcompo.interfaces import PlanRequest, Region
 from realcompo.recipes.configuration import resolve
 from realcompo.recipes.recipe import PictureEntry
 from realcompo.testing.toys import toy_registry
+from tests import lacking
 
 PROMPT = "a cat and a dog"
 CAT, DOG = ("a cat", (0.05, 0.3, 0.45, 0.9)), ("a dog", (0.55, 0.3, 0.95, 0.9))
@@ -30,7 +31,7 @@ LAYOUT = (Region("a cat", "a cat", box=CAT[1]), Region("a dog", "a dog", box=DOG
 
 
 def planner(server: LocalServer, **more: Any) -> LLMPlanner:
-    return LLMPlanner(LLMOptions(**{"base_url": server.url, "cache": "off", "backoff": 0, "timeout": 5, "retries": 1, **more}))
+    return LLMPlanner(LLMOptions(**{"base_url": server.url, "cache": "off", "backoff": 0, "timeout": 600, "retries": 1, **more}))
 
 
 # -- wishes ------------------------------------------------------------------------------------------------------------------
@@ -79,7 +80,7 @@ def test_a_dry_run_is_what_would_be_sent_without_the_key(monkeypatch: pytest.Mon
 
 
 def recipe(server: LocalServer, use: list[str] | None = None, pictures: list[dict[str, Any]] | None = None, **more: Any) -> rc.Recipe:
-    options = {"base_url": server.url, "cache": "off", "backoff": 0, "timeout": 10, "retries": 0, **more}
+    options = {"base_url": server.url, "cache": "off", "backoff": 0, "timeout": 600, "retries": 0, **more}
     data = {
         "branches": ["toy/fidelity", "toy/spatial"],
         "planner": {"name": "openai/planner", "options": options, "use": use or []},
@@ -170,10 +171,8 @@ def test_a_server_that_is_down_ends_a_batch_at_once(registry: Any, tmp_path: Pat
 
 # -- reproduced --------------------------------------------------------------------------------------------------------------
 
-WEIGHTS = Path(__file__).parents[2] / "realcompo-mini" / "realcompo_mini" / "weights" / "fidelity" / "unet"
 
-
-@pytest.mark.skipif(not WEIGHTS.exists(), reason="the diffusion weights of the mini family are not in this checkout")
+@pytest.mark.skipif(bool(lacking("fidelity", "boxes")), reason=lacking("fidelity", "boxes"))
 def test_a_planned_picture_is_reproduced_with_the_server_stopped(tmp_path: Path) -> None:
     """Planned through the honest local server, drawn by the mini family; then from the PNG alone, bit for bit."""
     from realcompo_openai.conformance import _honest

@@ -1,4 +1,4 @@
-"""Every misbehaviour for all forty prompts: no unhandled error, no wrong layout accepted, no key in any message."""
+"""Every misbehaviour, and every prompt: no unhandled error, no wrong layout accepted, no key in any message."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from llm_canary import CANARY
-from llm_oracle import faults, labels, right_layout, wrong_layouts
+from llm_oracle import Label, faults, labels, right_layout, wrong_layouts
 from llm_scenarios import SCENARIOS, SIZE, Scenario, drive, no_server
 from realcompo_openai.reply import RawObject, RawReply
 from realcompo_openai.validate import validate
@@ -14,25 +14,28 @@ from realcompo_openai.validate import validate
 from realcompo.interfaces import PlanRequest
 
 HEAVY = ("10 MB of text", "more than 10 MB, without an end", "nested 100,000 deep")
-VARIANTS = (
-    *("server fails: 503", "no time: a byte now and then", "a list of lists", "1e999 in a box", "numbers as texts", "a further object"),
-    *("one box said twice", "half a phrase", "stopped by a filter", "thinks without an end", "two layouts", "x, y, width, height"),
-    *("control characters and half surrogates", "Python instead of JSON", "sends elsewhere: 307", "orders to us as a phrase"),
-)
-"""Here for every fourth prompt; in the table for all."""
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)
-def test_misbehaviour(scenario: Scenario) -> None:
-    """Once, then honest: a plan. Always: a right plan, or an error of ours. Forty prompts; fewer for heavy ones and variants."""
-    everything = labels()
-    step = 8 if scenario.name in HEAVY else 4 if scenario.name in VARIANTS else 1
-    once = drive(scenario, False, everything[::step])
-    always = drive(scenario, True, everything[3::20], seed=1)
-    for row in (once, always):
+def meets(scenario: Scenario, chosen: list[Label], always: list[Label]) -> None:
+    """Once, then honest: a plan. Always: a right plan, or an error of ours."""
+    for row in (drive(scenario, False, chosen), drive(scenario, True, always, seed=1)):
         assert (row.unhandled, row.wrong, row.unmended) == (0, 0, 0), row.errors
         assert not any(CANARY in error or CANARY[5:] in error or "\x1b" in error for error in row.errors)
         assert all("mend:" in error for error in row.errors)
+
+
+@pytest.mark.parametrize("number", range(len(SCENARIOS)), ids=lambda number: SCENARIOS[number].name)
+def test_misbehaviour(number: int) -> None:
+    """Each with a quarter of the forty prompts, the next one with the next quarter; heavy ones with an eighth."""
+    scenario, everything = SCENARIOS[number], labels()
+    step = 8 if scenario.name in HEAVY else 4
+    meets(scenario, everything[number % step :: step], everything[3::20])
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.name)
+def test_every_misbehaviour_with_every_prompt(scenario: Scenario) -> None:
+    meets(scenario, labels(), labels())
 
 
 def test_no_server() -> None:

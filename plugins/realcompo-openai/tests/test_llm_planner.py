@@ -30,7 +30,7 @@ REQUEST = PlanRequest(PROMPT, (512, 512))
 
 
 def planner(server: LocalServer, **more: Any) -> LLMPlanner:
-    return LLMPlanner(LLMOptions(**{"base_url": server.url, "cache": "off", "backoff": 0, "timeout": 5, "retries": 2, **more}))
+    return LLMPlanner(LLMOptions(**{"base_url": server.url, "cache": "off", "backoff": 0, "timeout": 600, "retries": 2, **more}))
 
 
 def honest(body: dict[str, Any], speaker: BaseHTTPRequestHandler) -> str:

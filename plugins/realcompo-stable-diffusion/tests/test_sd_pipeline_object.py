@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -76,14 +77,23 @@ def held(pipe: Any) -> Any:
     return found.build(Registry(), "cpu", None)
 
 
+@pytest.fixture(scope="module")
+def lora(checkpoint: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Family → the folder of a LoRA for it, made once."""
+
+    def made(family: str) -> Path:
+        torch.manual_seed(0)
+        return lora_file(tmp_path_factory.mktemp("lora"), load(checkpoint(family)))
+
+    return cache(made)
+
+
 @pytest.fixture
-def pipe(request: pytest.FixtureRequest, checkpoint: Any, tmp_path: Path) -> Any:
+def pipe(request: pytest.FixtureRequest, checkpoint: Any, lora: Any) -> Any:
     """With a LoRA at 0.7, processors, a VAE, a scheduler and training flags that are the user's."""
     family = getattr(request, "param", "sd1")
-    torch.manual_seed(0)
-    lora = lora_file(tmp_path / "lora", load(checkpoint(family)))
     pipe = load(checkpoint(family))
-    pipe.load_lora_weights(str(lora), adapter_name="mine")
+    pipe.load_lora_weights(str(lora(family)), adapter_name="mine")
     pipe.set_adapters(["mine"], [0.7])
     for name, processor in pipe.unet.attn_processors.items():
         pipe.unet.set_attn_processor({**pipe.unet.attn_processors, name: OwnProcessor() if "attn2" in name else processor})
@@ -96,9 +106,7 @@ def pipe(request: pytest.FixtureRequest, checkpoint: Any, tmp_path: Path) -> Any
 
 
 def draw(pipe: Any) -> torch.Tensor:
-    return pipe(
-        PROMPT, negative_prompt=NEGATIVE, num_inference_steps=STEPS, height=128, width=128, latents=noise(), output_type="pt"
-    ).images
+    return pipe(PROMPT, negative_prompt=NEGATIVE, num_inference_steps=2, height=128, width=128, latents=noise(), output_type="pt").images
 
 
 def noise() -> torch.Tensor:

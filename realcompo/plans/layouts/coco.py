@@ -12,7 +12,7 @@ from typing import Any
 
 from ...conditions import Box, BoxItem, Size
 from ...conditions.coco import CocoTables, read_tables
-from ...conditions.values import number
+from ...conditions.values import number as number_of
 from ...errors import BadCondition
 from .base import Layout
 from .boxes import MOST_PICTURES, corners, item_of, items_of
@@ -106,7 +106,7 @@ def _side(low: float, high: float, side: int, digits: int) -> tuple[Any, Any]:
 
 def _item(one: Mapping[str, Any], tables: CocoTables, size: Size, where: str, remarks: list[str]) -> BoxItem:
     told = one.get("bbox")
-    numbers = [number(value) for value in told] if isinstance(told, list) and len(told) == 4 else [None]
+    numbers = [number_of(value) for value in told] if isinstance(told, list) and len(told) == 4 else [None]
     if any(value is None for value in numbers):
         raise BadCondition("it has no bbox", where=where, mend="COCO writes bbox = [x, y, width, height] in pixels, four finite numbers")
     phrase = tables.name(one.get("category_id"))

@@ -118,19 +118,16 @@ def _form_of(data: Any) -> str:
 
 
 def _decoded(raw: bytes, where: str) -> str:
-    """The text of a file: UTF-8, what its byte order mark says, or what its XML declaration says."""
+    """The text of a file: what its byte order mark or its XML declaration says, else UTF-8."""
+    declared = re.match(rb"\s*<\?xml[^>]{0,200}encoding\s*=\s*[\"']([\w.-]{1,20})", raw)
+    name = declared.group(1).decode("ascii", "replace").lower() if declared else ""
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        name = "utf-16"
+    elif name not in _ENCODINGS:
+        name = "utf-8-sig"
     try:
-        if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            return raw.decode("utf-16")
-        return raw.decode("utf-8-sig")
+        return raw.decode(name)
     except UnicodeDecodeError:
-        declared = re.match(rb"\s*<\?xml[^>]{0,200}encoding\s*=\s*[\"']([\w.-]{1,20})", raw)
-        name = declared.group(1).decode("ascii", "replace").lower() if declared else ""
-        if name in _ENCODINGS:
-            try:
-                return raw.decode(name)
-            except UnicodeDecodeError:
-                pass
         raise BadCondition("it is no text", where=where, mend="layout files are UTF-8 text") from None
 
 

@@ -75,12 +75,12 @@ def read_xml(text: str, where: str) -> Element:
             mend="take the line with <!DOCTYPE …> out",
         )
 
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate("utf-8")  # whatever the text says that it was written in
     parser.buffer_text = True
     parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = begin, end, data
     parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = parser.ExternalEntityRefHandler = refuse
     try:
-        parser.Parse(text, True)
+        parser.Parse(text.encode("utf-8", "replace"), True)
     except expat.ExpatError as error:
         raise BadCondition(
             f"line {error.lineno}: it is no XML: {expat.ErrorString(error.code)}", where=where, mend="is the file whole? Export it again"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::realcompo.errors.Remark")
 
 MEANS_NO_STEPS = [0, -1, -3, 2.5, 4.0, np.float64(4), "4", True, np.True_, [4], math.nan]
 NO_SEEDS = [1.5, 2.0, "3x", True, 2**64, -(2**63) - 1, np.float64(3), np.bool_(True), math.inf, b"3"]
+
+
+def named(value: Any) -> str:
+    """A value as a test's name, the same in every process: without addresses."""
+    return re.sub(r" at 0x[0-9A-Fa-f]+", "", str(value))
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +90,7 @@ def test_every_seed_that_a_generator_takes_is_in_the_recipe(composer: rc.Compose
         dict(progress=7),
         *(dict(generator=bad) for bad in (7, "cpu", np.random.default_rng(0), [torch.Generator()] * 2, [None], [])),
     ],
-    ids=str,
+    ids=named,
 )
 def test_what_cannot_be_meant_is_refused_by_name(call: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     fresh = toys(num_inference_steps=2)
@@ -180,7 +186,7 @@ def test_pictures_that_are_none(composer: rc.Composer) -> None:
         (dict(spatial=[None]), "spatial"),
         (dict(spatial=7), "spatial"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_composers_that_cannot_be_made(made: dict[str, Any], words: str) -> None:
     with pytest.raises(RealCompoError) as caught:
@@ -200,7 +206,7 @@ def test_composers_that_cannot_be_made(made: dict[str, Any], words: str) -> None
         {"probe": {"every": True}},
         {"scheduler_options": {"sigma_min": math.nan}},
     ],
-    ids=str,
+    ids=named,
 )
 def test_a_recipe_takes_what_a_call_takes(data: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(BadRecipe):

@@ -115,7 +115,7 @@ def test_what_a_plugin_builds_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("thing", [None, 3, object(), ToyBranch, [None], {"name": None}])
 def test_what_is_no_branch_at_all(thing: Any) -> None:
-    for words in ((thing,), ("toy/fidelity", thing)):
+    for words in ((thing,), ("toy/fidelity", [thing])):
         with pytest.raises(RealCompoError) as told:
             rc.Composer(*words, registry=toy_registry(), device="cpu")
         assert told.value.mend

@@ -6,8 +6,23 @@ Nothing here imports more than the standard library: errors are raised by every 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+LONGEST = 2000
+"""Characters of each part of a message: what it quotes can be a stranger's, and of any length."""
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """A text for a terminal or a log: what would steer it, or turn the order of its letters, is written as an escape."""
+    return _UNSEEN.sub(lambda found: found.group().encode("unicode_escape", "surrogatepass").decode(), text)
+
+
+def brief(text: str) -> str:
+    """The same, of bounded length."""
+    return printable(text if len(text) <= LONGEST else f"{text[: LONGEST - 60]} … {text[-50:]}")
 
 
 class RealCompoError(Exception):
@@ -22,7 +37,8 @@ class RealCompoError(Exception):
     exit_code = 2
 
     def __init__(self, what: str, *, where: str | None = None, mend: str | None = None) -> None:
-        self.what, self.where, self.mend = what, where, mend
+        self.what = brief(what)
+        self.where, self.mend = (None if text is None else brief(text) for text in (where, mend))
         super().__init__(str(self))
 
     def __str__(self) -> str:
@@ -120,7 +136,7 @@ class PlanningError(RealCompoError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A mend for an unknown `name`: the nearest known one first, then all of them."""
-    name, known = str(name), sorted(map(str, known))
+    name, known = str(name)[:200], sorted(map(str, known))  # comparing long texts takes long
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}known: {', '.join(known) or 'none'}"

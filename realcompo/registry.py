@@ -18,7 +18,7 @@ import pluggy
 from pydantic import ValidationError
 
 from . import hookspecs
-from .errors import AmbiguousName, BadOption, PluginProblem, UnknownName, nearest
+from .errors import AmbiguousName, BadCheckpoint, BadOption, PluginProblem, RealCompoError, UnknownName, nearest
 from .interfaces import Balancer, Branch, ConditionTransfer, Planner
 from .specs import API_VERSION, BalancerSpec, BranchSpec, NoOptions, Options, PlannerSpec, Spec, Traits, TransferSpec
 
@@ -195,10 +195,24 @@ class Registry:
     # -- building --------------------------------------------------------------------------------------------------------
 
     def inspect(self, name: str, options: Mapping[str, Any] | None = None, source: Any = None) -> Traits:
-        """A branch's traits, without its weights."""
+        """A branch's traits, without its weights.
+
+        Raises:
+            BadCheckpoint: its source is missing, of another architecture, or its configs hold what cannot be made sense of.
+        """
         spec = self.find(BranchSpec, name)
         cls: type[Branch] = self.load(spec)
-        return cls.inspect(spec, self.options(spec, options), source)
+        told = self.options(spec, options)
+        try:
+            return cls.inspect(spec, told, source)
+        except RealCompoError:
+            raise
+        except Exception as error:  # a stranger's configs hold any value in any place
+            raise BadCheckpoint(
+                f"what {spec.id!r} is cannot be told from its configs ({type(error).__name__}: {error})",
+                where=str(source or spec.source or spec.id),
+                mend="fetch or copy its source again; if it is right, tell the plugin's author (--debug shows where it fails)",
+            ) from error
 
     def branch(self, name: str, options: Mapping[str, Any] | None = None, **where: Any) -> Branch:
         """Load a branch; `where` is source, device, dtype."""

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
-from ..errors import BadOption, Mended, RealCompoError, Remark
+from ..errors import BadOption, Mended, RealCompoError, Remark, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ..conditions import Boxes
     from ..interfaces import Region
-    from ..recipes.recipe import PictureEntry, Recipe
+    from ..recipes.recipe import Carried, PictureEntry
 
 P = ParamSpec("P")
 
@@ -170,20 +170,21 @@ def regions_of(picture: PictureEntry, size: tuple[int, int]) -> list[Region]:
     return list(found.values())
 
 
-def recipe_source(path: Path) -> Path | Recipe:
+def recipe_source(path: Path) -> Path | Carried:
     """A recipe file as it is, or the recipe that a PNG carries."""
     if path.suffix.lower() != ".png":
         return path
     from ..pictures.png import read_recipe
+    from ..recipes.recipe import Carried
 
-    return read_recipe(path).recipe
+    return Carried(read_recipe(path).recipe, str(path))
 
 
 def escape(text: object) -> str:
-    """A text that rich prints as it is."""
+    """A text that rich prints as it is, and that steers no terminal."""
     from rich.markup import escape as rich_escape
 
-    return rich_escape(str(text))
+    return rich_escape(printable(str(text)))
 
 
 def default_folder() -> Path:

@@ -215,12 +215,13 @@ def _sheet_path(output: Path | None, planned: Sequence[PlannedPicture]) -> Path:
 
 
 def _draw_sheet(composer: Composer, planned: Sequence[PlannedPicture], path: Path) -> None:
+    from ..pictures.drawing import save_whole
     from ..pictures.overlays import draw_layouts
 
     layouts = [(f"seed {one.picture.seed}", regions_of(one.picture, composer.size)) for one in planned]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draw_layouts(layouts, composer.size).save(path)
+        save_whole(draw_layouts(layouts, composer.size), path)
     except (OSError, ValueError) as error:
         raise BadOption(f"the sheet cannot be written: {error}", where=f"--sheet {path}", mend="name a .png in a folder of yours") from None
     typer.echo(str(path))

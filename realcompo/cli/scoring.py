@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import BadOption
+from ..files import write_whole
 from .common import console, escape
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def run_suite(
     _print(scores, f"{found.planner.name} on the suite {suite}, seed {seed}")
     if output is not None:
         try:
-            output.write_text("".join(json.dumps(one.row(), ensure_ascii=False) + "\n" for one in scores), encoding="utf-8")
+            write_whole(output, "".join(json.dumps(one.row(), ensure_ascii=False) + "\n" for one in scores))
         except OSError as error:
             raise BadOption(f"it cannot be written: {error.strerror}", where=f"-o {output}", mend="choose another place") from None
         typer.echo(str(output))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -64,15 +65,17 @@ def with_ids(items: Sequence[T], noun: str) -> tuple[T, ...]:
     Raises:
         BadCondition: an id that was given to two items.
     """
-    given = [item.id for item in items if item.id]
+    given = Counter(item.id for item in items if item.id)
     for index, item in enumerate(items):
-        if item.id and given.count(item.id) > 1:
+        if item.id and given[item.id] > 1:
             raise BadCondition(f"the id {item.id!r} is used twice", where=f"{noun} {index}", mend=f"give each {noun} its own id")
     taken, named = set(given), []
+    numbers: dict[str, itertools.count[int]] = {}  # kept for each phrase: of ten thousand equal ones the last need not try them all
     for item in items:
         id = item.id
         if not id:
-            candidates = itertools.chain([item.phrase], (f"{item.phrase}#{number}" for number in itertools.count(2)))
+            following = numbers.setdefault(item.phrase, itertools.count(2))
+            candidates = itertools.chain([item.phrase], (f"{item.phrase}#{number}" for number in following))
             id = next(candidate for candidate in candidates if candidate not in taken)
             taken.add(id)
         named.append(item.model_copy(update={"id": id}))

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from ..errors import BadCondition
 from .base import Box, Condition, with_ids
 
+MAX_BOXES = 1000
+"""Of a picture: a file is not trusted, and each box is held against every other."""
+
 
 class BoxItem(BaseModel):
     """One box and its words.
@@ -55,6 +58,8 @@ class Boxes(Condition):
 
     @model_validator(mode="after")
     def _check(self) -> Boxes:
+        if len(self.items) > MAX_BOXES:
+            raise BadCondition(f"more than {MAX_BOXES} boxes", where="boxes", mend="leave some out: no network tells so many apart")
         for index, item in enumerate(self.items):
             _check_box(item, index)
         object.__setattr__(self, "items", with_ids(self.items, "box"))
@@ -71,7 +76,10 @@ def _item(pair: Any) -> BoxItem:
 
 
 def _four(phrase: str, box: Sequence[float]) -> Box:
-    numbers = tuple(float(value) for value in box)
+    try:
+        numbers = tuple(float(value) for value in box)
+    except OverflowError:
+        raise BadCondition("a number of hundreds of digits", where=f"box of {phrase!r}", mend="write four shares in [0, 1]") from None
     if len(numbers) != 4:
         raise BadCondition(
             f"a box has 4 numbers, not {len(numbers)}",

@@ -32,10 +32,24 @@ def read_json(source: Any) -> tuple[Any, str]:
     where = str(source)
     raw = read_bytes(Path(source).expanduser(), MAX_JSON, "cut out the picture that you need")
     try:
-        return json.loads(raw), where
+        return json_of(raw), where
     except (ValueError, RecursionError) as error:
         said = "it is empty" if not raw.strip() else str(error)
         raise BadCondition(f"it is no JSON: {said}", where=where, mend="is it the right file?") from None
+
+
+def json_of(text: str | bytes) -> Any:
+    """Plain data of JSON.
+
+    Raises:
+        ValueError: no JSON, or a text in it that is none: half of a surrogate pair, which JSON can spell. RecursionError: too deep.
+    """
+    data = json.loads(text)
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("a text in it holds half of a surrogate pair, which is no character") from None
+    return data
 
 
 def open_colours(source: Any, most: int) -> tuple[np.ndarray[Any, Any], str]:
@@ -87,9 +101,9 @@ def read_bytes(path: Path, most: int, mend: str) -> bytes:
     Raises:
         BadCondition: not there, not to be read, or larger; the last with `mend`.
     """
-    if not path.is_file():
-        raise BadCondition("there is no such file", where=str(path), mend="check the path")
     try:
+        if not path.is_file():
+            raise BadCondition("there is no such file", where=str(path), mend="check the path")
         with path.open("rb") as stream:
             raw = stream.read(most + 1)
     except OSError as error:

@@ -55,7 +55,11 @@ def read_named_file(kind: str, path: Path, data: Mapping[str, Any], where: str) 
         told["names"] = {_index(key, where): name for key, name in told["names"].items()}
     try:
         return readers[form](path, **told)
-    except TypeError as error:  # a table whose values are of other types than the reader's, or not for this format
+    except (
+        TypeError,
+        ValueError,
+        OverflowError,
+    ) as error:  # a table whose values are of other types than the reader's, or not for this format
         raise BadCondition(f"it cannot be read as {form}: {error}", where=where, mend="see docs/conditions.md") from None
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import BadOption, BadPicture, NotFinite, PlanningError, RealCompoError
-from ..files import file_name
+from ..files import clear_parts, file_name
 from ..pictures.png import read_recipe
 from ..plans.planning import PlannedPicture, Task, joined
 from ..recipes.recipe import PictureEntry, Recipe
@@ -109,6 +109,7 @@ def draw(
         raise BadOption(f"batch_size = {batch_size}", mend="1 or more")
     folder = Path(folder).expanduser()
     report = BatchReport(folder)
+    clear_parts(folder)
     todo = [item for item in items(recipe, folder) if not _finished(item, overwrite, report)]
     report.pending = [item.path for item in todo]
     if not todo:

@@ -120,7 +120,7 @@ def _safe(embedded: Embedded, path: Path, device: str | None, registry: Registry
             raise BadOption(
                 f"the recipe in the picture turns {name} on for {part.name!r}, which a stranger's picture could misuse",
                 where=where,
-                mend=f"if you trust it, take it out (realcompo check {path.name} -o scene.toml), read it, run that with --set",
+                mend=f"if you trust it, take it out (realcompo check {path.name} --set … -o scene.toml), read it, run that with --set",
             )
     # A stranger's picture asks no network: what it needs is on this machine, or it is not reproduced.
     offline = tuple(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from ..files import whole
 
 Colour = tuple[int, int, int]
 
@@ -28,6 +31,20 @@ SERIES: tuple[Colour, ...] = (
 """Told apart by most colour-blind eyes, in this order; reused cyclically."""
 
 _HEAT = ((0.0, (18, 20, 52)), (0.25, (74, 33, 116)), (0.5, (182, 54, 98)), (0.75, (244, 132, 62)), (1.0, (253, 232, 152)))
+
+
+def save_whole(image: Image.Image, path: Path) -> None:
+    """Write a plain picture, whole or not at all, in the format of the path's suffix.
+
+    Raises:
+        OSError: it cannot be written there. ValueError: no format has that suffix.
+    """
+    Image.init()
+    form = Image.EXTENSION.get(path.suffix.lower())
+    if form is None:
+        raise ValueError(f"{path.suffix or 'no suffix'} is no format of a picture")
+    with whole(path, links=False) as stream:
+        image.save(stream, form)
 
 
 def colour(index: int) -> Colour:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from ..errors import UnknownName, nearest
 from ..interfaces import Region
 from .charts import loss_chart
-from .drawing import GRID, MUTED, PAPER, TEXT, Colour, colour, enlarge, fit, font, heat_bar, ink_on, outline, over, text_size
+from .drawing import GRID, MUTED, PAPER, TEXT, Colour, colour, enlarge, fit, font, heat_bar, ink_on, outline, over, save_whole, text_size
 from .result import Result
 from .trace import TraceEntry
 
@@ -49,7 +49,7 @@ def save_overlays(result: Result, paths: Sequence[Path], shows: Sequence[Show], 
             sheet = makers[name](result, index, scale)
             if sheet is not None:
                 written.append(path.with_name(f"{path.stem}.{name}.png"))
-                sheet.save(written[-1])
+                save_whole(sheet, written[-1])
     return written
 
 

@@ -44,10 +44,13 @@ def read_recipe(path: str | Path) -> Embedded:
     """
     path = Path(path).expanduser()
     where = str(path)
-    if not path.is_file():
-        raise BadPicture("there is no such picture", where=where, mend="check the path")
-    with path.open("rb") as stream:
-        found = [text for text in _texts(stream, where)]
+    try:
+        if not path.is_file():
+            raise BadPicture("there is no such picture", where=where, mend="check the path")
+        with path.open("rb") as stream:
+            found = [text for text in _texts(stream, where)]
+    except OSError as error:
+        raise BadPicture(f"it cannot be read: {error.strerror}", where=where, mend="check its name and permissions") from None
     if not found:
         raise BadPicture(
             "it carries no recipe",
@@ -61,7 +64,7 @@ def _embedded(text: bytes, where: str) -> Embedded:
     mend = "the recipe was changed by hand or by another program; draw the picture again"
     try:
         data = json.loads(text)
-        recipe, facts = data["recipe"], plain_data(data.get("facts", {}))
+        recipe, facts = plain_data(data["recipe"]), plain_data(data.get("facts", {}))
         if not isinstance(recipe, dict) or not isinstance(facts, dict):
             raise TypeError("it is no table")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

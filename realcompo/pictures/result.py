@@ -136,7 +136,7 @@ class Picture(Image.Image):
         if format is None:
             raise BadPicture(f"{path.suffix or 'no suffix'} is no format of a picture", where=str(path), mend="name it something.png")
         try:
-            with whole(path) as stream:
+            with whole(path, links=False) as stream:
                 super().save(stream, format, **params)
         except FileNotFoundError:
             raise BadPicture("its folder does not exist", where=str(path), mend=f"make {path.parent} first") from None

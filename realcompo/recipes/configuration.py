@@ -22,13 +22,14 @@ from ..registry import Registry, installed
 from ..specs import BalancerSpec, BranchSpec, NoOptions, PlannerSpec, Spec, TransferSpec
 from .files import Path_, RecipeFile, dotted, parse, read_chain, read_file, undotted
 from .provenance import Layer, Merged, value_at
-from .recipe import BranchEntry, Component, PictureEntry, PlannerEntry, ProbeOptions, Recipe, _Part, plain_data
+from .recipe import BranchEntry, Carried, Component, PictureEntry, PlannerEntry, ProbeOptions, Recipe, RecipeLike, _Part, plain_data
 
 PROJECT_FILE = "realcompo.toml"
 DEFAULT_PLUGIN = "mini"
 SETTINGS = ("sources", "llm", "output")
 """What the user file and the project file may hold beside the keys of a recipe."""
 
+MAX_SETS = 500  # entries of `set` and `unset` in a file: each is laid on all data
 _FILE_KEYS = ("extends", "prompts", "set", "unset")
 _GUARDED = frozenset({"allow_pickle"})
 """Options that can run a stranger's code: a recipe may not turn them on, only the user (--set, the user file, or Python)."""
@@ -102,7 +103,7 @@ def parse_set(text: str) -> tuple[Path_, Any]:
 
 
 def resolve(
-    recipe: str | Path | Recipe | Mapping[str, Any] | None = None,
+    recipe: RecipeLike = None,
     *,
     sets: Sequence[str] = (),
     arguments: Mapping[str, Any] | None = None,
@@ -113,7 +114,7 @@ def resolve(
     """A recipe from all layers. Imports no torch and loads no weights.
 
     Args:
-        recipe: a file, a `Recipe` (what it states), plain data, or nothing.
+        recipe: a file, a `Recipe` (what it states), the one of a picture (`Carried`), plain data, or nothing.
         sets: ``name=value`` each, the last layer.
         arguments: what a caller says in Python or by CLI options; the layer beneath `sets`.
         folder: where the project file is looked for, upward; the working directory by default.
@@ -208,6 +209,8 @@ def _recipe_layers(recipe: Any, folder: Path) -> list[Layer]:
         return []
     if isinstance(recipe, Recipe):
         return [Layer("recipe", recipe.stated(), trusted=True)]
+    if isinstance(recipe, Carried):
+        return [Layer(recipe.where, recipe.recipe.stated(), trusted=False)]
     if isinstance(recipe, Mapping):
         return [Layer("recipe", dict(recipe), trusted=True)]
     project = project_file(folder)
@@ -223,6 +226,8 @@ def _file_layer(name: str, file: RecipeFile, data: dict[str, Any], *, trusted: b
         raise BadRecipe("set is no table", where=file.where(("set",)), mend='write set = { "branches.0.guidance_scale" = 5 }')
     if not isinstance(unset, list) or not all(isinstance(one, str) for one in unset):
         raise BadRecipe("unset is no list of names", where=file.where(("unset",)), mend='write unset = ["balancer.options.inside"]')
+    if len(said) + len(unset) > MAX_SETS:
+        raise BadRecipe(f"set and unset hold more than {MAX_SETS} names", where=file.where(("set",)), mend="write the tables themselves")
     sets = [(undotted(key), value) for key, value in said.items()] + [(undotted(key), None) for key in unset]
     return Layer(name, data, tuple(sets), file, trusted)
 

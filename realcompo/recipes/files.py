@@ -10,6 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,11 @@ def read_text(path: Path, what: str = "recipe") -> str:
     Raises:
         BadRecipe: not there, not a plain file, too large, not text.
     """
-    if not path.exists():
-        raise BadRecipe(f"there is no such {what}", where=str(path), mend="check the path")
-    if not path.is_file():
-        raise BadRecipe("it is no plain file", where=str(path), mend=f"name the {what} itself")
     try:
+        if not path.exists():
+            raise BadRecipe(f"there is no such {what}", where=str(path), mend="check the path")
+        if not path.is_file():
+            raise BadRecipe("it is no plain file", where=str(path), mend=f"name the {what} itself")
         with path.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
     except OSError as error:
@@ -170,7 +171,11 @@ def _confined(file: RecipeFile, text: Any, root: Path, key: str) -> Path:
             f"{key} = {text!r} is not relative", where=where, mend="name a file beside the recipe: a recipe must not roam the disk"
         )
     found = file.path.parent / path
-    if not found.resolve().is_relative_to(root):
+    try:
+        inside = found.resolve().is_relative_to(root)
+    except (OSError, RuntimeError) as error:  # a name of thousands of letters, links in a circle
+        raise BadRecipe(f"{key} = {text!r} is no path ({error})", where=where, mend=f'write {key} = "other.toml"') from None
+    if not inside:
         raise BadRecipe(
             f"{key} = {text!r} leads outside {root}",
             where=where,
@@ -267,11 +272,17 @@ def _line(path: Path, text: str, loc: Path_) -> int | None:
     return _toml_line(text, loc) if path.suffix.lower() == ".toml" else _yaml_line(text, loc)
 
 
-def _yaml_line(text: str, loc: Path_) -> int | None:
+@lru_cache(maxsize=4)
+def _yaml_tree(text: str) -> Any:
+    """The nodes of a text, kept: reading YAML is slow, and a recipe is asked for many lines."""
     try:
-        node = yaml.compose(text, Loader=_PlainLoader)
-    except (yaml.YAMLError, RecursionError):
+        return yaml.compose(text, Loader=_PlainLoader)
+    except (yaml.YAMLError, RecursionError, ValueError):
         return None
+
+
+def _yaml_line(text: str, loc: Path_) -> int | None:
+    node = _yaml_tree(text)
     line = None
     for part in loc:
         if isinstance(node, yaml.MappingNode):

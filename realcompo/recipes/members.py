@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..conditions import Condition
-from ..errors import BadOption, UnknownName, nearest
+from ..errors import BadOption, PluginProblem, UnknownName, nearest
 from ..interfaces import Branch, Region
 from ..registry import Registry
-from ..specs import BranchSpec, Options, Role, Traits
+from ..specs import BranchSpec, LatentSpace, NoiseSchedule, Options, Role, Traits
 from .recipe import DEFAULT_STEPS, BranchEntry, PictureEntry, read_part
 
 
@@ -44,16 +44,22 @@ class Member:
         return 7.5 if self.spec.guidance_scale is None else self.spec.guidance_scale
 
     def build(self, registry: Registry, device: Any, dtype: Any) -> Branch:
-        """Load the weights (or take the branch that is there)."""
+        """Load the weights (or take the branch that is there).
+
+        Raises:
+            PluginProblem: what the plugin built is no complete branch. And what loading raises.
+        """
         if self.ready is not None:
             return self.ready
-        return registry.branch(
+        branch = registry.branch(
             self.spec.id,
             self.entry.options,
             source=self.source,
             device=self.entry.device or device,
             dtype=dtype,
         )
+        check_branch(branch)
+        return branch
 
     def options(self, registry: Registry) -> Options:
         """Its options, every one written out: the branch's own where the caller brought one."""
@@ -90,9 +96,10 @@ def member(what: Any, role: Role, registry: Registry) -> Member:
     """A member from a name, a recipe's entry, a `Branch`, or an object (a diffusers pipeline) that some branch accepts as its source.
 
     Raises:
-        UnknownName, BadOption, BadCheckpoint, Incompatible.
+        UnknownName, BadOption, BadCheckpoint, Incompatible. PluginProblem: a `Branch` that lacks what every branch has.
     """
     if isinstance(what, Branch):
+        check_branch(what)
         spec = what.spec
         entry = BranchEntry(name=spec.id, role=role)
         return Member(entry, spec, what.traits, _role(spec, entry, role), ready=what)
@@ -113,6 +120,72 @@ def member(what: Any, role: Role, registry: Registry) -> Member:
     source = source if source is not None else (entry.source or spec.source)
     traits = registry.inspect(spec.id, entry.options, source)
     return Member(entry, spec, traits, _role(spec, entry, role), source)
+
+
+_ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
+    "spec": ("BranchSpec",),
+    "options": ("Options",),
+    "traits": ("Traits",),
+    "device": ("device", "str"),
+    "dtype": ("dtype",),
+}
+"""Attribute of a branch → names of the classes (or of their bases) that it may be of: torch is not imported here."""
+_METHODS = ("encode", "predict", "attend", "to", "decode", "preview", "predict_unguided", "fingerprint", "inspect", "locate", "remarks")
+
+
+def check_branch(branch: Any) -> None:
+    """Refuse a branch, a stranger's perhaps, that lacks what a run will ask of it.
+
+    Raises:
+        PluginProblem: says which attribute or method, and what it should be.
+    """
+    where = f"the branch of class {type(branch).__name__}"
+    if not isinstance(branch, Branch):
+        raise PluginProblem("it is no Branch", where=where, mend="derive it from realcompo.interfaces.Branch")
+    for name, kinds in _ATTRIBUTES.items():
+        try:
+            value = getattr(branch, name, None)
+        except Exception as error:  # a property of a stranger's can raise anything
+            raise PluginProblem(f"its {name} cannot be asked for: {type(error).__name__}: {error}", where=where, mend=_set(name)) from error
+        if not {cls.__name__ for cls in type(value).__mro__} & set(kinds):
+            raise PluginProblem(f"its {name} is {_what(value)}, not a {kinds[0]}", where=where, mend=_set(name))
+    for name in _METHODS:
+        if not callable(getattr(branch, name, None)):
+            raise PluginProblem(f"its {name} is no method", where=where, mend=f"define {name}, or leave it as Branch has it")
+    id = branch.spec.id
+    if not isinstance(id, str) or not all(id.partition("/")):
+        raise PluginProblem(f"its spec's id is {id!r}", where=where, mend="write it 'plugin/component'")
+    _check_traits(branch.traits, where)
+
+
+def _check_traits(traits: Traits, where: str) -> None:
+    """Refuse traits that no picture can be sized by."""
+    latent, size = traits.latent, traits.default_size
+    whole = {"latent.channels": getattr(latent, "channels", None), "latent.downscale": getattr(latent, "downscale", None)}
+    whole["size_multiple"] = traits.size_multiple
+    wrong = {
+        "latent": not isinstance(latent, LatentSpace),
+        "schedule": not isinstance(traits.schedule, NoiseSchedule),
+        "default_size": not (isinstance(size, tuple) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)),
+        "prediction_type": traits.prediction_type not in ("epsilon", "v_prediction"),
+        **{name: type(value) is not int or value < 1 for name, value in whole.items()},
+    }
+    for name, bad in wrong.items():
+        if bad:
+            value = whole[name] if name in whole else getattr(traits, name)
+            raise PluginProblem(f"its traits say {name} = {_what(value)}", where=where, mend="realcompo.specs.Traits says what each is")
+
+
+def _what(value: Any) -> str:
+    """A value in a message, briefly."""
+    text = repr(value) if value is None or isinstance(value, (str, int, float, tuple)) else f"a {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _set(name: str) -> str:
+    if name in ("device", "dtype"):
+        return f"let the property {name} return that of its network"
+    return f"set self.{name} in its __init__, as given there" if name != "traits" else "set self.traits in its __init__: see Branch.inspect"
 
 
 def _role(spec: BranchSpec, entry: BranchEntry, asked: Role) -> Role:

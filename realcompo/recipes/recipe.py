@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -22,6 +23,9 @@ DEFAULT_BALANCER = "core/guided"
 
 DEFAULT_STEPS = 50
 """Where neither a recipe nor the fidelity branch's plugin says how many."""
+
+MAX_STEPS = 10_000
+"""Denoising steps: the forward processes have 1,000, and every step is looked at before a run."""
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 MIGRATIONS: dict[int, Migration] = {}
@@ -61,23 +65,44 @@ class _Part(BaseModel):
         return {"name": value} if isinstance(value, str) and "options" in cls.model_fields else value
 
 
-def plain_data(value: Any) -> Any:
+MAX_DEPTH = 64
+"""Tables and lists inside each other: a recipe has nine, and what walks it calls itself."""
+
+
+def plain_data(value: Any, depth: int = 0) -> Any:
     """Plain data as files hold it: tuples become lists, paths become texts, numpy's numbers Python's; an object in memory is left as it is.
 
     Raises:
-        ValueError: a number that is not finite, or a key that is not a text.
+        ValueError: a number that is not finite, a key that is not a text, a text that no file can hold, or too many tables in each other.
     """
+    if depth > MAX_DEPTH:
+        raise ValueError(f"more than {MAX_DEPTH} tables or lists stand in each other")
+    if isinstance(value, str):
+        return check_text(value)
     if isinstance(value, Mapping):
         wrong = [key for key in value if not isinstance(key, str)]
         if wrong:
             raise ValueError(f"a name must be a text, not {wrong[0]!r}")
-        return {key: plain_data(one) for key, one in value.items()}
+        return {check_text(key): plain_data(one, depth + 1) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain_data(one) for one in value]
+        return [plain_data(one, depth + 1) for one in value]
     value = plain_number(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} is not a finite number")
     return str(value) if isinstance(value, PurePath) else value
+
+
+def check_text(text: str) -> str:
+    """The text, if it is one: JSON can spell half a surrogate pair, which no file and no tokenizer takes.
+
+    Raises:
+        ValueError: it holds one.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{text[:60]!r} holds half of a surrogate pair, which is no character") from None
+    return text
 
 
 P = TypeVar("P", bound=_Part)
@@ -193,7 +218,7 @@ class Recipe(_Part):
         default_factory=dict,
         description="its settings by diffusers' names, where they differ from the checkpoint's, e.g. use_karras_sigmas = true",
     )
-    num_inference_steps: Whole = Field(DEFAULT_STEPS, ge=1, description="denoising steps")
+    num_inference_steps: Whole = Field(DEFAULT_STEPS, ge=1, le=MAX_STEPS, description="denoising steps")
     height: Whole | None = Field(None, ge=1, le=MAX_SIDE, description="pixels; the fidelity branch's default where it is missing")
     width: Whole | None = Field(None, ge=1, le=MAX_SIDE, description="pixels")
     device: str | None = Field(None, description="'cuda', 'cuda:1', 'mps', 'cpu'; the best there is where it is missing")
@@ -247,7 +272,7 @@ def read_condition(key: str, data: Any) -> Condition:
         return data
     kind = data.get("kind", key) if isinstance(data, Mapping) else key
     if not isinstance(kind, str) or kind not in KINDS:
-        raise UnknownName(f"no kind of condition is called {kind!r}", where="conditions", mend=nearest(kind, KINDS))
+        raise UnknownName(f"no kind of condition is called {kind!r}", where="conditions", mend=nearest(str(kind), KINDS))
     cls: Any = KINDS[kind]
     if isinstance(data, Mapping):
         data = {name: value for name, value in data.items() if name != "kind"}
@@ -255,7 +280,7 @@ def read_condition(key: str, data: Any) -> Condition:
             data = data["items"]
     try:
         condition: Condition = cls(data)
-    except (ValidationError, TypeError, ValueError) as error:
+    except (ValidationError, TypeError, ValueError, OverflowError) as error:
         raise BadRecipe(
             f"cannot read {kind}: {error}",
             where="conditions",
@@ -269,5 +294,13 @@ def dump_condition(condition: Condition) -> dict[str, Any]:
     return {"kind": condition.kind, **condition.model_dump(mode="json", exclude_none=True)}
 
 
-RecipeLike = str | Path | Recipe | Mapping[str, Any] | None
+@dataclass(frozen=True)
+class Carried:
+    """A recipe that a picture carries: as little the user's own word as a file is. Options that only the user may turn on are refused."""
+
+    recipe: Recipe
+    where: str
+
+
+RecipeLike = str | Path | Recipe | Carried | Mapping[str, Any] | None
 """What a call takes as a recipe: a file, the model, plain data, or nothing for the layers of configuration alone."""

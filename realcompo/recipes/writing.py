@@ -13,6 +13,7 @@ import yaml
 from ..conditions import BoxItem
 from ..conditions.base import with_ids
 from ..errors import BadRecipe
+from ..files import write_whole
 from .files import SUFFIXES, Path_, dotted
 from .recipe import Recipe
 
@@ -121,7 +122,9 @@ def write_recipe(recipe: Recipe, path: str | Path, notes: Iterable[str] = ()) ->
         raise BadRecipe(f"{path.suffix or 'no suffix'} is no format of a recipe", where=str(path), mend=f"one of {', '.join(SUFFIXES)}")
     head = "" if path.suffix.lower() == ".json" else comments(notes)
     try:
-        path.write_text(head + writers[path.suffix.lower()](recipe), encoding="utf-8")
+        write_whole(path, head + writers[path.suffix.lower()](recipe))
+    except UnicodeEncodeError:
+        raise BadRecipe("a text in it holds half of a surrogate pair, which no file can hold", where=str(path), mend="mend it") from None
     except OSError as error:
         raise BadRecipe(f"it cannot be written: {error.strerror}", where=str(path), mend="choose another place") from None
     return path

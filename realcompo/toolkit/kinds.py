@@ -83,13 +83,19 @@ def gate_prefix(shapes: Shapes) -> str | None:
 
 def context_width(shapes: Shapes, unet: str) -> int | None:
     """How wide the text is that a UNet of the original layout reads."""
-    return next((shape[1] for name, shape in shapes.items() if name.startswith(unet) and name.endswith("attn2.to_k.weight")), None)
+    return next(
+        (shape[1] for name, shape in shapes.items() if name.startswith(unet) and name.endswith("attn2.to_k.weight") and len(shape) == 2),
+        None,
+    )
 
 
 def _with_unet(shapes: Shapes, unet: str) -> Kind:
     """Of a file that holds a UNet in the original layout."""
     texts, family = _texts(shapes)
-    channels = shapes[f"{unet}input_blocks.0.0.weight"][1]
+    first = shapes[f"{unet}input_blocks.0.0.weight"]
+    if len(first) != 4:
+        return Kind(f"a file whose UNet begins with no convolution, but with a tensor of shape {first}")
+    channels = first[1]
     gated = gate_prefix(shapes) == unet
     labelled = f"{unet}label_emb.0.0.weight" in shapes
     name = _family_name(family, context_width(shapes, unet), labelled)

@@ -181,7 +181,7 @@ class SingleFile:
             "channels": shapes[f"{unet}input_blocks.0.0.weight"][0],
             "blocks": len(blocks),
             "context": context_width(shapes, unet),
-            "text": embedding[1],
+            "text": embedding[1] if len(embedding) == 2 else None,
         }
 
 

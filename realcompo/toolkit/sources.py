@@ -167,16 +167,16 @@ def _packaged_folder(text: str) -> Path:
     return path
 
 
-def may_download(options: UNetOptions) -> bool:
-    """Whether the user asked for the network."""
-    return options.download or os.environ.get("REALCOMPO_DOWNLOAD", "") not in ("", "0")
+def may_download(asked: bool) -> bool:
+    """Whether the user asked for the network: by an option, or for everything by REALCOMPO_DOWNLOAD=1."""
+    return asked or os.environ.get("REALCOMPO_DOWNLOAD", "") not in ("", "0")
 
 
 def _from_hub(id: str, options: UNetOptions, revision: str | None, parts: Sequence[str], weights: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    fetch = may_download(options)
+    fetch = may_download(options.download)
     folders = [f"{part}/" if part else "" for part in parts]
     patterns = ["*.json"] + [f"{folder}{name}" for folder in folders for name in ("*.json", "*.txt")]
     if weights:

@@ -41,7 +41,7 @@ def load_detector(
 
     Args:
         weights: a .safetensors or .pth file; `FILE` of the hub's `HUB` if None.
-        download: allow the network; else the hub's local cache must hold the file.
+        download: allow the network, as REALCOMPO_DOWNLOAD=1 does; else the hub's local cache must hold the file.
         allow_pickle: the published file is pickled. Even where allowed it is read as tensors only.
 
     Raises:
@@ -110,16 +110,19 @@ def _open(photo: str | Path | Image.Image) -> tuple[Image.Image, str]:
 
 
 def _cached(download: bool) -> Path:
+    from realcompo.toolkit.sources import may_download
+
+    fetch = may_download(download)
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(hf_hub_download(HUB, FILE, local_files_only=not download))
+        return Path(hf_hub_download(HUB, FILE, local_files_only=not fetch))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise BadCheckpoint(
-            f"{FILE} is not in the local cache of the hub" if not download else f"it cannot be fetched: {error}",
+            f"{FILE} is not in the local cache of the hub" if not fetch else f"it cannot be fetched: {error}",
             where=HUB,
-            mend=f"allow the download, or fetch it yourself: hf download {HUB} {FILE}",
+            mend=f"allow the download (--download, or REALCOMPO_DOWNLOAD=1), or fetch it yourself: hf download {HUB} {FILE}",
         ) from None
 
 
@@ -139,13 +142,15 @@ def _parts() -> tuple[Any, Any, Any]:
 
 def main(words: Sequence[str] | None = None) -> int:
     """The command of the module's docstring."""
-    from realcompo.files import whole
+    from realcompo.files import write_whole
 
     parser = argparse.ArgumentParser(prog="python -m realcompo_controlnet.photo", description="The poses of a photo, as OpenPose's JSON.")
     parser.add_argument("photo", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True, help="the JSON to write")
     parser.add_argument("--weights", type=Path, help=f"{FILE}, or the same as .safetensors; {HUB}'s by default")
-    parser.add_argument("--download", action="store_true", help="fetch the weights where the hub's cache lacks them")
+    parser.add_argument(
+        "--download", action="store_true", help="fetch the weights where the hub's cache lacks them, as REALCOMPO_DOWNLOAD=1"
+    )
     parser.add_argument("--allow-pickle", action="store_true", help="the published weights are pickled; they are read as tensors only")
     parser.add_argument("--device", default="cpu")
     told = parser.parse_args(words)
@@ -156,8 +161,10 @@ def main(words: Sequence[str] | None = None) -> int:
         found = poses(told.photo, detector)
     except RealCompoError as error:
         parser.exit(error.exit_code, f"{error}\n")
-    with whole(told.output) as file:
-        file.write(json.dumps(found).encode())
+    try:
+        write_whole(told.output, json.dumps(found))
+    except OSError as error:
+        parser.exit(BadCondition.exit_code, f"{told.output}: it cannot be written: {error.strerror}\n  mend: choose another place\n")
     phrases = ", ".join(f"'person {k + 1} from the left'" for k in range(len(found["people"])))
     print(f"{told.output}: {len(found['people'])} people. In a recipe: file = '{told.output}', phrases = [{phrases}]")
     return 0

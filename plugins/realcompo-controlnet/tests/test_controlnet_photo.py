@@ -148,3 +148,46 @@ class Shown:
                 for axis in (0, 1):
                     fields[channel - 19 + axis][near] = along[axis]
         return torch.from_numpy(fields)[None], torch.from_numpy(heat)[None]
+
+
+@pytest.mark.parametrize(
+    ("told", "said", "fetches"),
+    [
+        (None, False, False),
+        ("", False, False),
+        ("0", False, False),
+        ("1", False, True),
+        ("yes", False, True),
+        (None, True, True),
+        ("0", True, True),
+    ],
+)
+def test_the_network_is_asked_as_the_loader_asks_it(told: str | None, said: bool, fetches: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By REALCOMPO_DOWNLOAD or by the argument, and never else."""
+    import huggingface_hub
+
+    asked: list[bool] = []
+
+    def fetch(repository: str, name: str, *, local_files_only: bool) -> str:
+        asked.append(not local_files_only)
+        raise OSError("nothing here")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
+    monkeypatch.delenv("REALCOMPO_DOWNLOAD", raising=False)
+    if told is not None:
+        monkeypatch.setenv("REALCOMPO_DOWNLOAD", told)
+    with pytest.raises(BadCheckpoint, match="cannot be fetched" if fetches else r"not in the local cache[\s\S]*REALCOMPO_DOWNLOAD=1"):
+        load_detector(download=said)
+    assert asked == [fetches]
+
+
+def test_a_place_that_cannot_be_written_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (64, 64)).save(photo)
+    (tmp_path / "pose.json").mkdir()
+    monkeypatch.setattr("realcompo_controlnet.photo.load_detector", lambda *_, **__: ByHand(LEFT))
+    with pytest.raises(SystemExit) as stopped:
+        main([str(photo), "-o", str(tmp_path / "pose.json")])
+    assert stopped.value.code == 2 and "it cannot be written" in capsys.readouterr().err

@@ -25,7 +25,7 @@ from realcompo.toolkit.bases import check_families, find_base
 from realcompo.toolkit.kinds import gate_prefix
 from realcompo.toolkit.traits import unet_config
 
-from .gates import Gates, check_gates, find_gates, graft, has_weights
+from .gates import Gates, check_gates, find_gates, graft, may_hold_gates
 from .options import GligenOptions
 
 SUFFIX = " with GLIGEN"
@@ -112,7 +112,7 @@ class GligenBranch(UNetBranch):
             if source is not None and source != spec.source:
                 raise
             return None
-        if has_weights(checkpoint):
+        if may_hold_gates(checkpoint):
             return find_gates(checkpoint, options)
         cls.check(checkpoint)
         return None

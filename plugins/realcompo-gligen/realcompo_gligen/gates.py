@@ -19,8 +19,8 @@ from realcompo.toolkit.conversion import empty_network, fill
 from realcompo.toolkit.guard import bare, share_lock
 from realcompo.toolkit.kinds import gate_prefix
 from realcompo.toolkit.loading import file_digest, tensor_digest
-from realcompo.toolkit.sources import weight_files
-from realcompo.toolkit.tensor_files import ENDINGS, TensorFile, open_tensors
+from realcompo.toolkit.sources import holds_weights, weight_files
+from realcompo.toolkit.tensor_files import TensorFile, open_tensors
 from realcompo.toolkit.traits import family
 
 from .options import GligenOptions
@@ -81,12 +81,9 @@ def find_gates(checkpoint: Checkpoint, options: GligenOptions) -> Gates:
     return _checked(Gates(checkpoint.where, tuple(files), prefix=gate_prefix(names) if original else None), checkpoint, names)
 
 
-def has_weights(checkpoint: Checkpoint) -> bool:
-    """Whether there is anything to find them in: of a hub's repository, only the configs may be on this machine."""
-    if checkpoint.folder is None:
-        return True
-    places = (checkpoint.folder, checkpoint.folder / "unet")
-    return any(path.suffix in ENDINGS for place in places if place.is_dir() for path in place.iterdir())
+def may_hold_gates(checkpoint: Checkpoint) -> bool:
+    """Whether there is anything to find them in."""
+    return checkpoint.folder is None or holds_weights(checkpoint.folder) or holds_weights(checkpoint.folder / "unet")
 
 
 def _checked(gates: Gates, checkpoint: Checkpoint, names: Mapping[str, Any]) -> Gates:

@@ -280,6 +280,8 @@ def _answer(content: bytes) -> Answer:
         text = "".join(part["text"] for part in text if isinstance(part, dict) and isinstance(part.get("text"), str))
     if text is not None and not isinstance(text, str):
         raise wrong
+    if text is not None:
+        text = text.encode(errors="replace").decode()  # JSON can spell half of a surrogate pair, which nothing else can
     finish = choice.get("finish_reason")
     if finish == "content_filter" and not refusal:
         refusal = "the server's filter stopped the reply"

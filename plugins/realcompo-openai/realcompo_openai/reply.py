@@ -64,6 +64,10 @@ def parse_reply(text: str) -> RawReply:
         Unreadable: no JSON, several layouts, another schema, numbers that are none.
     """
     data, stripped = _find(text)
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise Unreadable("a text in it holds half of a surrogate pair, which is no character") from None
     objects = data.get("objects")
     if not isinstance(objects, list):
         raise Unreadable('the JSON has no list "objects"')

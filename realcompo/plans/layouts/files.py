@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ...conditions import Size
-from ...conditions.files import MAX_JSON, read_bytes
+from ...conditions.files import MAX_JSON, json_of, read_bytes
 from ...errors import BadCondition, BadOption, nearest
+from ...files import write_whole
 from . import coco, label_studio, labelme, lmd, lmd_cache, plain, voc, yolo
 from .base import Layout
 
@@ -73,7 +74,7 @@ def parse_layouts(
     if form == "lmd-cache" and (tables := lmd_cache.lines(text)) is not None:
         return lmd_cache.load(tables, where)
     try:
-        data: Any = json.loads(text)
+        data: Any = json_of(text)
     except (ValueError, RecursionError) as error:
         said = "it is empty" if not text.strip() else str(error)
         raise BadCondition(f"it is no JSON: {said}", where=where, mend="is it the right file?") from None
@@ -146,7 +147,7 @@ def write_layouts(layouts: Sequence[Layout], path: str | Path, form: str) -> lis
     """
     text, lost = dump_layouts(layouts, form)
     try:
-        Path(path).expanduser().write_text(text, encoding="utf-8")
+        write_whole(Path(path).expanduser(), text)
     except OSError as error:
         raise BadOption(f"it cannot be written: {error.strerror}", where=str(path), mend="choose another place") from None
     return lost

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from ...conditions.files import json_of
 from ...errors import BadCondition
 from . import lmd
 from .base import Layout
@@ -30,7 +30,7 @@ def lines(text: str) -> list[Any] | None:
         if line.lstrip()[:1] != "{":
             return None
         try:
-            found.append(json.loads(line))
+            found.append(json_of(line))
         except (ValueError, RecursionError):
             return None
     return found or None

@@ -21,6 +21,7 @@ from realcompo import arguments
 from realcompo.errors import BadOption, BadRecipe, Incompatible, RealCompoError, Remark
 from realcompo.recipes.configuration import resolve
 from realcompo.recipes.recipe import PictureEntry, plain_data
+from tests import examples
 from tests.toyworld import PROMPT, TWO, toys
 
 pytestmark = pytest.mark.filterwarnings("ignore::realcompo.errors.Remark")
@@ -218,7 +219,7 @@ def test_a_recipe_takes_numpys_numbers_as_pythons() -> None:
     assert type(plain_data(np.float32(0.5))) is float and type(plain_data(np.bool_(True))) is bool
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(
     st.one_of(
         st.none(),

@@ -126,16 +126,17 @@ BROKEN = {
 }
 
 
-def session(folder: Path, source: str, broken: str = "", workers: int = 2) -> tuple[int, str]:
+def session(folder: Path, source: str, broken: str = "", workers: int = 2, base: bool = True) -> tuple[int, str]:
     """Exit code and output of a suite of one file with the plugin. What it wrote is removed."""
     folder.mkdir()
     (folder / "conftest.py").write_text(f"{PLUGIN}from tests import canary\n{broken}\n")
     (folder / "test_inner.py").write_text(source)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    words = ["-q", "-p", "xdist", "-p", "no:cacheprovider", "-n", str(workers), "--basetemp", str(folder / "base"), str(folder)]
+    words = ["-q", "-p", "xdist", "-p", "no:cacheprovider", "-n", str(workers), str(folder)]
+    words += ["--basetemp", str(folder / "base")] if base else []
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "OPENAI"))}
     command = [sys.executable, "-B", "-m", "pytest", "-c", str(folder / "pytest.ini"), *words]
-    environment = {**kept, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment = {**kept, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_DEBUG_TEMPROOT": str(folder)}
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
     finally:
@@ -148,6 +149,14 @@ def test_a_clean_session_passes(tmp_path: Path, workers: int) -> None:
     """The control of the next two."""
     code, said = session(tmp_path / "inner", CLEAN, workers=workers)
     assert code == 0 and "2 passed" in said, said
+
+
+def test_newer_sessions_do_not_take_the_folder_away(tmp_path: Path) -> None:
+    """pytest keeps the folders of the last three sessions; a long one beside short ones is older than that as it ends."""
+    newer = "def test_newer(tmp_path_factory):\n    base = tmp_path_factory.getbasetemp()\n    for n in range(90, 95):\n"
+    newer += "        (base.parent / f'pytest-{n}').mkdir()\n"
+    code, said = session(tmp_path / "inner", CLEAN + newer, workers=0, base=False)
+    assert code == 0 and "3 passed" in said, said
 
 
 @pytest.mark.parametrize("leak", LEAKS)

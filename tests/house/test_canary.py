@@ -151,12 +151,14 @@ def test_a_clean_session_passes(tmp_path: Path, workers: int) -> None:
     assert code == 0 and "2 passed" in said, said
 
 
-def test_newer_sessions_do_not_take_the_folder_away(tmp_path: Path) -> None:
-    """pytest keeps the folders of the last three sessions; a long one beside short ones is older than that as it ends."""
-    newer = "def test_newer(tmp_path_factory):\n    base = tmp_path_factory.getbasetemp()\n    for n in range(90, 95):\n"
-    newer += "        (base.parent / f'pytest-{n}').mkdir()\n"
-    code, said = session(tmp_path / "inner", CLEAN + newer, workers=0, base=False)
-    assert code == 0 and "3 passed" in said, said
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_folder_is_locked_while_it_is_searched(tmp_path: Path, workers: int) -> None:
+    """Without its lock, any other session of pytest that ends may remove it: the last three are kept, and this one may have taken long."""
+    locked = (
+        "search = canary.search\ndef asked(state):\n    assert (state.base / '.lock').is_file(), 'not locked'\n    return search(state)\n"
+    )
+    code, said = session(tmp_path / "inner", CLEAN, f"{locked}canary.search = asked", workers, base=False)
+    assert code == 0 and "2 passed" in said, said
 
 
 @pytest.mark.parametrize("leak", LEAKS)

@@ -118,9 +118,12 @@ class Ears:
             self.state.workers.append(Path(place))
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A worker leaves its copy; the process that started them, which comes last, searches."""
+    """A worker leaves its copy; the process that started them, which comes last, searches.
+
+    After pytest-xdist has ended its workers, and before pytest gives its folder up, which it then removes if three newer sessions have
+    started: of the hooks of one name, those registered last run first.
+    """
     config = session.config
     if is_worker(config):
         copy = config.stash[STATE].base / "caches" / f"{PLANTED}-by-worker"

@@ -126,16 +126,17 @@ BROKEN = {
 }
 
 
-def session(folder: Path, source: str, broken: str = "", workers: int = 2) -> tuple[int, str]:
+def session(folder: Path, source: str, broken: str = "", workers: int = 2, base: bool = True) -> tuple[int, str]:
     """Exit code and output of a suite of one file with the plugin. What it wrote is removed."""
     folder.mkdir()
     (folder / "conftest.py").write_text(f"{PLUGIN}from tests import canary\n{broken}\n")
     (folder / "test_inner.py").write_text(source)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    words = ["-q", "-p", "xdist", "-p", "no:cacheprovider", "-n", str(workers), "--basetemp", str(folder / "base"), str(folder)]
+    words = ["-q", "-p", "xdist", "-p", "no:cacheprovider", "-n", str(workers), str(folder)]
+    words += ["--basetemp", str(folder / "base")] if base else []
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "OPENAI"))}
     command = [sys.executable, "-B", "-m", "pytest", "-c", str(folder / "pytest.ini"), *words]
-    environment = {**kept, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    environment = {**kept, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_DEBUG_TEMPROOT": str(folder)}
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
     finally:
@@ -147,6 +148,16 @@ def session(folder: Path, source: str, broken: str = "", workers: int = 2) -> tu
 def test_a_clean_session_passes(tmp_path: Path, workers: int) -> None:
     """The control of the next two."""
     code, said = session(tmp_path / "inner", CLEAN, workers=workers)
+    assert code == 0 and "2 passed" in said, said
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_the_folder_is_locked_while_it_is_searched(tmp_path: Path, workers: int) -> None:
+    """Without its lock, any other session of pytest that ends may remove it: the last three are kept, and this one may have taken long."""
+    locked = (
+        "search = canary.search\ndef asked(state):\n    assert (state.base / '.lock').is_file(), 'not locked'\n    return search(state)\n"
+    )
+    code, said = session(tmp_path / "inner", CLEAN, f"{locked}canary.search = asked", workers, base=False)
     assert code == 0 and "2 passed" in said, said
 
 

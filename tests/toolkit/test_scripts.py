@@ -15,6 +15,7 @@ from realcompo.testing.checkpoints import save_tokenizer
 from realcompo.toolkit import TextEncoding
 from realcompo.toolkit.phrases import find_phrases
 from realcompo.toolkit.scripts import clusters, fold
+from tests import examples
 
 
 def decomposed(text: str) -> str:
@@ -144,7 +145,7 @@ LETTERS = st.text(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(LETTERS, LETTERS, LETTERS)
 def test_what_stands_between_spaces_is_found_in_any_form(before: str, phrase: str, after: str) -> None:
     """A phrase that holds a letter is found between spaces, whatever its composition, case and the text around it."""
@@ -156,7 +157,7 @@ def test_what_stands_between_spaces_is_found_in_any_form(before: str, phrase: st
         assert 0 <= match.span[0] < match.span[1] <= len(prompt)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(LETTERS)
 def test_clusters_cover_a_text_and_folding_keeps_the_way_back(text: str) -> None:
     spans = list(clusters(text))
@@ -167,7 +168,7 @@ def test_clusters_cover_a_text_and_folding_keeps_the_way_back(text: str) -> None
         assert list(folded.spans) == sorted(folded.spans) and all(0 <= a < b <= len(text) for a, b in folded.spans)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(
     st.lists(st.sampled_from(["a", "cat", "cats", "Dog", "red", "x1", "the"]), min_size=1, max_size=8),
     st.sampled_from([" ", ", ", "  ", ""]),

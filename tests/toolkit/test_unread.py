@@ -22,6 +22,7 @@ from realcompo.recipes.recipe import PictureEntry
 from realcompo.testing.checkpoints import save_tokenizer
 from realcompo.toolkit import TextEncoding
 from realcompo.toolkit.placeholders import expand
+from tests import examples
 
 LONG = " ".join(["a red balloon and"] * 40) + " a cat"
 
@@ -48,7 +49,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> TextEncoding:
     return TextEncoding.from_folder(save_tokenizer(tmp_path_factory.mktemp("tokenizer")))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.lists(st.sampled_from(["a", "cat", "zebra", "猫と犬", "cafe\u0301", "👩‍🚀", ",", "x" * 30]), max_size=40))
 def test_what_is_read_and_what_is_not_make_up_the_prompt(text: TextEncoding, words: list[str]) -> None:
     prompt = " ".join(words)
@@ -180,7 +181,7 @@ def test_spelling_out_is_done_once(pipeline: Any) -> None:
     assert once == "a <thing> <thing>_1 <thing>_2, sks sks_1" and expand(once, pipeline.tokenizer).text == once
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80))
 @given(parts=st.lists(st.sampled_from(["<thing>", "sks", "<one>", "cat", " ", ", ", "é", "<thing>_1", "猫"]), max_size=8))
 def test_every_token_leads_back_to_its_characters(pipeline: Any, parts: list[str]) -> None:
     prompt = "".join(parts)

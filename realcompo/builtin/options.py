@@ -57,14 +57,14 @@ class BalanceOptions(Options):
 class GuidedOptions(Options):
     """See guided.py."""
 
-    plant: Share = Field(0.2, description="share of the steps at the start in which the spatial branches act alone")
+    plant: Share = Field(0.3, description="share of the steps at the start in which the spatial branches act alone")
     hold: Share = Field(
         0.7,
         description="the same for branches whose condition says more than boxes do (poses, maps): a loss over rectangles does not hold it",
     )
-    until: Share = Field(0.6, description="share of the steps after which z is moved no more and the fidelity branch draws freely")
+    until: Share = Field(0.5, description="share of the steps after which z is moved no more and the fidelity branch draws freely")
     moves: int = Field(
-        16,
+        12,
         ge=0,
         le=1000,
         description="moves of z in the whole run at most, spread over the steps between plant and until; 0 = a plain hand-over",

@@ -160,5 +160,6 @@ class Trace:
 
     @property
     def losses(self) -> list[tuple[int, list[float]]]:
-        """(step index, loss of each picture) of the probed steps."""
-        return [(e.step.index, e.loss.tolist()) for e in self.entries if e.loss is not None]
+        """(step index, loss of each picture) of the steps with a probe, or with moves."""
+        placed = [(e.step.index, e.placement) for e in self.entries]
+        return [(index, loss.sum(dim=(0, 2)).tolist()) for index, loss in placed if loss is not None]

@@ -166,7 +166,7 @@ from realcompo.registry import installed
 from realcompo.testing import toy_registry
 from realcompo_hello_more.dots import Dot, Dots
 registry = toy_registry(*(p for p in __import__("importlib.metadata").metadata.entry_points(group="realcompo")))
-composer = rc.Composer("toy/fidelity", "hello/boxes", registry=registry, device="cpu", num_inference_steps=3)
+composer = rc.Composer("toy/fidelity", "hello/boxes", balancer="core/balance", registry=registry, device="cpu", num_inference_steps=3)
 dots = Dots(items=(Dot(phrase="a cat", x=0.3, y=0.5, radius=0.2), Dot(phrase="a dog", x=0.8, y=0.5, radius=0.1)))
 result = composer("a cat and a dog", {"hello/boxes": dots}, seed=0)
 print(json.dumps([result.image.size, [r.phrase for r in result.regions], [e.loss is not None for e in result.trace.entries]]))

@@ -28,7 +28,7 @@ def test_nothing_is_moved_between_a_graph_and_its_backward_pass(checkpoint: Any,
     def entries() -> tuple[BranchEntry, BranchEntry]:
         return BranchEntry(name="sd/v1-5", source=str(checkpoint("sd1"))), BranchEntry(name="gligen/box", source=str(checkpoint("gligen")))
 
-    settings: dict[str, Any] = {"device": "cpu", "num_inference_steps": 4}
+    settings: dict[str, Any] = {"device": "cpu", "num_inference_steps": 4, "balancer": "core/balance"}
     plain = rc.Composer(*entries(), **settings)("a cat", rc.Boxes(CAT), seed=0).latents
     composer = rc.Composer(*entries(), **settings, offload=True)
     assert composer.branches

@@ -14,7 +14,7 @@ from realcompo_mini.compare.judge import Wanted, judge, wanted
 from realcompo_mini.compare.measure import Figure, difference, distance, figures, share
 from realcompo_mini.compare.page import as_many, presence, verdicts
 from realcompo_mini.compare.report import MEASURED
-from realcompo_mini.compare.rows import CONTROL, DEFAULT, PRIOR_ALONE, ROWS
+from realcompo_mini.compare.rows import BACKWARD, BALANCE, CONTROL, DEFAULT, NO_MOVES, PRIOR_ALONE, ROWS
 from realcompo_mini.compare.tuning import chosen, parse
 from realcompo_mini.scorer import Detection
 
@@ -93,8 +93,9 @@ def test_a_distance_lies_in_its_own_interval() -> None:
     assert figure.low < figure.value < figure.high, "a bootstrap of repeated pictures lies above it"
 
 
-def rows_of(ours: float, gradient: float) -> tuple[dict[str, dict[str, Figure]], Any]:
-    """A made-up table in which the default finds `ours` in box, and gains `gradient` by its gradient; and its differences."""
+def rows_of(ours: float, gradient: float, cost: float = 59.0) -> tuple[dict[str, dict[str, Figure]], Any, dict[str, float]]:
+    """A made-up table in which the default finds `ours` in box, and gains `gradient` by its moves as the balance does by its gradient; its
+    differences; and what a picture costs."""
 
     def row(in_box: float, distance: float) -> dict[str, Figure]:
         values = dict.fromkeys(MEASURED, in_box) | {"distance": distance}
@@ -106,23 +107,25 @@ def rows_of(ours: float, gradient: float) -> tuple[dict[str, dict[str, Figure]],
         "mean of both": row(0.55, 0.5),
         "hand-over at 0.5": row(0.6, 0.2),
     }
-    rows |= {DEFAULT: row(ours, 0.1), PRIOR_ALONE: row(ours - gradient, 0.1), CONTROL: row(ours - 0.3, 0.3)}
+    rows |= {DEFAULT: row(ours, 0.1), NO_MOVES: row(ours - gradient, 0.11), BACKWARD: row(ours - 0.3, 0.3)}
+    rows |= {BALANCE: row(ours - 0.02, 0.2), PRIOR_ALONE: row(ours - 0.02 - gradient, 0.2), CONTROL: row(ours - 0.3, 0.3)}
 
     def gap(a: str, b: str, column: str) -> Figure:
         value = rows[a][column].value - rows[b][column].value
         return Figure(value, value - 0.01, value + 0.01)
 
-    return rows, gap
+    return rows, gap, {DEFAULT: cost}
 
 
 def test_verdicts_say_yes_and_no() -> None:
-    assert all(verdict.holds for verdict in verdicts(*rows_of(0.8, 0.1)))
-    poor = {verdict.asked: verdict for verdict in verdicts(*rows_of(0.52, 0.0))}
+    assert all(verdict.holds for verdict in verdicts(*rows_of(0.95, 0.1)))
+    poor = {verdict.asked: verdict for verdict in verdicts(*rows_of(0.52, 0.0, 61.0))}
     refused = {asked for asked, verdict in poor.items() if not verdict.holds}
     assert {asked.split(":")[0] for asked in refused} == {
         "in box at least 1.15 times the better parent's", "in box better than the mean of both, interval without 0",
         "present better than the mean of both, interval without 0", "exact count better than the mean of both, interval without 0",
-        "the gradient adds to the same prior",
+        "the gradient adds to the same prior", "the moves add to the same hand-over",
+        "at most 60 F a picture", "in box at least 0.82", "attributes at least 0.93", "exact count at least 0.75",
     }  # fmt: skip
 
 
@@ -179,5 +182,5 @@ def test_where_presence_is_lost() -> None:
     two = {"objects": 2, "told": 2, "attributes": 1, "present": 1}
     four = {"objects": 4, "told": 1, "attributes": 1, "present": 4}
     other = {"objects": 3, "told": 0, "attributes": 0, "present": 0}
-    table = presence({name: [two, four, other] for name in ("fidelity alone", "boxes alone", PRIOR_ALONE, DEFAULT)})
+    table = presence({name: [two, four, other] for name in ("fidelity alone", "boxes alone", BALANCE, DEFAULT)})
     assert f"| {DEFAULT} | {1 / 9:.3f} | 0.500 | 0.000 | 1.000 |" in table.splitlines()

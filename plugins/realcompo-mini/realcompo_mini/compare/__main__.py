@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from realcompo_mini.compare.draw import draw_row, read
+from realcompo_mini.compare.draw import cost_of, draw_row, read
 from realcompo_mini.compare.measure import Record, aligned
 from realcompo_mini.compare.page import page
 from realcompo_mini.compare.pairs_report import records_of as pair_records
@@ -58,8 +58,9 @@ def write_page(out: Path, rendered: torch.Tensor) -> None:
     test, other, tune = (records_of(out, *which, None) for which in (("test", 0), ("test", 1), ("tune", 0)))
     setting = json.loads((out / "setting.json").read_text("utf-8"))
     template = (out / "template.txt").read_text("utf-8")
+    costs = json.loads((out / "costs.json").read_text("utf-8"))
     out.with_suffix(".md").write_text(
-        page(test, other, tune, text_of(*pair_records(out / "pairs", "test")), rendered, setting, template), "utf-8"
+        page(test, other, tune, text_of(*pair_records(out / "pairs", "test")), rendered, setting, template, costs), "utf-8"
     )
     frontier(summary(test, rendered), out / "frontier.png")
 
@@ -67,7 +68,7 @@ def write_page(out: Path, rendered: torch.Tensor) -> None:
 def main() -> None:
     """Draw rows (resumable), or print their table and write the report."""
     parser = argparse.ArgumentParser(prog="python -m realcompo_mini.compare", description=__doc__)
-    parser.add_argument("verb", choices=["draw", "report", "page", "gallery"])
+    parser.add_argument("verb", choices=["draw", "report", "page", "gallery", "costs"])
     parser.add_argument("--out", type=Path, required=True, help="folder of the raw records, one file a row")
     parser.add_argument("--split", choices=["tune", "test"], default="tune")
     parser.add_argument("--scenes", type=int, default=100)
@@ -96,6 +97,10 @@ def main() -> None:
 
         head = (args.out / "template.txt").read_text("utf-8")
         args.out.with_suffix(".md").write_text(head + gallery(args.out), "utf-8")
+        return
+    if args.verb == "costs":
+        found = {row.name: round(cost_of(row), 3) for row in chosen(args.rows)}
+        (args.out / "costs.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
         return
     if args.verb == "page":
         write_page(args.out, rendered_features(args.out, args.sprites))

@@ -52,11 +52,18 @@ def draw_row(row: Row, split: str, count: int, seeds: Sequence[int], path: Path,
                 record = {
                     "row": row.name, "split": split, "scene": i, "seed": seed, "scene_seed": scene_seed,
                     **judge(wanted(scene), found), "found": len(found), "predictions": result.trace.predict_calls,
-                    "probes": result.trace.probe_calls, "features": pack(look),
+                    "probes": result.trace.probe_calls, "moves": result.trace.move_calls, "features": pack(look),
                 }  # fmt: skip
                 file.write(json.dumps(record) + "\n")
             file.flush()
             bar.update(len(part))
+
+
+def cost_of(row: Row) -> float:
+    """F of sampling a picture of a row, counted on the first scene of the test split."""
+    (scene,) = scenes("test", 1)
+    result = row.composer()(scene.caption, boxes(scene.objects), seed=picture_seed(0, 0), output_type="latent")
+    return float(result.cost.sampling)
 
 
 def picture_seed(scene: int, seed: int) -> int:

@@ -77,7 +77,7 @@ def figures(records: Sequence[Record], rendered: torch.Tensor, count: int = 400)
     picks = resamples(records, count)
     table = {c: _figure(share(records, c), [share(records, c, p) for p in picks]) for c in SHARES}
     table["distance"] = _centred(distance(records, rendered), [distance(records, rendered, p) for p in picks[: max(count // 10, 20)]])
-    table["passes"] = Figure(*[float(np.mean([2 * r["predictions"] + r["probes"] for r in records]))] * 3)
+    table["passes"] = Figure(*[float(np.mean([2 * r["predictions"] + r["probes"] + r.get("moves", 0) for r in records]))] * 3)
     return table
 
 

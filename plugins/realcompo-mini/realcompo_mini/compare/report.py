@@ -23,11 +23,12 @@ def ruled(first: str, titles: Sequence[str]) -> list[str]:
     return [f"| {first} | " + " | ".join(titles) + " |", "|---" * (len(titles) + 1) + "|"]
 
 
-def table(rows: Mapping[str, Mapping[str, Figure]]) -> str:
-    """Markdown, one line a row."""
-    lines = ruled("", list(HEAD.values()))
+def table(rows: Mapping[str, Mapping[str, Figure]], costs: Mapping[str, float] | None = None) -> str:
+    """Markdown, one line a row; `costs` is F of sampling a picture."""
+    lines = ruled("", [*HEAD.values(), *(["F"] if costs else [])])
     for name, row in rows.items():
         cells = [f"{row[c].value:.3f} ({row[c].low:.3f}–{row[c].high:.3f})" if c != "passes" else f"{row[c].value:.0f}" for c in HEAD]
+        cells += [f"{costs[name]:.1f}" if name in costs else "–"] if costs else []
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from realcompo.recipes.recipe import DEFAULT_BALANCER
 from realcompo_mini.plugin import GUIDANCE, RECOMMENDED
 
 FIDELITY, BOXES = "mini/fidelity", "mini/boxes"
@@ -51,13 +52,17 @@ class Row:
         )
 
 
-DEFAULT, PRIOR_ALONE, CONTROL = "RealCompo, the default", "the default without its gradient", "control: the default, rate negated"
+DEFAULT, BACKWARD, NO_MOVES = "RealCompo, the default", "control: the default, its moves backwards", "hand-over at 0.3"
+"""The default without options, the same with moves up the slope, and the same without moves."""
+CHEAP = "the default with 8 moves for 12"
+BALANCE, PRIOR_ALONE, CONTROL = "the balance of ξ, tuned", "its prior alone, no gradient", "control: its rate negated"
+
 TUNED: dict[str, Any] = {"warmup": 0.0, "finish": 0.8, "inside": [0.9, 0.2], "outside": [0.3, 0.0], "rate": 0.4, "rule": "running"}
 """The best balance of ξ on the tuning split: no warm-up, a prior that hands the boxes over from the layout model to the fidelity model, a
 gradient that is felt, and the last fifth for the fidelity model alone."""
 
 
-def _default(name: str, sign: float) -> Row:
+def _balance(name: str, sign: float) -> Row:
     """The tuned balance, its rate times `sign`."""
     return Row(name, "core/balance", {**TUNED, "rate": sign * TUNED["rate"]})
 
@@ -69,7 +74,10 @@ ROWS = (
     Row("mean, warm-up 0.3", "core/mean", {"warmup": 0.3}),
     *(Row(f"hand-over at {share}", "core/hand-over", {"share": share}) for share in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)),
     Row("the paper's balance", "core/paper"),
-    _default(PRIOR_ALONE, 0.0),
-    _default(DEFAULT, 1.0),
-    _default(CONTROL, -1.0),
+    _balance(PRIOR_ALONE, 0.0),
+    _balance(BALANCE, 1.0),
+    _balance(CONTROL, -1.0),
+    Row(DEFAULT, DEFAULT_BALANCER),
+    Row(CHEAP, DEFAULT_BALANCER, {"moves": 8}),
+    Row(BACKWARD, DEFAULT_BALANCER, {"length": -0.03}),
 )

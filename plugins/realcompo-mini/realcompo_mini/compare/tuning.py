@@ -1,7 +1,8 @@
 """A row of the tuning is its own name: `balance warmup=0.3 finish=0.7 inside=0.8,0 rate=0.1 boxes=2 steps=20`.
 
 The first word is the form (fidelity, boxes, mean, hand-over, paper, balance, guided), the rest are settings of it: any option of its
-balancer, the guidance scale of a branch (`fidelity=4 boxes=2`), `steps`, `every` (probe every k-th step) and `divisor` (maps at 16 / divisor).
+balancer, the guidance scale of a branch (`fidelity=4 boxes=2`), `steps`, `every` (probe every k-th step) and `divisor` (maps at
+16 / divisor).
 So a record says what made it, and nothing but the records is needed to print the table of the tuning.
 """
 

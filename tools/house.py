@@ -25,6 +25,7 @@ ROOMS = {
     "recipes": "everything that decides a picture: its model, its files, its layers of configuration",
     "plans": "from a sentence to conditions; files and suites of layouts",
     "pictures": "what a run gives back: the PNG with its recipe, traces, overlays, charts",
+    "picture": "pictures/result.py by a short name, for scripts",
     "compose": "Algorithm 1: the loop, what is checked before it, the probe",
     "draw": "one picture or many by one call: generate, plan, reproduce, batches",
     "toolkit": "for authors of branches: loading, text to tokens, maps, the UNet branch",

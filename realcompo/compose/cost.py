@@ -6,7 +6,9 @@ call is counted once for each shape and each `Branch.work`, and taken for the sa
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -54,6 +56,13 @@ class OperationCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
+def _as_written() -> AbstractContextManager[object]:
+    """Compiled networks run as they were written meanwhile. What torch is first asked to compile under a counter it skips for ever, silently:
+    the rest of the run, and all others, would be eager."""
+    compiling = "torch._dynamo" in sys.modules  # importing it takes seconds, and nothing was compiled without
+    return torch.compiler.set_stance("force_eager") if compiling else nullcontext()
+
+
 @dataclass
 class Meter:
     """Counts one run's operations by part.
@@ -80,7 +89,7 @@ class Meter:
         if known is not None:
             result = call()
         else:
-            with OperationCount() as counter:
+            with _as_written(), OperationCount() as counter:
                 result = call()
             known = counter.total
             if key is not None:

@@ -177,6 +177,13 @@ class Loader:
         return tensor_digest(self.module(part)) if folder is None else file_digest(weight_files(folder / part, self.options).files)
 
 
+def lend(folder: Path, network: nn.Module, variant: str | None = None) -> None:
+    """Have branches use a network that is here already, where they would read the weights in a part's folder: for as long as the caller
+    holds it, and for branches of its dtype on its device. For measuring at sizes whose weights no file holds."""
+    with _shared_lock:
+        _shared.setdefault((folder.resolve(), variant), weakref.WeakSet()).add(network)
+
+
 def hollow_network(checkpoint: Checkpoint, part: str) -> Any:
     """A part's network without numbers, from its config: what an adapter is compared with.
 

@@ -38,12 +38,14 @@ class Session:
 
     Attributes:
         words: only parts in whose name one of these stands are done; all, if there are none.
+        without: none in whose name one of these stands.
         pictures: (pair, dtype, way) → what eager networks drew.
     """
 
     report: Report
     folder: Path
     words: Sequence[str] = ()
+    without: Sequence[str] = ()
     pictures: dict[tuple[str, str, str], Any] = field(default_factory=dict)
 
     @property
@@ -51,7 +53,8 @@ class Session:
         return self.report.mini
 
     def wanted(self, *name: str) -> bool:
-        return not self.words or any(word in " ".join(name) for word in self.words)
+        whole = " ".join(name)
+        return (not self.words or any(word in whole for word in self.words)) and not any(word in whole for word in self.without)
 
     def compare(self, pair: Pair) -> None:
         """Small networks against the CPU's."""
@@ -128,6 +131,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=float, default=MINUTES, metavar="MINUTES", help=f"then what is left is skipped ({MINUTES:g})")
     parser.add_argument("--device", help="cuda (or cuda:1 …); with --mini the CPU unless named")
     parser.add_argument("--only", action="append", default=[], metavar="WORD", help="only parts in whose name this stands; repeatable")
+    parser.add_argument("--skip", action="append", default=[], metavar="WORD", help="none of those, such as compiled; repeatable")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write the JSON there too, after every part")
     told = parser.parse_args(words)
     try:
@@ -138,7 +142,7 @@ def main(words: Sequence[str] | None = None) -> int:
     report = Report(Limit(60 * told.limit), device, told.mini, told.output)
     try:
         with quiet(), tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
-            run(Session(report, Path(folder), told.only))
+            run(Session(report, Path(folder), told.only, told.skip))
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.stdout.write(report.text(finished=False))
@@ -154,12 +158,12 @@ def main(words: Sequence[str] | None = None) -> int:
 def _device(asked: str | None, mini: bool) -> torch.device:
     from realcompo.noise.devices import default_device
 
-    if mini and asked is None:
-        return torch.device("cpu")
-    if not torch.cuda.is_available() or (asked is not None and not mini and torch.device(asked).type != "cuda"):
+    if mini:
+        return default_device(asked or "cpu")
+    if not torch.cuda.is_available() or not (asked or "cuda").startswith("cuda"):
         raise DeviceError(
             f"the networks at their real sizes want a CUDA device, and torch {torch.__version__} "
-            + ("finds none here" if not torch.cuda.is_available() else f"was told {asked}"),
+            + (f"was told {asked}" if torch.cuda.is_available() else "finds none here"),
             mend="run it on a machine with a card and a torch build with CUDA, or with --mini, which needs none",
         )
     return default_device(asked or "cuda")

@@ -57,8 +57,8 @@ class OperationCount(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _as_written() -> AbstractContextManager[object]:
-    """Compiled networks run as they were written meanwhile. What torch is first asked to compile under a counter it skips for ever, silently:
-    the rest of the run, and all others, would be eager."""
+    """Compiled networks run as they were written meanwhile. What torch is first asked to compile under a counter it skips for ever,
+    silently: the rest of the run, and all others, would be eager."""
     compiling = "torch._dynamo" in sys.modules  # importing it takes seconds, and nothing was compiled without
     return torch.compiler.set_stance("force_eager") if compiling else nullcontext()
 

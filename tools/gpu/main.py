@@ -25,7 +25,7 @@ from .report import Report
 
 MINUTES = 8.0
 STEPS = 20
-WARM = 5
+WARM = 6
 MINI_STEPS = 3
 HALVES = ("float16", "bfloat16")
 COMPILING = {"sd15-gligen": 120.0, "sdxl-controlnet": 240.0}

@@ -37,7 +37,7 @@ def whole(name: str, value: Any, least: int | None = None, most: int | None = No
     if number is None:
         raise BadOption(f"{name} = {shown(value)} is no whole number", mend=mend or _mend(value, least, most))
     if (least is not None and number < least) or (most is not None and number > most):
-        raise BadOption(f"{name} = {number} is out of bounds", mend=mend or _mend(value, least, most))
+        raise BadOption(f"{name} = {shown(number)} is out of bounds", mend=mend or _mend(value, least, most))
     return number
 
 
@@ -50,7 +50,10 @@ def real(name: str, value: Any, least: float | None = None) -> float:
     number = value.item() if _is_scalar(value) else value
     if _is_bool(number) or not isinstance(number, numbers.Real):
         raise BadOption(f"{name} = {shown(value)} is no number", mend="write a finite number, such as 7.5")
-    number = float(number)
+    try:
+        number = float(number)
+    except OverflowError:  # a whole number of hundreds of digits
+        number = math.inf
     if not math.isfinite(number):
         raise BadOption(f"{name} = {number} is no finite number", mend="write a finite number, such as 7.5")
     if least is not None and number < least:

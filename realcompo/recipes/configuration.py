@@ -289,7 +289,10 @@ def explain_invalid(error: ValidationError, where: Any) -> RealCompoError:
     meaning = f"{loc[-1]}: {field_.description}" if field_ is not None and field_.description else "see docs/recipes.md"
     if first["type"] == "missing":
         return BadRecipe(f"{dotted(loc[:-1])} has no {loc[-1]}", where=where(loc[:-1]), mend=f"add {meaning}")
-    said = repr(first["input"])
+    try:
+        said = repr(first["input"])
+    except ValueError:  # Python writes no number of thousands of digits
+        said = "a number of thousands of digits, or a table of such"
     said = said if len(said) <= 80 else said[:77] + "…"
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("valid tuple", "list")
     message = re.sub("valid dictionary( or instance of .*)?", "table", message)

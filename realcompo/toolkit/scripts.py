@@ -238,7 +238,7 @@ def _joined(text: str, start: int, at: int) -> bool:
     if unicodedata.category(here).startswith("M") or here in "\u200d\uff9e\uff9f" or _MODIFIER.match(here):
         return not text[start].isspace()
     if before == "\u200d":
-        return bool(_EMOJI.match(here)) or (at >= 2 and unicodedata.combining(text[at - 2]) == 9)
+        return bool(_EMOJI.match(here)) or (at >= 2 and unicodedata.combining(text[at - 2]) == 9 and unicodedata.category(here) == "Lo")
     if unicodedata.combining(before) == 9 and unicodedata.category(here) == "Lo" and before != "\u0e3a":
         return True  # a conjunct of an Indian script
     if _FLAG.match(here) and _FLAG.match(before):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -103,3 +105,14 @@ def test_a_compiled_network_is_compiled_though_its_first_call_is_counted() -> No
     assert traced, "the run was eager"
     assert result.cost.parts == pytest.approx(plain.cost.parts) and result.cost.unit == plain.cost.unit
     torch.testing.assert_close(result.latents, plain.latents, atol=1e-4, rtol=1e-3)
+
+
+def test_counting_imports_no_compiler() -> None:
+    """Seconds at the first picture of every process, and a cache folder that nobody asked for."""
+    code = (
+        "import sys, torch; from realcompo.compose.cost import OperationCount\n"
+        "with OperationCount() as counter: torch.ones(2, 2) @ torch.ones(2, 2)\n"
+        "print(counter.total, 'torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["16", "False"]

@@ -126,6 +126,19 @@ def test_numbers_of_hundreds_of_digits(read: Any, tmp_path: Path) -> None:
             read_named_file("keypoints", tmp_path / "pose.json", {"phrases": ["a dancer"], "format": form}, "scene.toml")
 
 
+@pytest.mark.parametrize("number", [str(HUGE), "0x" + "f" * 6000], ids=["400 digits", "7,000 digits"])
+def test_settings_of_hundreds_of_digits(read: Any, number: str) -> None:
+    """A whole number that no float holds, and one that Python refuses to write down."""
+    for line in (
+        f"num_inference_steps = {number}",
+        f"height = {number}",
+        f"branches = [{{name = 'toy/fidelity', guidance_scale = {number}}}]",
+    ):
+        with pytest.raises(RealCompoError) as caught:
+            read(line + ("" if "branches" in line else '\nbranches = ["toy/fidelity"]'), ".toml")
+        assert len(str(caught.value)) < 1000
+
+
 def test_steps_are_bounded(read: Any) -> None:
     """Every step is looked at before a run, by `check` too: a milliard of them hung it."""
     with pytest.raises(BadRecipe, match="num_inference_steps"):

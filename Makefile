@@ -54,8 +54,8 @@ test: $(VENV)/test.stamp  ## the whole suite
 test-random: $(VENV)/test.stamp  ## the same in random order; the command shows the seed, and make test-random SEED=… repeats it
 	$(PYTEST) -p randomly --randomly-seed=$(SEED)
 
-test-deep: $(VENV)/test.stamp  ## long tests: kill storms, soaks, twenty times the examples of each property
-	$(PYTEST) -m deep --hypothesis-profile=deep
+test-deep: $(VENV)/test.stamp  ## long tests: kill storms, soaks, fuzz; the command shows the seed, and make test-deep SEED=… repeats it
+	REALCOMPO_FUZZ_SEED=$(SEED) $(PYTEST) -m deep --hypothesis-profile=deep --hypothesis-seed=$(SEED)
 
 lint: $(VENV)/test.stamp  ## linter, formatter, types, and the workflow of CI
 	$(BIN)/ruff check .

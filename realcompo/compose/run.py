@@ -138,6 +138,11 @@ class Run:
         """z where the moves that the balancer wants leave it, before any branch predicts; None where it wants none."""
         if not any(moves):
             return z, None
+        if len(moves) != len(self.branches):
+            raise PluginProblem(
+                f"the balancer asked for moves by {len(moves)} branches of {len(self.branches)} at step {step.index} of {step.count}",
+                mend="give Needs.moves one entry a branch, None where it moves nothing",
+            )
         readers = [partial(self.attend, k, step=step) for k in range(len(self.branches))]
         counted = partial(self._counted, "move", z=z, step=step)
         notes = [partial(self.finite.note, "gradient", step=step, branch=k) for k in range(len(self.branches))]

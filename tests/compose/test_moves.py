@@ -14,6 +14,7 @@ from realcompo.builtin.guided import Guided, moves_at
 from realcompo.builtin.options import GuidedOptions
 from realcompo.compose.moves import move_latents, one_move, total_shift
 from realcompo.compose.probe import LossScale, placement_loss, placement_slope
+from realcompo.errors import PluginProblem
 from realcompo.interfaces import Balancer, Move, Needs, Region, Regions, Setting, Step
 from realcompo.noise.diffusion import SCHEDULERS, Solver
 from realcompo.specs import NoiseSchedule
@@ -224,6 +225,21 @@ def test_a_branch_that_moves_z_itself_starts_from_the_moved_z() -> None:
     still.branches[1].predict = lambda z, step, c, read=False: (kept.__setitem__(step.index, z.clone()), other(z, step, c, read))[1]  # type: ignore
     still(PROMPT, TWO, seed=2, output_type="latent")
     assert torch.equal(seen[2], kept[2]) and not torch.allclose(seen[3], kept[3]) and not torch.allclose(seen[4], kept[4])
+
+
+def test_moves_are_asked_of_every_branch_or_of_none() -> None:
+    class Short(Balancer):
+        def start(self, setting: Setting) -> Setting:
+            return setting
+
+        def needs(self, state: Setting, step: Step) -> Needs:
+            return Needs((True, True), moves=(Move(),))
+
+        def weights(self, state: Setting, step: Step) -> Tensor:
+            return state.masks.new_full((2, state.masks.shape[0], 1, *state.masks.shape[2:]), 0.5)
+
+    with pytest.raises(PluginProblem, match="moves by 1 branches of 2 at step 0"):
+        toys(balancer=Short())(PROMPT, TWO, seed=0)
 
 
 def test_the_moves_of_a_run_are_spread_over_its_steps() -> None:

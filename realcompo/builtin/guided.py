@@ -63,8 +63,10 @@ def holds(setting: Setting, k: int) -> bool:
 
 
 def moves_at(step: Step, moves: int, begin: float, end: float) -> int:
-    """How many of a run's `moves` fall to this step, spread evenly over the steps from share `begin` of the run to share `end`."""
+    """How many of a run's `moves` fall to this step, spread evenly over the steps from share `begin` of the run to share `end`: over one at
+    least, in however few steps, where `end` comes after `begin`."""
     first, last = round(begin * step.count), round(end * step.count)
+    last = max(last, first + (end > begin))
     if not first <= step.index < last:
         return 0
     along = step.index - first

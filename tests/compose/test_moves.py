@@ -248,6 +248,9 @@ def test_the_moves_of_a_run_are_spread_over_its_steps() -> None:
         first, last = round(0.2 * steps), round(0.6 * steps)
         assert sum(asked) == 16 and not any(asked[:first]) and not any(asked[last:])
         assert max(asked[first:last]) - min(asked[first:last]) <= 1
+    for steps in (2, 3, 4, 5):
+        assert sum(moves_at(Step(i, steps, 0, 0, 0.5, 0.6), 12, 0.3, 0.5) for i in range(steps)) == 12, "few steps have their moves, too"
+    assert not any(moves_at(Step(i, 20, 0, 0, 0.5, 0.6), 12, 0.3, 0.3) for i in range(20)), "no span, no moves"
 
 
 @pytest.mark.parametrize(("scheduler", "steps"), [("pndm", (1, 4)), ("unipc", (1, 4, 8))])

@@ -187,7 +187,7 @@ def test_plan_writes_a_recipe_to_edit(cli: Cli) -> None:
     assert text.startswith("# Planned by rows/row, seed 2.") and "# Note: depth was not checked" in text
     assert '"a cat" = [0.0, 0.2, 0.5, 0.9]' in text, "every box on one line"
     assert parse_text(text, ".toml").pictures[0].seed == 2
-    drawn = cli("run", "scene.toml", "-o", "out", "--show", "layout", "--set", "num_inference_steps=5")
+    drawn = cli("run", "scene.toml", "-o", "out", "--show", "layout")
     assert drawn.exit_code == 0, drawn.output
     assert {path.name for path in Path("out").iterdir()} == {
         "a-cat-and-a-dog.png",

@@ -74,6 +74,8 @@ def main(words: list[str]) -> int:
     import warnings
 
     warnings.simplefilter("ignore")
+    import diffusers.utils  # noqa: F401  # torch's compiler, which it imports, makes a folder for its cache: not what is looked for
+
     from realcompo.errors import RealCompoError
     from tests.fuzz import targets
 

@@ -97,8 +97,12 @@ def _put_on(cluster: _Cluster, support: int, row: list[tuple[int, list[float]]],
         inner = (row[-1][1][0] + row[-1][1][2]) / 2 - (row[0][1][0] + row[0][1][2]) / 2
         if inner > 0.9 * base_width:
             grow = inner / (0.9 * base_width)
-            middle = (base[0] + base[2]) / 2
-            base[0], base[2] = middle - base_width * grow / 2, middle + base_width * grow / 2
+            more = base_width * (grow - 1)
+            others = [box for _, box in cluster.boxes if box is not base and box[1] < base[3] and box[3] > base[1]]
+            to_left = any(box[0] >= base[2] for box in others)  # away from what stands beside it
+            to_right = any(box[2] <= base[0] for box in others)
+            part = 0.5 if to_left == to_right else float(to_left)
+            base[0], base[2] = base[0] - part * more, base[2] + (1 - part) * more
             base_width *= grow
         shift = rng.uniform(-0.5, 0.5) * max(0.0, 0.9 * base_width - inner) * 0.4
         start = (base[0] + base[2]) / 2 - width / 2 + shift

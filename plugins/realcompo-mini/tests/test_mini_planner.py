@@ -121,6 +121,13 @@ def test_errors_say_what_is_wrong(prompt: str, part: str) -> None:
         plan_layout(prompt, 0)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_base_grows_away_from_what_stands_beside_it(seed: int) -> None:
+    """Found by the long suite: the box grew into its neighbour, and everything was made tiny until they no longer touched much."""
+    boxes = [o.box for o in plan_boxes("four apples on a box next to an apple", seed)]
+    assert min((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes) > 0.005
+
+
 def test_kept_regions_stay() -> None:
     box = (0.1, 0.1, 0.4, 0.4)
     planned = plan_boxes("two apples and a dog", 0, keep=[("two apples", box)])

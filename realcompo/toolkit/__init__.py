@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .options import UNetOptions
 
 if TYPE_CHECKING:
+    from ..noise.devices import steadily
     from .loading import Loader
     from .maps import MapReader
     from .sources import Checkpoint, open_checkpoint
@@ -19,15 +20,16 @@ if TYPE_CHECKING:
     from .unet import Half, UNetBranch, UNetConditioning
 
 _LAZY = {
-    "Checkpoint": "sources",
-    "Half": "unet",
-    "Loader": "loading",
-    "MapReader": "maps",
-    "Text": "text",
-    "TextEncoding": "text",
-    "UNetBranch": "unet",
-    "UNetConditioning": "unet",
-    "open_checkpoint": "sources",
+    "Checkpoint": ".sources",
+    "Half": ".unet",
+    "Loader": ".loading",
+    "MapReader": ".maps",
+    "Text": ".text",
+    "TextEncoding": ".text",
+    "UNetBranch": ".unet",
+    "UNetConditioning": ".unet",
+    "open_checkpoint": ".sources",
+    "steadily": "..noise.devices",
 }
 
 __all__ = [
@@ -41,10 +43,11 @@ __all__ = [
     "UNetConditioning",
     "UNetOptions",
     "open_checkpoint",
+    "steadily",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    return getattr(importlib.import_module(_LAZY[name], __name__), name)

@@ -18,7 +18,7 @@ from realcompo.errors import BadOption
 from realcompo.interfaces import Branch, Prediction, Region, Request, Step
 from realcompo.registry import installed
 from realcompo.specs import BranchSpec, Options, Traits
-from realcompo.toolkit import UNetBranch
+from realcompo.toolkit import UNetBranch, steadily
 from realcompo.toolkit.maps import MapPlace, chosen_places, cross_attention_places, watch_attention
 
 from .options import LayoutGuidanceOptions, Window, steps
@@ -147,12 +147,18 @@ class LayoutGuidanceBranch(Branch):
         def see(place: MapPlace, probabilities: Tensor) -> None:
             terms.append(region_loss(probabilities.to(precision), conditioning.masks[place.level].to(tokens), tokens).sum(dim=1))
 
-        with torch.enable_grad():
-            leaf = z.detach().requires_grad_()
-            watch_attention(self.inner.unet, self.guided, see, lambda: self.inner.denoise(leaf, step, conditioning.inner, "conditional"))
-            count = tokens.any(dim=2).sum(dim=1).clamp(min=1)
-            loss = torch.stack(terms).mean(dim=0) / count
-            return loss.detach(), _slope(loss.sum(), leaf, half=self.inner.dtype == torch.float16)
+        def slope() -> tuple[Tensor, Tensor]:
+            terms.clear()
+            with torch.enable_grad():
+                leaf = z.detach().requires_grad_()
+                watch_attention(
+                    self.inner.unet, self.guided, see, lambda: self.inner.denoise(leaf, step, conditioning.inner, "conditional")
+                )
+                count = tokens.any(dim=2).sum(dim=1).clamp(min=1)
+                loss = torch.stack(terms).mean(dim=0) / count
+                return loss.detach(), _slope(loss.sum(), leaf, half=self.inner.dtype == torch.float16)
+
+        return steadily(z.device, slope)
 
     def predict(self, z: Tensor, step: Step, conditioning: GuidedConditioning, read: bool = False) -> Prediction:
         """The base's guided prediction at the moved z, with the shift. Maps, if read, are those at z, as `attend` sees them."""

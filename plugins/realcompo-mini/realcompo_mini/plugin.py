@@ -104,6 +104,19 @@ def register_branches() -> Iterable[BranchSpec]:
         licence=LICENCE,
         sample=_SAMPLE,
     )
+    for name, summary in (
+        ("coloured", "The embedded layout model that knows colours and patterns, too, and lacks the look only."),
+        ("half", "The embedded layout model that knows half the kinds: where another is named, it draws one of those that it does not."),
+    ):
+        yield BranchSpec(
+            id=f"mini/boxes-{name}",
+            summary=summary,
+            base="mini/boxes",
+            source=f"{WEIGHTS}/boxes",
+            defaults={"lora": f"{WEIGHTS}/boxes-{name}/pytorch_lora_weights.safetensors"},
+            licence=LICENCE,
+            requires=("peft",),
+        )
     for name, summary, prompt in (
         ("tokencompose", "The embedded TokenCompose: taught to attend to each object with its own words.", None),
         ("coloring", "The embedded Coloring Page: black outlines on white.", "a coloring page of {prompt}"),

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..hookspecs import hookimpl
 from ..interfaces import Branch, Prediction, Request, Step
+from ..noise.diffusion import convert
 from ..specs import BranchSpec, LatentSpace, Options, Traits
 
 REALCOMPO_API = 1
@@ -90,7 +91,8 @@ class ToyBranch(Branch):
         if self.traits.prediction_type == "epsilon":
             return noise
         clean = mean + math.sqrt(bar) * self.options.spread**2 / (bar * self.options.spread**2 + 1 - bar) * (z - math.sqrt(bar) * mean)
-        return math.sqrt(bar) * noise - math.sqrt(1 - bar) * clean  # v = √ᾱ ε − √(1−ᾱ) x₀
+        v = math.sqrt(bar) * noise - math.sqrt(1 - bar) * clean  # v = √ᾱ ε − √(1−ᾱ) x₀
+        return convert(v, "v_prediction", self.traits.prediction_type, z, bar)
 
     def attend(self, z: Tensor, step: Step, conditioning: ToyConditioning) -> Tensor:
         """softmax over (background, regions) of sharpness · z of the region's channel: (B, R, h, w)."""

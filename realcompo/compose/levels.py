@@ -42,17 +42,17 @@ def run_levels(made: Callable[[float | None], Solver], members: Sequence[Member]
     Raises:
         WrongLevel: a level at which a branch acts is none that it knows.
     """
-    if hold and not one_process(members):
-        return made(members[0].traits.schedule.range[0])
-    solver = made(None)
     if one_process(members):
-        return solver
+        return made(None)
+    if hold:
+        return made(members[0].traits.schedule.range[0])
     lows = [m.traits.schedule.range[0] for m in members]
+    solver = made(max(lows))
     acting = acting_at(members, balancer, len(solver.steps))
     first = max(low for low, acts in zip(lows, acting[0], strict=True) if acts)
-    solver = made(first)
-    if _unknown(solver, members, acting):  # one that begins to act later knows less noise still
-        solver = made(max(lows))
+    if first < max(lows):  # who knows less noise may begin to act where there is little enough
+        louder = made(first)
+        solver = solver if _unknown(louder, members, acting) else louder
     for step, m in _unknown(solver, members, acting):
         low = m.traits.schedule.range[0]
         raise WrongLevel(

@@ -203,6 +203,8 @@ class Solver:
             self.scheduler = level_scheduler(cls, schedule, told, start or 0.0)
         if self.name != FLOW:
             self.scheduler.set_timesteps(steps, device=device)
+        if self.cut and hasattr(self.scheduler, "set_begin_index"):
+            self.scheduler.set_begin_index(0)  # loud levels of a flow may share a timestep of its scheduler: it must not look for one
         self.steps = self._steps(steps)
         if self.steps and self.steps[0].alpha_bar == 0 and kind == "epsilon":
             raise Incompatible(

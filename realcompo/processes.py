@@ -16,6 +16,8 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Literal
 
+from .errors import Incompatible
+
 PredictionType = Literal["epsilon", "v_prediction", "sample", "flow_prediction"]
 """What a network predicts: ε; v = √ᾱ ε − √(1−ᾱ) x₀; x₀; the velocity of a rectified flow u = ε − x₀."""
 PREDICTIONS: tuple[PredictionType, ...] = ("epsilon", "v_prediction", "sample", "flow_prediction")
@@ -262,7 +264,10 @@ def _bars(count: int, start: float, end: float, kind: str, zero: bool, trained: 
     elif kind == "sigmoid":
         betas = [start + (end - start) / (1 + math.exp(6 - 12 * x)) for x in share]
     else:
-        raise ValueError(f"no β schedule is called {kind!r}: linear, scaled_linear, squaredcos_cap_v2, sigmoid, or trained_betas")
+        raise Incompatible(
+            f"no β schedule is called {kind!r}, so nothing tells its noise levels",
+            mend="it may be linear, scaled_linear, squaredcos_cap_v2 or sigmoid; or spell it out as trained_betas",
+        )
     bars = list(accumulate((1 - beta for beta in betas), lambda product, keep: product * keep))
     if zero:  # √ᾱ moved so that its last is 0 and its first stays (Lin et al., 2305.08891, Algorithm 1)
         first, last = math.sqrt(bars[0]), math.sqrt(bars[-1])

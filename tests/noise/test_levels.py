@@ -51,6 +51,12 @@ def test_tables_are_those_of_diffusers(name: str) -> None:
         assert one.range[0] == pytest.approx(4e-5, rel=0.02)
 
 
+def test_a_schedule_that_nobody_knows_is_said() -> None:
+    with pytest.raises(Incompatible, match="'laplace'") as error:
+        _ = replace(SD, beta_schedule="laplace").range
+    assert "trained_betas" in (error.value.mend or "")
+
+
 def test_betas_that_are_spelled_out() -> None:
     betas = tuple(np.linspace(0.0002, 0.015, 1000).tolist())
     one = replace(SD, trained_betas=betas)

@@ -13,7 +13,8 @@ from ..registry import Registry
 
 
 def check_compatible(members: Sequence[Member], size: tuple[int, int]) -> None:
-    """Raise Incompatible where the members cannot be blended, name by name."""
+    """Raise Incompatible where the members cannot be blended, name by name: they need one latent space. Their processes may differ, as
+    they meet by noise level (levels.py)."""
     first = members[0]
     for other in members[1:]:
         pair = f"cannot compose {first.name!r} with {other.name!r}"
@@ -21,11 +22,6 @@ def check_compatible(members: Sequence[Member], size: tuple[int, int]) -> None:
             raise Incompatible(
                 f"{pair}: latent spaces differ ({first.traits.latent} / {other.traits.latent})",
                 mend="choose branches of one latent space, or set the option latent_space of a checkpoint of unknown origin",
-            )
-        if other.traits.schedule.process != first.traits.schedule.process:
-            raise Incompatible(
-                f"{pair}: noise schedules differ ({first.traits.schedule.process} / {other.traits.schedule.process})",
-                mend="choose branches that were trained on one noise schedule",
             )
     for m in members:
         multiple = m.traits.size_multiple

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..conditions import Condition
-from ..errors import BadOption
+from ..errors import BadOption, WrongLevel
 from ..specs import BranchSpec, Options, Traits
 from .regions import Region, Regions
-from .step import Step
+from .step import RANGE, Step
 
 if TYPE_CHECKING:
     import torch
@@ -132,6 +132,28 @@ class Branch(ABC):
     def embeddings(self, conditioning: Conditioning) -> Sequence[Tensor]:
         """What of a conditioning must be finite, (B, …) each: the text's embeddings above all, so that NaN is told where it begins."""
         return ()
+
+    def check_step(self, step: Step) -> None:
+        """Refuse a step that is not this branch's; `predict` and `attend` begin with it. A step that tells no schedule passes.
+
+        Raises:
+            WrongLevel: its timestep is counted by another process, or its level is none that the network was trained at.
+        """
+        own, told = self.traits.schedule, step.schedule
+        if told is None:
+            return
+        if told.process != own.process:
+            raise WrongLevel(
+                f"it was told timestep {step.t:g} of another process: ᾱ = {step.alpha_bar:.3g} is its own timestep "
+                f"{own.timestep(own.nearest(step.alpha_bar)):g}",
+                where=self.spec.id,
+                mend="tell it step.seen_by(branch.traits.schedule)",
+            )
+        if not own.holds(step.alpha_bar):
+            low, high = own.range
+            raise WrongLevel(
+                f"it was told ᾱ = {step.alpha_bar:.3g}, and was trained from {low:.3g} to {high:.6g}", where=self.spec.id, mend=RANGE
+            )
 
     @abstractmethod
     def predict(self, z: Tensor, step: Step, conditioning: Conditioning, read: bool = False) -> Prediction:

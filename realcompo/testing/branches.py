@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 from unittest import mock
 
@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from ..conditions import Condition
+from ..errors import WrongLevel
 from ..interfaces import Branch, Conditioning, Prediction, Region, Regions, Request, Step
 from ..noise.diffusion import Solver
 from ..recipes.recipe import read_condition
-from ..specs import BranchSpec, Traits
+from ..specs import BranchSpec, FlowSchedule, NoiseSchedule, Traits
 from ..testing import watch
 from .common import SAMPLE, ComponentContract
 from .sources import small_source
@@ -124,8 +125,8 @@ class BranchContract(ComponentContract[BranchSpec]):
     @classmethod
     def step(cls) -> Step:
         """The third of ten: early enough for branches that act only at first."""
-        traits = cls.branch().traits
-        return Solver("ddim", traits.schedule, 10, traits.prediction_type).steps[2]
+        schedule = cls.branch().traits.schedule
+        return Solver("ddim", schedule, 10, "v_prediction").steps[2].seen_by(schedule)
 
     @classmethod
     def encoded(cls, branch: Branch | None = None) -> Conditioning:
@@ -225,6 +226,40 @@ class BranchContract(ComponentContract[BranchSpec]):
             self.branch().predict(z, self.step(), conditioning, read=True)
             self.branch().attend(z, self.step(), conditioning)
         assert not watch.changed(before, (conditioning, z))
+
+    # -- checks: noise levels --------------------------------------------------------------------------------------------
+
+    @classmethod
+    def refuses(cls, step: Step) -> str | None:
+        """What of predict and attend takes a step that is not the branch's; None where both refuse it by its id."""
+        branch, conditioning, taken = cls.branch(), cls.encoded(), []
+        for name in ("predict", "attend"):
+            try:
+                with torch.no_grad():
+                    getattr(branch, name)(cls.latents(), step, conditioning)
+            except WrongLevel as error:
+                if cls.spec().id in str(error):
+                    continue
+            taken.append(name)
+        return " and ".join(taken) or None
+
+    def test_timesteps_of_another_process_are_refused(self) -> None:
+        """Told the step as another process counts it, predict and attend raise `WrongLevel`, which names the branch (`check_step`): the
+        network would take the noise for more or less than it is."""
+        own = self.branch().traits.schedule
+        for other in (FlowSchedule(), NoiseSchedule(beta_start=0.0001, beta_end=0.02, beta_schedule="linear", num_train_timesteps=500)):
+            if other.process != own.process:
+                taken = self.refuses(self.step().seen_by(other))
+                assert taken is None, f"{taken} takes a timestep of another process"
+
+    def test_levels_outside_its_range_are_refused(self) -> None:
+        """More noise than the branch was trained at is a `WrongLevel` that names it."""
+        own = self.branch().traits.schedule
+        if own.range[0] == 0:
+            pytest.skip("its process knows all noise")
+        loud = replace(self.step(), alpha_bar=own.range[0] / 4, schedule=own)
+        taken = self.refuses(loud)
+        assert taken is None, f"{taken} takes more noise than the branch was trained at"
 
     # -- checks: maps ----------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from ..specs import Options, PredictionType
+from ..specs import Options
 
 Place = Literal["down", "mid", "up"]
 
@@ -47,7 +47,7 @@ class UNetOptions(Options):
         description="Folder of configs in diffusers' layout (unet/config.json, tokenizer/ …) for a single file whose architecture is none "
         "of the published ones, whose configs ship with us.",
     )
-    prediction_type: PredictionType | None = Field(
+    prediction_type: Literal["epsilon", "v_prediction"] | None = Field(
         None,
         description="What the network predicts, 'epsilon' or 'v_prediction', where its files do not tell, or tell wrong: single files of "
         "SD 2.x need it.",

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from ..errors import BadCheckpoint, nearest
-from ..specs import BranchSpec, LatentSpace, NoiseSchedule, Traits
+from ..specs import BranchSpec, LatentSpace, NoiseSchedule, Schedule, Traits
 from .guard import bare
 from .options import UNetOptions
 from .sources import Checkpoint
@@ -139,7 +139,7 @@ def _latent(checkpoint: Checkpoint, spec: BranchSpec, options: UNetOptions, chan
     return replace(space, name=named) if named is not None else space
 
 
-def _schedule(checkpoint: Checkpoint, spec: BranchSpec, options: UNetOptions) -> tuple[NoiseSchedule, Any]:
+def _schedule(checkpoint: Checkpoint, spec: BranchSpec, options: UNetOptions) -> tuple[Schedule, Any]:
     """The forward process and what the network predicts. Older configs leave out what was the default then, which are ours now."""
     stated = options.prediction_type
     if not checkpoint.has("scheduler"):

@@ -241,7 +241,7 @@ class UNetBranch(Branch):
     def denoise(self, z: Tensor, step: Step, conditioning: UNetConditioning, half: Half) -> Tensor:
         """The network's raw prediction at z (B, C, h, w) for a half, in z's dtype: (2B, …) for both, else (B, …)."""
         rows = torch.cat([z, z]) if half == "both" else z
-        sample = rows.to(self.device, self.dtype)
+        sample = (rows if step.scale == 1 else step.scale * rows).to(self.device, self.dtype)
         text = conditioning.text(half).to(sample)
         with exclusive(bare(self.unet)):
             told = self.told(sample, step, conditioning, half)
@@ -251,6 +251,7 @@ class UNetBranch(Branch):
     def predict(self, z: Tensor, step: Step, conditioning: UNetConditioning, read: bool = False) -> Prediction:
         """Guided prediction u + g·(c − u). Both halves run in one batch, as in diffusers' pipelines; with `read`, apart, so that
         only the conditional half, and of it only what leads to the maps, has a graph."""
+        self.check_step(step)
         g = conditioning.guidance_scale
         if read:
             maps, conditional = self._read(z, step, conditioning, stop=False)
@@ -268,6 +269,7 @@ class UNetBranch(Branch):
             return Prediction(unconditional + g * (conditional - unconditional), maps)
 
     def predict_unguided(self, z: Tensor, step: Step, conditioning: UNetConditioning) -> Tensor:
+        self.check_step(step)
         with torch.no_grad():
             return self.denoise(z, step, conditioning, "conditional")
 
@@ -277,6 +279,7 @@ class UNetBranch(Branch):
 
     def attend(self, z: Tensor, step: Step, conditioning: UNetConditioning) -> Tensor:
         """Maps (B, R, h', w'), each a mean over heads, places and the region's tokens; h' = h / `map_divisor`."""
+        self.check_step(step)
         return self._read(z, step, conditioning, stop=True)[0]
 
     def _read(self, z: Tensor, step: Step, conditioning: UNetConditioning, stop: bool) -> tuple[Tensor, Any]:

@@ -162,6 +162,7 @@ class LayoutGuidanceBranch(Branch):
 
     def predict(self, z: Tensor, step: Step, conditioning: GuidedConditioning, read: bool = False) -> Prediction:
         """The base's guided prediction at the moved z, with the shift. Maps, if read, are those at z, as `attend` sees them."""
+        self.check_step(step)
         moved = self.move(z, step, conditioning)
         if moved is None:
             return self.inner.predict(z, step, conditioning.inner, read)
@@ -173,6 +174,7 @@ class LayoutGuidanceBranch(Branch):
         return self.inner.predict_unguided(z if moved is None else moved, step, conditioning.inner)
 
     def attend(self, z: Tensor, step: Step, conditioning: GuidedConditioning) -> Tensor:
+        self.check_step(step)
         return self.inner.attend(z, step, conditioning.inner)
 
     # -- where it is ----------------------------------------------------------------------------------------------------------

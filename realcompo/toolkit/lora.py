@@ -23,7 +23,7 @@ from .adapter_names import Place, other_architecture, refused_kind, spellings, s
 from .adapter_weights import Misfit, delta, dora, kind_of, rank_of
 from .configs import read_json
 from .file_kinds import unfinished
-from .sources import packaged
+from .sources import is_pipeline, packaged
 from .tensor_files import PICKLES, TensorFile, open_tensors
 
 _MEND = "choose a LoRA that was trained on the same kind of model, for its UNet or its text encoders"
@@ -294,7 +294,7 @@ def check_lora(file: str | None, source: Any = None) -> Path | None:
             mend="choose or convert to a safetensors file",
         )
     open_tensors(path)
-    if hasattr(source, "unet"):
+    if is_pipeline(source):
         raise BadCheckpoint(
             "the option lora would change a pipeline that you hold", where=file, mend="load it yourself: pipe.load_lora_weights(…)"
         )

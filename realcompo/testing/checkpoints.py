@@ -13,7 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-Family = Literal["sd1", "sd2", "sd2-v", "gligen", "sdxl", "controlnet-sd1", "controlnet-sd2-v", "controlnet-sdxl"]
+from . import transformer_checkpoints
+
+Family = Literal[
+    *("sd1", "sd2", "sd2-v", "gligen", "sdxl", "controlnet-sd1", "controlnet-sd2-v", "controlnet-sdxl"),
+    *("pixart", "pixart-512", "pixart-1024", "pixart-sigma"),
+]
 
 WORDS = (
     *("a", "an", "the", "of", "and", "with", "on", "two", "red", "blue", "black"),
@@ -45,9 +50,11 @@ def save_checkpoint(folder: Path, family: Family = "sd1", seed: int = 0) -> Path
             "controlnet-sd1": lambda: _with_controlnet(_sd1(folder), "StableDiffusionControlNetPipeline", **_NO_CHECKER),
             "controlnet-sd2-v": lambda: _with_controlnet(_sd2(folder, "v_prediction"), "StableDiffusionControlNetPipeline", **_NO_CHECKER),
             "controlnet-sdxl": lambda: _with_controlnet(_sdxl(folder), "StableDiffusionXLControlNetPipeline"),
+            **transformer_checkpoints.builders(_vae),
         }
         pipeline = builders[family]()
-        open_gates(pipeline.unet)
+        if "unet" in pipeline.components:
+            open_gates(pipeline.unet)
         if "controlnet" in pipeline.components:
             open_gates(pipeline.controlnet)
     pipeline.save_pretrained(str(folder), safe_serialization=True)

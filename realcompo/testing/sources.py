@@ -20,6 +20,9 @@ FAMILIES: dict[tuple[str, str], Family] = {
     ("SD 1.x with ControlNet", "epsilon"): "controlnet-sd1",
     ("SD 2.x with ControlNet", "v_prediction"): "controlnet-sd2-v",
     ("SDXL with ControlNet", "epsilon"): "controlnet-sdxl",
+    ("PixArt-α 512", "epsilon"): "pixart-512",
+    ("PixArt-α", "epsilon"): "pixart",
+    ("PixArt-Σ", "epsilon"): "pixart-sigma",
 }
 """(`Traits.family`, `Traits.prediction_type`) → the small checkpoint that stands for it."""
 
@@ -29,6 +32,8 @@ PIPELINES: dict[str, Family] = {
     "StableDiffusionGLIGENPipeline": "gligen",
     "StableDiffusionControlNetPipeline": "controlnet-sd1",
     "StableDiffusionXLControlNetPipeline": "controlnet-sdxl",
+    "PixArtAlphaPipeline": "pixart-512",
+    "PixArtSigmaPipeline": "pixart-sigma",
 }
 """For branches that name no checkpoint of their own but take a pipeline of this class, or a folder of one."""
 

@@ -67,9 +67,9 @@ def stream_heads(attn: Any, sequence: Tensor, length: int, rotary: tuple[Tensor,
 
 def _heads(attn: Any, projection: str, norm: str, hidden: Tensor) -> Tensor:
     projected: Tensor = getattr(attn, projection)(hidden)
-    made = projected.unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+    made = projected.view(*projected.shape[:2], attn.heads, -1).transpose(1, 2)
     normed: Any = getattr(attn, norm, None) if norm else None
-    return made if normed is None else normed(made)
+    return made if normed is None else normed(made)  # type: ignore[no-any-return]
 
 
 def rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

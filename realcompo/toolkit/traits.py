@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from ..errors import BadCheckpoint, nearest
-from ..specs import BranchSpec, LatentSpace, NoiseSchedule, Schedule, Traits
+from ..processes import PREDICTIONS, NoiseSchedule, PredictionType, Schedule, read_process
+from ..specs import BranchSpec, LatentSpace, Traits
 from .guard import bare
 from .options import CheckpointOptions
 from .sources import Checkpoint
@@ -147,21 +148,19 @@ def latent_space(checkpoint: Checkpoint, spec: BranchSpec, options: CheckpointOp
     return replace(space, name=named) if named is not None else space
 
 
-def process_of(checkpoint: Checkpoint, spec: BranchSpec, options: CheckpointOptions) -> tuple[NoiseSchedule, Any]:
-    """The forward process and what the network predicts. Older configs leave out what was the default then, which are ours now."""
+def process_of(checkpoint: Checkpoint, spec: BranchSpec, options: CheckpointOptions) -> tuple[Schedule, PredictionType]:
+    """The forward process and what the network predicts.
+
+    Raises:
+        BadCheckpoint: it predicts what nobody here knows.
+    """
     stated = options.prediction_type
     if not checkpoint.has("scheduler"):
         base = spec.traits
-        found = (base.schedule, base.prediction_type) if base is not None else (NoiseSchedule(), "epsilon")
+        found: tuple[Schedule, PredictionType] = (base.schedule, base.prediction_type) if base is not None else (NoiseSchedule(), "epsilon")
         return found[0], stated or found[1]
-    config = checkpoint.config("scheduler")
-    prediction = stated or config.get("prediction_type", "epsilon")
-    if prediction not in ("epsilon", "v_prediction"):
-        raise BadCheckpoint(
-            f"it predicts {prediction!r}", where=checkpoint.where, mend="choose a checkpoint that predicts epsilon or v_prediction"
-        )
-    known = {field.name for field in fields(NoiseSchedule)}
-    told = {key: value for key, value in config.items() if key in known and value is not None}
-    if "trained_betas" in told:
-        told["trained_betas"] = tuple(map(float, told["trained_betas"]))
-    return NoiseSchedule(**told), prediction
+    schedule, said = read_process(checkpoint.config("scheduler"))
+    told = next((one for one in PREDICTIONS if one == (stated or said)), None)
+    if told is None:
+        raise BadCheckpoint(f"it predicts {said!r}", where=checkpoint.where, mend=f"choose one that predicts {' or '.join(PREDICTIONS)}")
+    return schedule, told

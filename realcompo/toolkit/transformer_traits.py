@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import BadCheckpoint
+from ..processes import FlowSchedule
 from ..specs import BranchSpec, Traits
 from .guard import bare
 from .loading import Classes, class_name
@@ -119,6 +120,8 @@ def read_transformer_traits(checkpoint: Checkpoint, spec: BranchSpec, options: C
             mend="choose a checkpoint of the plain architecture",
         )
     schedule, prediction = process_of(checkpoint, spec, options)
+    if isinstance(schedule, FlowSchedule):
+        schedule = replace(schedule, patch=shape.patch)
     base = spec.traits or Traits(latent, class_name(checkpoint.config("transformer")))
     side = base.default_size if shape.side is None else (shape.side * latent.downscale,) * 2
     return replace(

@@ -1,0 +1,101 @@
+"""Small random checkpoints of transformers in the real format, as checkpoints.py has them of UNets.
+
+A transformer as torch starts it hardly hears its text, and what a trainer starts at zero it hears not at all; each is opened as far as it
+takes for another prompt to be felt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+WORDS = (
+    *("a", "an", "the", "of", "and", "with", "on", "two", "red", "blue", "black", "under", "sky", "full", "body"),
+    *("photo", "cat", "cats", "dog", "balloon", "apple", "apples", "grass", "sofa", "house", "car", "dancer", "runner"),
+)
+"""Words that are one token of the tiny T5 vocabulary; all others fall into letters."""
+
+T5_WIDTH = 24
+
+
+def t5_tokenizer(words: Iterable[str] = WORDS) -> Any:
+    """A T5Tokenizer of a few words and the printable ASCII letters."""
+    from transformers import T5Tokenizer
+
+    cls: Any = T5Tokenizer
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -4.0)]
+    pieces += [(f"▁{word}", -2.0) for word in words]
+    pieces += [(chr(code), -6.0) for code in range(33, 127)]
+    return cls(vocab=pieces, extra_ids=0)
+
+
+def t5_text(width: int = T5_WIDTH) -> tuple[Any, Any]:
+    """A T5 encoder and its tokenizer."""
+    import torch
+    from transformers import T5Config, T5EncoderModel
+
+    tokenizer, cls = t5_tokenizer(), T5EncoderModel
+    config: Any = T5Config(
+        vocab_size=len(tokenizer) + 4,  # rounded up, as the published ones are
+        d_model=width,
+        d_kv=8,
+        d_ff=2 * width,
+        num_layers=2,
+        num_heads=3,
+        feed_forward_proj="gated-gelu",
+        dropout_rate=0.0,
+        pad_token_id=0,
+        eos_token_id=1,
+    )
+    encoder = cls(config).eval()
+    for name, parameter in encoder.named_parameters():
+        if parameter.ndim == 2 and "shared" not in name and "relative" not in name:
+            torch.nn.init.normal_(parameter, std=1.0 / parameter.shape[1] ** 0.5)
+    return encoder, tokenizer
+
+
+def hear_text(transformer: Any, gain: float = 1.0) -> Any:
+    """Every linear layer as wide as keeps the size of what goes through, those that read text `gain` times that."""
+    import torch
+
+    for name, parameter in transformer.named_parameters():
+        if parameter.ndim < 2 or "scale_shift_table" in name or ("pos_embed" in name and "proj" not in name):
+            continue
+        reads_text = any(part in name for part in ("attn2", "caption_projection", "context_embedder", "add_", "text_embedder", "cap_"))
+        torch.nn.init.normal_(parameter, std=(gain if reads_text else 0.7) / parameter[0].numel() ** 0.5)
+    return transformer.eval()
+
+
+def pixart(
+    vae: Callable[[float], Any], scaling_factor: float = 0.18215, sample_size: int = 16, micro: bool | None = None, sigma: bool = False
+) -> Any:
+    """A PixArt pipeline: T5, a transformer with learned variance, a schedule of linear β."""
+    import diffusers as library
+
+    diffusers: Any = library
+    encoder, tokenizer = t5_text()
+    transformer = diffusers.PixArtTransformer2DModel(
+        num_attention_heads=2,
+        attention_head_dim=12,  # the size's embedding has thirds of the width
+        in_channels=4,
+        out_channels=8,
+        num_layers=4,
+        cross_attention_dim=24,
+        caption_channels=T5_WIDTH,
+        sample_size=sample_size,
+        use_additional_conditions=micro,
+    )
+    scheduler = diffusers.DPMSolverMultistepScheduler(beta_start=0.0001, beta_end=0.02, beta_schedule="linear")
+    cls = diffusers.PixArtSigmaPipeline if sigma else diffusers.PixArtAlphaPipeline
+    parts = {"text_encoder": encoder, "tokenizer": tokenizer, "vae": vae(scaling_factor), "scheduler": scheduler}
+    return cls(transformer=hear_text(transformer, 1.5), **parts)
+
+
+def builders(vae: Callable[[float], Any]) -> Mapping[str, Callable[[], Any]]:
+    """Family → what makes its pipeline."""
+    return {
+        "pixart-512": lambda: pixart(vae),
+        "pixart": lambda: pixart(vae, micro=True),
+        "pixart-1024": lambda: pixart(vae, sample_size=128),
+        "pixart-sigma": lambda: pixart(vae, 0.13025, micro=False, sigma=True),
+    }

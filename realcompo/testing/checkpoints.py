@@ -16,8 +16,26 @@ from typing import Any, Literal
 from . import transformer_checkpoints
 
 Family = Literal[
-    *("sd1", "sd2", "sd2-v", "gligen", "sdxl", "controlnet-sd1", "controlnet-sd2-v", "controlnet-sdxl"),
-    *("pixart", "pixart-512", "pixart-1024", "pixart-sigma"),
+    "sd1",
+    "sd2",
+    "sd2-v",
+    "gligen",
+    "sdxl",
+    "controlnet-sd1",
+    "controlnet-sd2-v",
+    "controlnet-sdxl",
+    "pixart",
+    "pixart-512",
+    "pixart-1024",
+    "pixart-sigma",
+    "sd3",
+    "sd3.5",
+    "controlnet-sd3",
+    "flux",
+    "flux-schnell",
+    "controlnet-flux",
+    "z-image",
+    "controlnet-z-image",
 ]
 
 WORDS = (

@@ -270,7 +270,6 @@ class DenoiserBranch(Branch):
         """Guided prediction u + g·(c − u). Both halves run in one batch, as in diffusers' pipelines; with `read`, apart, so that
         only the conditional half, and of it only what leads to the maps, has a graph."""
         self.check_step(step)
-        g = conditioning.guidance_scale
         if read:
             maps, conditional = self._read(z, step, conditioning, stop=False)
             conditional = conditional.detach()
@@ -278,13 +277,16 @@ class DenoiserBranch(Branch):
             maps = None
         with torch.no_grad():
             if conditioning.unconditional is None:
-                noise = conditional if read else self.denoise(z, step, conditioning, "conditional")
-                return Prediction(noise, maps)
+                return Prediction(conditional if read else self.denoise(z, step, conditioning, "conditional"), maps)
             if read:
                 unconditional = self.denoise(z, step, conditioning, "unconditional")
             else:
                 unconditional, conditional = self.denoise(z, step, conditioning, "both").chunk(2)
-            return Prediction(unconditional + g * (conditional - unconditional), maps)
+            return Prediction(self.blended(conditional, unconditional, step, conditioning), maps)
+
+    def blended(self, conditional: Tensor, unconditional: Tensor, step: Step, conditioning: UNetConditioning) -> Tensor:
+        """What guidance makes of the raw predictions of two passes, (B, C, h, w)."""
+        return unconditional + conditioning.guidance_scale * (conditional - unconditional)
 
     def predict_unguided(self, z: Tensor, step: Step, conditioning: UNetConditioning) -> Tensor:
         self.check_step(step)

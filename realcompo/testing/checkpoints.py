@@ -68,12 +68,12 @@ def save_checkpoint(folder: Path, family: Family = "sd1", seed: int = 0) -> Path
             "controlnet-sd1": lambda: _with_controlnet(_sd1(folder), "StableDiffusionControlNetPipeline", **_NO_CHECKER),
             "controlnet-sd2-v": lambda: _with_controlnet(_sd2(folder, "v_prediction"), "StableDiffusionControlNetPipeline", **_NO_CHECKER),
             "controlnet-sdxl": lambda: _with_controlnet(_sdxl(folder), "StableDiffusionXLControlNetPipeline"),
-            **transformer_checkpoints.builders(_vae),
+            **transformer_checkpoints.builders(folder, _vae, _text),
         }
         pipeline = builders[family]()
         if "unet" in pipeline.components:
             open_gates(pipeline.unet)
-        if "controlnet" in pipeline.components:
+        if "unet" in pipeline.components and "controlnet" in pipeline.components:
             open_gates(pipeline.controlnet)
     pipeline.save_pretrained(str(folder), safe_serialization=True)
     return folder
@@ -193,7 +193,7 @@ def _unet(**config: Any) -> Any:
     return cls(**{**defaults, **config}).eval()
 
 
-def _vae(scaling_factor: float) -> Any:
+def _vae(scaling_factor: float, **config: Any) -> Any:
     import diffusers
 
     cls: Any = diffusers.AutoencoderKL
@@ -203,9 +203,9 @@ def _vae(scaling_factor: float) -> Any:
         up_block_types=("UpDecoderBlock2D",) * 4,
         norm_num_groups=2,
         layers_per_block=1,
-        latent_channels=4,
         sample_size=128,
         scaling_factor=scaling_factor,
+        **{"latent_channels": 4, **config},
     ).eval()
 
 

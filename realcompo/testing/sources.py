@@ -23,6 +23,9 @@ FAMILIES: dict[tuple[str, str], Family] = {
     ("PixArt-α 512", "epsilon"): "pixart-512",
     ("PixArt-α", "epsilon"): "pixart",
     ("PixArt-Σ", "epsilon"): "pixart-sigma",
+    ("SD 3", "flow_prediction"): "sd3",
+    ("SD 3.5", "flow_prediction"): "sd3.5",
+    ("SD 3 with ControlNet", "flow_prediction"): "controlnet-sd3",
 }
 """(`Traits.family`, `Traits.prediction_type`) → the small checkpoint that stands for it."""
 
@@ -34,6 +37,7 @@ PIPELINES: dict[str, Family] = {
     "StableDiffusionXLControlNetPipeline": "controlnet-sdxl",
     "PixArtAlphaPipeline": "pixart-512",
     "PixArtSigmaPipeline": "pixart-sigma",
+    "StableDiffusion3Pipeline": "sd3",
 }
 """For branches that name no checkpoint of their own but take a pipeline of this class, or a folder of one."""
 

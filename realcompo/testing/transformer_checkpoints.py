@@ -7,6 +7,7 @@ takes for another prompt to be felt.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 WORDS = (
@@ -34,7 +35,8 @@ def t5_text(width: int = T5_WIDTH) -> tuple[Any, Any]:
     import torch
     from transformers import T5Config, T5EncoderModel
 
-    tokenizer, cls = t5_tokenizer(), T5EncoderModel
+    tokenizer = t5_tokenizer()
+    cls: Any = T5EncoderModel
     config: Any = T5Config(
         vocab_size=len(tokenizer) + 4,  # rounded up, as the published ones are
         d_model=width,
@@ -91,9 +93,76 @@ def pixart(
     return cls(transformer=hear_text(transformer, 1.5), **parts)
 
 
-def builders(vae: Callable[[float], Any]) -> Mapping[str, Callable[[], Any]]:
-    """Family → what makes its pipeline."""
+def vae16(vae: Callable[..., Any], scaling_factor: float, shift_factor: float) -> Any:
+    """An autoencoder of 16 channels whose encoder gives no noise beside its mean, so that a hint's latents are the same each time."""
+    import torch
+
+    made = vae(scaling_factor, latent_channels=16, shift_factor=shift_factor, use_quant_conv=False, use_post_quant_conv=False)
+    with torch.no_grad():
+        made.encoder.conv_out.weight[16:] = 0
+        made.encoder.conv_out.bias[16:] = -30
+        made.encoder.conv_out.weight[:16] *= 3
+    return made
+
+
+def sd3(folder: Path, vae: Callable[..., Any], text: Callable[..., Any], newer: bool = False, control: bool = False) -> Any:
+    """A Stable Diffusion 3 or 3.5 pipeline: two CLIP encoders of different widths, T5, joint attention; a ControlNet of half its depth."""
+    import diffusers as library
+    from transformers import CLIPTextModelWithProjection
+
+    diffusers: Any = library
+    first, tokenizer = text(folder, CLIPTextModelWithProjection)
+    second, tokenizer_2 = text(
+        folder, CLIPTextModelWithProjection, hidden_act="gelu", hidden_size=48, num_hidden_layers=3, projection_dim=40
+    )
+    third, tokenizer_3 = t5_text(88)
+    transformer = hear_text(
+        diffusers.SD3Transformer2DModel(
+            sample_size=16,
+            num_layers=4,
+            attention_head_dim=8,
+            num_attention_heads=2,
+            joint_attention_dim=88,
+            caption_projection_dim=16,
+            pooled_projection_dim=first.config.projection_dim + 40,
+            pos_embed_max_size=24,
+            **({"qk_norm": "rms_norm", "dual_attention_layers": (0, 1)} if newer else {}),
+        )
+    )
+    parts = {
+        "transformer": transformer,
+        "text_encoder": first,
+        "tokenizer": tokenizer,
+        "text_encoder_2": second,
+        "tokenizer_2": tokenizer_2,
+        "text_encoder_3": third,
+        "tokenizer_3": tokenizer_3,
+        "vae": vae16(vae, 1.5305, 0.0609),
+        "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+    }
+    if not control:
+        return diffusers.StableDiffusion3Pipeline(**parts)
+    net = diffusers.SD3ControlNetModel.from_config({**transformer.config, "num_layers": 2})
+    hear_text(net)
+    return diffusers.StableDiffusion3ControlNetPipeline(**parts, controlnet=open_control(net))
+
+
+def open_control(net: Any) -> Any:
+    """The layers that a ControlNet starts at zero: those that read its hint, and those that hand its residuals on."""
+    import torch
+
+    for name, parameter in net.named_parameters():
+        if parameter.ndim > 1 and any(part in name for part in ("controlnet_", "pos_embed_input", "before_proj", "after_proj")):
+            torch.nn.init.normal_(parameter, std=1.0 / parameter[0].numel() ** 0.5)
+    return net.eval()
+
+
+def builders(folder: Path, vae: Callable[..., Any], text: Callable[..., Any]) -> Mapping[str, Callable[[], Any]]:
+    """Family → what makes its pipeline; `vae` and `text` are checkpoints.py's."""
     return {
+        "sd3": lambda: sd3(folder, vae, text),
+        "sd3.5": lambda: sd3(folder, vae, text, newer=True),
+        "controlnet-sd3": lambda: sd3(folder, vae, text, control=True),
         "pixart-512": lambda: pixart(vae),
         "pixart": lambda: pixart(vae, micro=True),
         "pixart-1024": lambda: pixart(vae, sample_size=128),

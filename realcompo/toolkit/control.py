@@ -251,8 +251,8 @@ class ControlledTransformer(TransformerBranch):
     def time(self, sample: Tensor, step: Step) -> Tensor:
         return self.base.time(sample, step)
 
-    def blended(self, conditional: Tensor, unconditional: Tensor, step: Step, conditioning: UNetConditioning) -> Tensor:
-        return self.base.blended(conditional, unconditional, step, conditioning.extra.base)
+    def blended(self, z: Tensor, conditional: Tensor, unconditional: Tensor, step: Step, conditioning: UNetConditioning) -> Tensor:
+        return self.base.blended(z, conditional, unconditional, step, conditioning.extra.base)
 
     def work(self, step: Step, conditioning: UNetConditioning) -> Hashable | None:
         """Which ControlNets act, and the base's own work."""

@@ -69,7 +69,7 @@ def _heads(attn: Any, projection: str, norm: str, hidden: Tensor) -> Tensor:
     projected: Tensor = getattr(attn, projection)(hidden)
     made = projected.view(*projected.shape[:2], attn.heads, -1).transpose(1, 2)
     normed: Any = getattr(attn, norm, None) if norm else None
-    return made if normed is None else normed(made)  # type: ignore[no-any-return]
+    return made if normed is None else normed(made)
 
 
 def rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -71,6 +71,34 @@ class T5Encoding(TextEncoding):
         return Text(self.encoder(told["input_ids"], attention_mask=mask)[0], mask=mask)
 
 
+class NoEncoder(TextEncoding):
+    """Zeros in the place of an encoder that a checkpoint was saved without.
+
+    Args:
+        beside: another encoder of the checkpoint, on whose device the zeros are.
+        length, width: L and D.
+    """
+
+    def __init__(self, beside: TextEncoding, length: int, width: int) -> None:
+        super().__init__(beside.tokenizer)
+        self.beside, self.length, self.width = beside, length, width
+
+    @property
+    def encoders(self) -> tuple[Any, ...]:
+        return ()
+
+    @property
+    def limit(self) -> int:
+        return self.length
+
+    def unread(self, prompt: str) -> str:
+        return prompt
+
+    def encode(self, prompts: Sequence[str]) -> Text:
+        near = self.beside.encoder
+        return Text(torch.zeros(len(prompts), self.length, self.width, device=near.device, dtype=near.dtype))
+
+
 class TextSequence(TextEncoding):
     """Encoders whose tokens lie one after the other. A narrower one's are padded with zeros to the width of the widest; the pooled
     embeddings of all lie side by side.

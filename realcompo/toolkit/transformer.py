@@ -104,6 +104,10 @@ class TransformerBranch(DenoiserBranch):
             for network in self.text.encoders:
                 network.to("cpu")
 
+    def _text_networks(self) -> dict[str, Any]:
+        """Of the encoders that the checkpoint has: some may be left out of it."""
+        return dict(zip((part for part in self.encoders if self.checkpoint.has(part)), self.text.encoders, strict=True))
+
     def staying(self) -> Sequence[str]:
         """Parts that `to` leaves on their device."""
         return tuple(self.encoders) if self.options.offload_text else ()

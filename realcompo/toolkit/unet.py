@@ -282,10 +282,10 @@ class DenoiserBranch(Branch):
                 unconditional = self.denoise(z, step, conditioning, "unconditional")
             else:
                 unconditional, conditional = self.denoise(z, step, conditioning, "both").chunk(2)
-            return Prediction(self.blended(conditional, unconditional, step, conditioning), maps)
+            return Prediction(self.blended(z, conditional, unconditional, step, conditioning), maps)
 
-    def blended(self, conditional: Tensor, unconditional: Tensor, step: Step, conditioning: UNetConditioning) -> Tensor:
-        """What guidance makes of the raw predictions of two passes, (B, C, h, w)."""
+    def blended(self, z: Tensor, conditional: Tensor, unconditional: Tensor, step: Step, conditioning: UNetConditioning) -> Tensor:
+        """What guidance makes of the raw predictions of two passes at z, (B, C, h, w) each."""
         return unconditional + conditioning.guidance_scale * (conditional - unconditional)
 
     def predict_unguided(self, z: Tensor, step: Step, conditioning: UNetConditioning) -> Tensor:

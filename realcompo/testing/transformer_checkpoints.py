@@ -147,6 +147,99 @@ def sd3(folder: Path, vae: Callable[..., Any], text: Callable[..., Any], newer: 
     return diffusers.StableDiffusion3ControlNetPipeline(**parts, controlnet=open_control(net))
 
 
+def flux(folder: Path, vae: Callable[..., Any], text: Callable[..., Any], told: bool = True, control: bool = False) -> Any:
+    """A FLUX.1 pipeline: CLIP's pooled prompt, T5, packed latents, rotary positions; dev-like (`told` its guidance) or schnell-like; its
+    ControlNet is a union one."""
+    import diffusers as library
+
+    diffusers: Any = library
+    first, tokenizer = text(folder)
+    second, tokenizer_2 = t5_text()
+    shape = {"attention_head_dim": 16, "num_attention_heads": 2, "axes_dims_rope": (4, 6, 6), "joint_attention_dim": T5_WIDTH}
+    shape |= {"in_channels": 64, "pooled_projection_dim": first.config.hidden_size, "guidance_embeds": told}
+    transformer = hear_text(diffusers.FluxTransformer2DModel(num_layers=4, num_single_layers=2, **shape))
+    shift = {"shift": 3.0, "use_dynamic_shifting": True} if told else {"shift": 1.0}
+    parts = {
+        "transformer": transformer,
+        "text_encoder": first,
+        "tokenizer": tokenizer,
+        "text_encoder_2": second,
+        "tokenizer_2": tokenizer_2,
+        "vae": vae16(vae, 0.3611, 0.1159),
+        "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(**shift),
+    }
+    if not control:
+        return diffusers.FluxPipeline(**parts)
+    net = hear_text(diffusers.FluxControlNetModel(num_layers=2, num_single_layers=1, num_mode=7, **shape))
+    return diffusers.FluxControlNetPipeline(**parts, controlnet=open_control(net))
+
+
+CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""A chat template of the kind that Qwen's tokenizers have."""
+
+
+def qwen_tokenizer(words: Iterable[str] = WORDS) -> Any:
+    """A Qwen2Tokenizer of all bytes and a few words, with a space before or none."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import Qwen2Tokenizer
+
+    vocabulary, merges = sorted(ByteLevel.alphabet()), []
+    for word in [*words, *(f"Ġ{word}" for word in words), "user", "assistant"]:
+        made = word[0]
+        for letter in word[1:]:
+            if (made, letter) not in merges:
+                merges.append((made, letter))
+            made += letter
+    vocabulary += [a + b for a, b in merges]
+    cls: Any = Qwen2Tokenizer
+    tokenizer = cls(vocab={token: i for i, token in enumerate(dict.fromkeys(vocabulary))}, merges=merges, chat_template=CHAT)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    return tokenizer
+
+
+def z_image(vae: Callable[..., Any], control: bool = False) -> Any:
+    """A Z-Image pipeline: a language model as its text encoder, one stream of pixels and text; its ControlNet adds to two blocks."""
+    import diffusers as library
+    from transformers import Qwen3Config, Qwen3Model
+
+    diffusers: Any = library
+    tokenizer = qwen_tokenizer()
+    made: Any = Qwen3Model
+    config: Any = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=24,
+        intermediate_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=12,
+        max_position_embeddings=1024,
+        initializer_range=0.3,
+    )
+    shape = {"dim": 32, "n_heads": 2, "n_kv_heads": 2, "n_refiner_layers": 1}
+    rope = {"axes_dims": [4, 6, 6], "axes_lens": [1024, 64, 64]}
+    transformer = hear_text(diffusers.ZImageTransformer2DModel(n_layers=4, cap_feat_dim=24, **shape, **rope))
+    parts = {
+        "transformer": transformer,
+        "text_encoder": made(config).eval(),
+        "tokenizer": tokenizer,
+        "vae": vae16(vae, 0.3611, 0.1159),
+        "scheduler": diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+    }
+    if not control:
+        return diffusers.ZImagePipeline(**parts)
+    places = {"control_layers_places": [0, 2], "control_refiner_layers_places": [0], "control_in_dim": 20}
+    net = open_control(hear_text(diffusers.ZImageControlNetModel(**places, add_control_noise_refiner="control_noise_refiner", **shape)))
+    pipeline = diffusers.ZImageControlNetPipeline(**parts, controlnet=net)
+    for name in [name for name, module in net.named_children() if module in list(transformer.children())]:
+        setattr(net, name, None)  # borrowed from the transformer: a checkpoint does not hold them twice
+    net.x_pad_token = net.cap_pad_token = None
+    return pipeline
+
+
 def open_control(net: Any) -> Any:
     """The layers that a ControlNet starts at zero: those that read its hint, and those that hand its residuals on."""
     import torch
@@ -160,6 +253,11 @@ def open_control(net: Any) -> Any:
 def builders(folder: Path, vae: Callable[..., Any], text: Callable[..., Any]) -> Mapping[str, Callable[[], Any]]:
     """Family → what makes its pipeline; `vae` and `text` are checkpoints.py's."""
     return {
+        "flux": lambda: flux(folder, vae, text),
+        "flux-schnell": lambda: flux(folder, vae, text, told=False),
+        "controlnet-flux": lambda: flux(folder, vae, text, control=True),
+        "z-image": lambda: z_image(vae),
+        "controlnet-z-image": lambda: z_image(vae, control=True),
         "sd3": lambda: sd3(folder, vae, text),
         "sd3.5": lambda: sd3(folder, vae, text, newer=True),
         "controlnet-sd3": lambda: sd3(folder, vae, text, control=True),

@@ -120,6 +120,13 @@ class ControlledTransformer(TransformerBranch):
         config = transformer_config(checkpoint, inner.classes)
         for place in places:
             cls.check_net(place, config, checkpoint.where)
+            for key in ("num_layers", "num_single_layers"):
+                if place.config.get(key) != places[0].config.get(key):
+                    raise Incompatible(
+                        f"the ControlNets {places[0].where} and {place.where} have {places[0].config.get(key)} and {place.config.get(key)} "
+                        f"blocks ({key}), so their residuals cannot be added",
+                        mend="give each a branch of its own, or choose ControlNets of one depth",
+                    )
         chosen_blocks(inner.shape(config).depth, own)
 
     @classmethod
@@ -218,6 +225,9 @@ class ControlledTransformer(TransformerBranch):
     def all_places(self) -> list[MapPlace]:
         return self.base.all_places()
 
+    def placed(self, places: Sequence[MapPlace], z: Tensor, conditioning: UNetConditioning) -> Sequence[MapPlace]:
+        return self.base.placed(places, z, conditioning)
+
     # -- every step -----------------------------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -290,6 +300,8 @@ def added(sums: Any, more: Any) -> Any:
     """Residuals of two ControlNets: tensors are added, lists and tables entry by entry; what one of them lacks is the other's."""
     if sums is None or more is None:
         return more if sums is None else sums
+    if isinstance(sums, bool):
+        return sums or more
     if isinstance(sums, Mapping):
         return {key: added(sums.get(key), more.get(key)) for key in {**sums, **more}}
     if isinstance(sums, (list, tuple)):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from .maps import MapPlace
 
@@ -38,8 +39,8 @@ def joint_heads(attn: Any, pixels: Tensor, text: Tensor, rotary: tuple[Tensor, T
         pixels, text: (B, N, C) and (B, L, C).
         rotary: (cos, sin), (L + N, d), text first; None where there is none.
     """
-    own = [_heads(attn, projection, norm, pixels) for projection, norm in _OWN]
-    added = [_heads(attn, projection, norm, text) for projection, norm in _ADDED]
+    own = [heads_of(attn, projection, norm, pixels) for projection, norm in _OWN]
+    added = [heads_of(attn, projection, norm, text) for projection, norm in _ADDED]
     if rotary is not None:
         length = text.shape[1]
         own[:2] = (rotated(one, rotary[0][length:], rotary[1][length:]) for one in own[:2])
@@ -59,13 +60,14 @@ def stream_heads(attn: Any, sequence: Tensor, length: int, rotary: tuple[Tensor,
         sequence: (B, L + N, C), text first.
         length: L.
     """
-    found = [_heads(attn, projection, norm, sequence) for projection, norm in _OWN]
+    found = [heads_of(attn, projection, norm, sequence) for projection, norm in _OWN]
     if rotary is not None:
         found[:2] = (rotated(one, *rotary) for one in found[:2])
     return Heads(*(one[:, :, length:] for one in found), *(one[:, :, :length] for one in found))
 
 
-def _heads(attn: Any, projection: str, norm: str, hidden: Tensor) -> Tensor:
+def heads_of(attn: Any, projection: str, norm: str, hidden: Tensor) -> Tensor:
+    """(B, heads, n, d) of a projection of (B, n, C), with its norm where the module has it."""
     projected: Tensor = getattr(attn, projection)(hidden)
     made = projected.view(*projected.shape[:2], attn.heads, -1).transpose(1, 2)
     normed: Any = getattr(attn, norm, None) if norm else None
@@ -73,7 +75,7 @@ def _heads(attn: Any, projection: str, norm: str, hidden: Tensor) -> Tensor:
 
 
 def rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """(B, heads, n, d), pairs of neighbours turned by angles whose (n, d) cosines and sines these are."""
+    """(B, heads, n, d), pairs of neighbours turned by angles whose (n, d) cosines and sines these are, or (B, 1, n, d)."""
     first, second = heads.reshape(*heads.shape[:-1], -1, 2).unbind(-1)
     turned = torch.stack([-second, first], dim=-1).flatten(-2)
     return (heads.to(cos) * cos + turned.to(cos) * sin).to(heads)
@@ -81,16 +83,17 @@ def rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def whole_rows(query: Tensor, keys: Tensor) -> Tensor:
     """softmax(q kᵀ / √d) over all keys, (B, heads, n, m), in fp32 or more."""
-    return _scores(query, keys).softmax(dim=-1)
+    return scores_of(query, keys).softmax(dim=-1)
 
 
 def text_columns(heads: Heads, columns: Columns) -> Tensor:
     """Pixels' rows at the text's columns, each encoder's share of them divided by its sum: (B, heads, N, L)."""
-    scores = _scores(heads.query, heads.text_key)
+    scores = scores_of(heads.query, heads.text_key)
     return torch.cat([scores[..., own].softmax(dim=-1) for own in columns], dim=-1)
 
 
-def _scores(query: Tensor, keys: Tensor) -> Tensor:
+def scores_of(query: Tensor, keys: Tensor) -> Tensor:
+    """q kᵀ / √d, (B, heads, n, m), in fp32 or more."""
     precision = torch.promote_types(query.dtype, torch.float32)
     with torch.autocast(query.device.type, enabled=False):
         scores: Tensor = query.to(precision) @ keys.to(precision).transpose(-1, -2) * query.shape[-1] ** -0.5
@@ -113,6 +116,34 @@ class JointPlace(MapPlace):
 
     def probabilities(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
         return text_columns(self.heads(args, kwargs), self.columns)
+
+
+@dataclass(frozen=True, eq=False)
+class StreamPlace(MapPlace):
+    """The attention of a block in which pixels and a text of any length are one stream, pixels first (Z-Image), turned by complex numbers.
+
+    Attributes:
+        group: pixels' tokens are filled up to a multiple of this.
+        pixels: how many there are.
+        lengths: of each picture's text; what fills it up is no word.
+        limit: L.
+    """
+
+    group: int = 1
+    pixels: int = 0
+    lengths: tuple[int, ...] = ()
+    limit: int = 0
+
+    def probabilities(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
+        hidden, turns = args[0] if args else kwargs["hidden_states"], kwargs["freqs_cis"]
+        start = self.pixels + -self.pixels % self.group
+        rows, columns = slice(0, self.pixels), slice(start, start + max(self.lengths))
+        cos, sin = (part.repeat_interleave(2, dim=-1)[:, None] for part in (turns.real, turns.imag))
+        query, key = heads_of(self.module, *_OWN[0], hidden[:, rows]), heads_of(self.module, *_OWN[1], hidden[:, columns])
+        query, key = rotated(query, cos[:, :, rows], sin[:, :, rows]), rotated(key, cos[:, :, columns], sin[:, :, columns])
+        there = torch.arange(key.shape[2], device=key.device) < torch.tensor(self.lengths, device=key.device)[:, None]
+        found = scores_of(query, key).masked_fill(~there[:, None, None], float("-inf")).softmax(dim=-1)
+        return pad(found, (0, self.limit - found.shape[-1]))
 
 
 def block_places(blocks: nn.ModuleList, name: str, level: int, columns: Columns) -> list[MapPlace]:

@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 from ..interfaces import Region
 from .placeholders import Expanded
 from .text import JointTextEncoding, Text, TextEncoding
-from .tokenizers import T5
+from .tokenizers import QWEN2, T5
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,51 @@ class T5Encoding(TextEncoding):
         told = self._told(prompts, padding="max_length").to(self.encoder.device)
         mask = told["attention_mask"] if self.masked else None
         return Text(self.encoder(told["input_ids"], attention_mask=mask)[0], mask=mask)
+
+
+@dataclass(frozen=True)
+class Wrapped(Expanded):
+    """A prompt with a template's words around it. `start`, `end`: of the prompt in `text`."""
+
+    start: int = 0
+    end: int = 0
+
+    def original(self, a: int, b: int) -> tuple[int, int]:
+        a, b = max(a, self.start), min(b, self.end)
+        return (a - self.start, b - self.start) if a < b else (0, 0)
+
+
+class ChatEncoding(TextEncoding):
+    """A language model that reads a prompt as a user's message: the tokenizer's chat template, and hidden states of one of its layers.
+
+    Args:
+        tokenizer, encoder: as in `TextEncoding`; the encoder is a causal language model.
+        layer: index of the hidden states, such as -2.
+        length: L, the template's words included.
+    """
+
+    tokenizers: ClassVar[tuple[str, ...]] = QWEN2
+
+    def __init__(self, tokenizer: Any, encoder: Any = None, layer: int | None = -2, *, length: int = 512) -> None:
+        super().__init__(tokenizer, encoder, layer)
+        self.length = length
+
+    @property
+    def limit(self) -> int:
+        return self.length
+
+    def _expanded(self, prompt: str) -> Expanded:
+        message = [{"role": "user", "content": prompt}]
+        text = self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True, enable_thinking=True)
+        start = text.find(prompt)
+        return Wrapped(text, start=start, end=start + len(prompt)) if start >= 0 else Wrapped(text)
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> Text:
+        told = self._told(prompts, padding="max_length").to(self.encoder.device)
+        mask = told["attention_mask"].bool()
+        output = self.encoder(input_ids=told["input_ids"], attention_mask=mask, output_hidden_states=True)
+        return Text(output.hidden_states[self.layer], mask=mask)
 
 
 class NoEncoder(TextEncoding):

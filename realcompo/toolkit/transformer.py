@@ -40,6 +40,7 @@ class TransformerBranch(DenoiserBranch):
 
     options_class: ClassVar[type[CheckpointOptions]] = TransformerOptions
     part: ClassVar[str] = "transformer"
+    reader: PlaceReader
     classes: ClassVar[Classes] = {"transformer": ("diffusers", ("PixArtTransformer2DModel",))}
     blocks: ClassVar[str] = "transformer_blocks"
     transformer: Any
@@ -77,6 +78,19 @@ class TransformerBranch(DenoiserBranch):
     def _reader(self) -> PlaceReader:
         places = self.all_places()
         return PlaceReader(self.transformer, [places[i] for i in chosen_blocks(len(places), self.options)])
+
+    def placed(self, places: Sequence[MapPlace], z: Tensor, conditioning: UNetConditioning) -> Sequence[MapPlace]:
+        """The places as they stand at z (B, C, h, w) of this run: of networks whose sequence has another length for each text, they are
+        told it here."""
+        return places
+
+    def _read(self, z: Tensor, step: Step, conditioning: UNetConditioning, stop: bool) -> tuple[Tensor, Any]:
+        precision, size = torch.promote_types(z.dtype, torch.float32), (z.shape[-2], z.shape[-1])
+        if stop and conditioning.weights.shape[1] == 0:  # no region in any picture: nothing to run for
+            return z.new_zeros(z.shape[0], 0, *self.reader.size(*size)), None
+        reader = PlaceReader(self.transformer, self.placed(self.reader.places, z, conditioning))
+        weights = conditioning.weights.to(self.device)
+        return reader.read(lambda: self.denoise(z, step, conditioning, "conditional"), weights, size, stop, precision)
 
     # -- text -----------------------------------------------------------------------------------------------------------------
 

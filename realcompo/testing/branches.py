@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ..conditions import Condition
+from ..conditions import Condition, Hint
 from ..errors import WrongLevel
 from ..interfaces import Branch, Conditioning, Prediction, Region, Regions, Request, Step
 from ..noise.diffusion import Solver
@@ -94,6 +94,8 @@ class BranchContract(ComponentContract[BranchSpec]):
     def fewer(cls, condition: Condition) -> Condition:
         """The condition without its last item."""
         items = getattr(condition, "items", ())
+        if isinstance(condition, Hint):
+            return condition.only(len(items) - 1)
         return condition.model_copy(update={"items": items[:-1]}) if items else condition
 
     @classmethod

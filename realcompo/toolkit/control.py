@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..conditions import Condition
+from ..conditions import Condition, Hint
 from ..errors import BadCheckpoint, Incompatible
 from ..interfaces import Region, Request, Step
 from ..registry import installed
@@ -43,10 +43,12 @@ class Hinted:
 
     Attributes:
         hints: of each ControlNet, (B, …), as it is told them.
+        kinds: of each picture's: the condition's kind, or what its hint is of.
         base: the conditioning that the base made.
     """
 
     hints: tuple[Tensor, ...]
+    kinds: tuple[str, ...]
     base: UNetConditioning
 
 
@@ -79,7 +81,7 @@ class ControlledTransformer(TransformerBranch):
         self.checkpoint, self.loader = self.base.checkpoint, self.base.loader
         self.transformer, self.text, self.vae = self.base.transformer, self.base.text, None
         self.encoder: Any = self.loader.module("vae")
-        self.traits = _labelled(self.base.traits)
+        self.traits = _labelled(self.base.traits, self.options)
         self.nets: list[tuple[Any, NetOptions]] = [(self._load(place), place.told) for place in self.places]
         self.reader = self._reader()
 
@@ -161,7 +163,7 @@ class ControlledTransformer(TransformerBranch):
                 raise
             places = []  # not on this machine yet: the spec's word holds
         cls._check_base(places, base, inner, told, base_source, own)
-        return _labelled(inner.inspect(base, told, base_source))
+        return _labelled(inner.inspect(base, told, base_source), own)
 
     @classmethod
     def locate(
@@ -192,7 +194,9 @@ class ControlledTransformer(TransformerBranch):
         """The base's own text, with the hints beside it."""
         base = self.base.encode(request)
         pixels = self.pixels(request)
-        return replace(base, extra=Hinted(tuple(self.hint(net, pixels) for net, _ in self.nets), base))
+        own = str(self.spec.condition)
+        kinds = tuple(own if one is None else one.of if isinstance(one, Hint) else one.kind for one in request.conditions)
+        return replace(base, extra=Hinted(tuple(self.hint(net, pixels) for net, _ in self.nets), kinds, base))
 
     def pixels(self, request: Request) -> Tensor:
         """(B, 3, H, W) in [0, 1]: what is drawn of each picture's condition; black where it has none."""
@@ -232,14 +236,22 @@ class ControlledTransformer(TransformerBranch):
 
     @abstractmethod
     def residuals(
-        self, net: Any, sample: Tensor, step: Step, text: Tensor, told: Mapping[str, Any], hint: Tensor, scale: float
+        self,
+        net: Any,
+        sample: Tensor,
+        step: Step,
+        text: Tensor,
+        told: Mapping[str, Any],
+        hint: Tensor,
+        kinds: Sequence[str],
+        scale: float,
     ) -> Mapping[str, Any]:
         """What one ControlNet adds: arguments of the transformer, whose tensors are summed over ControlNets.
 
         Args:
             sample: (rows, C, h, w), as the base sees it.
             told: what the base tells its transformer.
-            hint: of `hint`, for the same rows.
+            hint, kinds: of `hint` and `Hinted`, for the same rows.
         """
 
     def told(self, sample: Tensor, step: Step, conditioning: UNetConditioning, half: Half) -> Mapping[str, Any]:
@@ -252,7 +264,8 @@ class ControlledTransformer(TransformerBranch):
             if acts(told, step):
                 hint = conditioning.rows(half, hints).to(sample)
                 with exclusive(bare(net)), frozen(bare(net)):
-                    sums = added(sums, self.residuals(net, sample, step, text, base, hint, told.conditioning_scale))
+                    kinds = extra.kinds * (len(sample) // len(extra.kinds))
+                    sums = added(sums, self.residuals(net, sample, step, text, base, hint, kinds, told.conditioning_scale))
         return {**base, **(sums or {})}
 
     def forward(self, sample: Tensor, step: Step, text: Tensor, told: Mapping[str, Any]) -> Tensor:
@@ -309,8 +322,8 @@ def added(sums: Any, more: Any) -> Any:
     return sums + more
 
 
-def _labelled(traits: Traits) -> Traits:
-    return replace(traits, family=traits.family + SUFFIX)
+def _labelled(traits: Traits, own: Any) -> Traits:
+    return replace(traits, family=traits.family + SUFFIX, hints=own.hints or None)
 
 
 def _kind(config: Mapping[str, Any]) -> str:

@@ -42,6 +42,10 @@ class ControlOptions(CheckpointOptions):
         description="Further ControlNets that see the same hint, each with source, revision, conditioning_scale, start and end; "
         "the residuals of all are added.",
     )
+    hints: tuple[str, ...] = Field(
+        (),
+        description="Kinds of hint that the ControlNets were trained on ('canny', 'depth' …); others are refused. Left out: all are taken.",
+    )
     stick_width: float = Field(
         4.0,
         gt=0,

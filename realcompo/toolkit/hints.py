@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from PIL import Image
 
-from ..conditions import Condition, Keypoints, Segmentation
+from ..conditions import Condition, Hint, Keypoints, Segmentation
 from ..conditions.drawing import draw_segments, draw_skeleton
 from ..errors import BadCondition
 from ..specs import BranchSpec
@@ -36,4 +36,6 @@ def draw_hint(
             return draw_skeleton(condition, size, stick_width)
         if isinstance(condition, Segmentation):
             return draw_segments(condition, size, palette)
+        if isinstance(condition, Hint):
+            return condition.image(size)
     raise BadCondition(f"{spec.id} takes {spec.condition}, not {condition.kind}", mend="give the branch its own kind of condition")

@@ -114,6 +114,9 @@ class JointPlace(MapPlace):
             return stream_heads(self.module, pixels, self.columns[-1].stop, rotary)
         return joint_heads(self.module, pixels, text, rotary)
 
+    def pixels(self, output: Any, text: int) -> slice:
+        return slice(None) if isinstance(output, tuple) or not getattr(self.module, "pre_only", False) else slice(text, None)
+
     def probabilities(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
         return text_columns(self.heads(args, kwargs), self.columns)
 
@@ -124,20 +127,23 @@ class StreamPlace(MapPlace):
 
     Attributes:
         group: pixels' tokens are filled up to a multiple of this.
-        pixels: how many there are.
+        pixels_count: how many there are.
         lengths: of each picture's text; what fills it up is no word.
         limit: L.
     """
 
     group: int = 1
-    pixels: int = 0
+    pixels_count: int = 0
     lengths: tuple[int, ...] = ()
     limit: int = 0
 
+    def pixels(self, output: Any, text: int) -> slice:
+        return slice(0, self.pixels_count)
+
     def probabilities(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
         hidden, turns = args[0] if args else kwargs["hidden_states"], kwargs["freqs_cis"]
-        start = self.pixels + -self.pixels % self.group
-        rows, columns = slice(0, self.pixels), slice(start, start + max(self.lengths))
+        start = self.pixels_count + -self.pixels_count % self.group
+        rows, columns = slice(0, self.pixels_count), slice(start, start + max(self.lengths))
         cos, sin = (part.repeat_interleave(2, dim=-1)[:, None] for part in (turns.real, turns.imag))
         query, key = heads_of(self.module, *_OWN[0], hidden[:, rows]), heads_of(self.module, *_OWN[1], hidden[:, columns])
         query, key = rotated(query, cos[:, :, rows], sin[:, :, rows]), rotated(key, cos[:, :, columns], sin[:, :, columns])

@@ -39,6 +39,14 @@ class MapPlace:
             context = context[0]
         return attention_probabilities(self.module, hidden, context, kwargs.get("attention_mask"))
 
+    def pixels(self, output: Any, text: int) -> slice:
+        """Which tokens of what the module returned (or of the first of it) are pixels.
+
+        Args:
+            text: L, tokens of the text.
+        """
+        return slice(None)
+
 
 def cross_attention_places(unet: nn.Module) -> list[MapPlace]:
     """All cross-attention modules of a UNet2DConditionModel, in the order in which they run."""

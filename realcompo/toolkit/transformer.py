@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import BadOption
 from ..interfaces import Request, Step
-from ..specs import BranchSpec, Traits
+from ..specs import BranchSpec, Options, Traits
 from .conditioning import Half, UNetConditioning
 from .guard import bare
 from .joint import Columns, block_places
@@ -63,6 +63,17 @@ class TransformerBranch(DenoiserBranch):
         chosen_blocks(shape.depth, options)
         return read_transformer_traits(checkpoint, spec, options, own, shape)
 
+    @classmethod
+    def check_prompts(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> None:
+        """None may be longer than its text encoders read: unlike CLIP's 77 tokens, their length is an option."""
+        for prompt, end in zip(prompts, cls.unread(spec, options, prompts, source) or (), strict=False):
+            if end:
+                raise BadOption(
+                    f"the prompt is longer than the tokens that its text encoder reads; {end[:80]!r} lies past the last one",
+                    where=f"{spec.id}, prompt {prompt[:40]!r}",
+                    mend="shorten it, or set the branch's option text_length as high as its network was trained with",
+                )
+
     # -- maps -----------------------------------------------------------------------------------------------------------------
 
     def columns(self) -> Columns:
@@ -78,11 +89,6 @@ class TransformerBranch(DenoiserBranch):
     def _reader(self) -> PlaceReader:
         places = self.all_places()
         return PlaceReader(self.transformer, [places[i] for i in chosen_blocks(len(places), self.options)])
-
-    def placed(self, places: Sequence[MapPlace], z: Tensor, conditioning: UNetConditioning) -> Sequence[MapPlace]:
-        """The places as they stand at z (B, C, h, w) of this run: of networks whose sequence has another length for each text, they are
-        told it here."""
-        return places
 
     def _read(self, z: Tensor, step: Step, conditioning: UNetConditioning, stop: bool) -> tuple[Tensor, Any]:
         precision, size = torch.promote_types(z.dtype, torch.float32), (z.shape[-2], z.shape[-1])
@@ -101,6 +107,7 @@ class TransformerBranch(DenoiserBranch):
         return Loader(given.checkpoint, given.options, device="cpu", dtype=given.dtype, share=given.share, classes=self.classes)
 
     def encode(self, request: Request) -> UNetConditioning:
+        self.check_prompts(self.spec, self.options, (*request.prompts, *request.negative_prompts), self)
         with self._text_here():
             return super().encode(request)
 

@@ -22,7 +22,7 @@ from .conditioning import Half, UNetConditioning
 from .guard import bare, exclusive
 from .loading import Loader, file_digest, hollow_network
 from .lora import check_lora, fit_adapter, lora_path, merge_lora
-from .maps import MapReader, check_places
+from .maps import MapPlace, MapReader, check_places, cross_attention_places
 from .options import CheckpointOptions, UNetOptions
 from .own_vae import find_vae
 from .sources import Checkpoint, holds_weights, is_pipeline, locate_part, open_checkpoint, weight_files
@@ -83,6 +83,15 @@ class DenoiserBranch(Branch):
     def network(self) -> Any:
         """The denoising network."""
         return getattr(self, self.part)
+
+    def all_places(self) -> list[MapPlace]:
+        """The attention to text of every block, in the order in which they run."""
+        raise NotImplementedError
+
+    def placed(self, places: Sequence[MapPlace], z: Tensor, conditioning: UNetConditioning) -> Sequence[MapPlace]:
+        """The places as they stand at z (B, C, h, w) of this run: of networks whose sequence has another length for each text, they are
+        told it here."""
+        return places
 
     def _reader(self) -> Any:
         """What reads its maps: `size(h, w)` of a map, and `read`, as `MapReader` has them."""
@@ -376,6 +385,9 @@ class UNetBranch(DenoiserBranch):
     options_class: ClassVar[type[CheckpointOptions]] = UNetOptions
     options: UNetOptions
     unet: Any
+
+    def all_places(self) -> list[MapPlace]:
+        return cross_attention_places(bare(self.unet))
 
     def _reader(self) -> MapReader:
         return MapReader(self.unet, self.options.places, self.options.map_divisor)

@@ -264,4 +264,5 @@ def _check_base(places: Sequence[NetPlace], base: BranchSpec, told: UNetOptions,
 
 
 def _labelled(traits: Traits, own: ControlNetOptions) -> Traits:
-    return replace(traits, family=traits.family + SUFFIX, classes=None if own.palette is None else tuple(own.palette))
+    classes = None if own.palette is None else tuple(own.palette)
+    return replace(traits, family=traits.family + SUFFIX, classes=classes, hints=own.hints or None)

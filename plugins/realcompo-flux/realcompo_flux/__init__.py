@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
+from realcompo.conditions.hint import SAMPLE
 from realcompo.conditions.skeletons import skeleton
 from realcompo.hookspecs import hookimpl
 from realcompo.specs import BranchSpec, FlowSchedule, LatentSpace, Traits
@@ -29,6 +31,8 @@ POSE: dict[str, Any] = {
         "a runner": skeleton("standing", (0.47, 0.15, 0.97, 0.9)),
     },
 }
+UNION = ("canny", "tile", "depth", "blur", "gray", "lq")
+"""Kinds of hint that InstantX's union ControlNet knows, beside poses; from memory."""
 _DEV = "FLUX.1 [dev] Non-Commercial License"
 
 
@@ -88,4 +92,18 @@ def register_branches() -> Iterable[BranchSpec]:
         guidance_scale=3.5,
         licence=_DEV,
         sample=POSE,
+    )
+    yield BranchSpec(
+        id="flux/hint",
+        summary="Union ControlNet on FLUX.1 dev, shown edges, depth, a blurred or a coarse picture.",
+        target="realcompo_flux.control:FluxControlBranch",
+        options=FluxControlOptions,
+        defaults={"hints": UNION},
+        role="spatial",
+        condition="hint",
+        source="InstantX/FLUX.1-dev-Controlnet-Union",
+        traits=replace(_traits("FLUX.1 dev with ControlNet"), hints=UNION),
+        guidance_scale=3.5,
+        licence=_DEV,
+        sample={"fidelity": "flux/dev", "prompt": "a cat and a house on grass", "hint": SAMPLE},
     )

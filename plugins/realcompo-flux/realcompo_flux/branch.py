@@ -13,8 +13,12 @@ from realcompo.errors import BadCheckpoint
 from realcompo.interfaces import Request, Step
 from realcompo.specs import BranchSpec, Traits
 from realcompo.toolkit import Checkpoint, Half, Loader, TextEncoding, TransformerBranch, UNetConditioning
+from realcompo.toolkit.guard import bare
+from realcompo.toolkit.joint import block_places
 from realcompo.toolkit.loading import Classes
+from realcompo.toolkit.maps import MapPlace, PlaceReader
 from realcompo.toolkit.sequences import PooledBeside, PooledClip, T5Encoding
+from realcompo.toolkit.transformer import chosen_blocks
 from realcompo.toolkit.transformer_traits import Shape, check_widths, transformer_config
 
 from .options import FluxOptions
@@ -65,6 +69,15 @@ class FluxBranch(TransformerBranch):
         clip, t5 = (None if loader is None else loader.module(part) for part in cls.encoders)
         tokens = T5Encoding(cls.words(checkpoint, "text_encoder_2"), t5, length=options.text_length)
         return PooledBeside(tokens, PooledClip(cls.words(checkpoint, "text_encoder"), clip))
+
+    def all_places(self) -> list[MapPlace]:
+        """Those of both kinds of block, the ones that are read first."""
+        network: Any = bare(self.transformer)
+        return super().all_places() + block_places(network.single_transformer_blocks, "single_transformer_blocks", 1, self.columns())
+
+    def _reader(self) -> PlaceReader:
+        places = super().all_places()
+        return PlaceReader(self.transformer, [places[i] for i in chosen_blocks(len(places), self.options)])
 
     # -- once a run -----------------------------------------------------------------------------------------------------------
 

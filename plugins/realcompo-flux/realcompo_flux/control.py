@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -41,34 +41,33 @@ class FluxControlBranch(ControlledTransformer):
                 mend="set the option base or base_source to the network that it was trained on",
             )
 
-    def mode(self, net: Any) -> int | None:
-        """Number of the hint's kind; None where the ControlNet knows one kind only.
+    def modes(self, net: Any, kinds: Sequence[str]) -> Tensor | None:
+        """(rows, 1) numbers of the hints' kinds; None where the ControlNet knows one kind only.
 
         Raises:
             BadOption: it has no such number.
         """
         if not net.union:
             return None
-        number = MODES[str(self.spec.condition)] if self.options.mode is None else self.options.mode
-        if number >= net.config.num_mode:
+        numbers = [MODES.get(kind, net.config.num_mode) if self.options.mode is None else self.options.mode for kind in kinds]
+        if max(numbers) >= net.config.num_mode:
             raise BadOption(
-                f"the ControlNet has {net.config.num_mode} modes, numbers 0 to {net.config.num_mode - 1}; {number} is none of them",
+                f"the ControlNet has {net.config.num_mode} modes, numbers 0 to {net.config.num_mode - 1}; none is known for this hint",
                 where="option mode",
-                mend="leave it out, or look its modes up in its model card",
+                mend="give its number as the option mode, from its model card",
             )
-        return number
+        return torch.tensor(numbers, device=net.device)[:, None]
 
     def hint(self, net: Any, pixels: Tensor) -> Tensor:
         return super().hint(net, pixels) if net.input_hint_block is None else 2 * pixels - 1
 
     def residuals(
-        self, net: Any, sample: Tensor, step: Step, text: Tensor, told: Mapping[str, Any], hint: Tensor, scale: float
+        self, net: Any, sample: Tensor, step: Step, text: Tensor, told: Any, hint: Tensor, kinds: Sequence[str], scale: float
     ) -> Mapping[str, Any]:
-        mode = self.mode(net)
         blocks, single = net(
             hidden_states=packed(sample),
             controlnet_cond=packed(hint) if net.input_hint_block is None else hint,
-            controlnet_mode=None if mode is None else torch.full((len(sample), 1), mode, device=sample.device),
+            controlnet_mode=self.modes(net, kinds),
             conditioning_scale=scale,
             timestep=self.time(sample, step),
             guidance=told["guidance"] if net.config.guidance_embeds else None,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
+from realcompo.conditions.hint import SAMPLE
 from realcompo.conditions.skeletons import skeleton
 from realcompo.hookspecs import hookimpl
 from realcompo.specs import BranchSpec, FlowSchedule, LatentSpace, Traits
@@ -80,4 +82,17 @@ def register_branches() -> Iterable[BranchSpec]:
         traits=_traits("SD 3 with ControlNet"),
         guidance_scale=7.0,
         sample=_POSE,
+    )
+    yield BranchSpec(
+        id="sd3/canny",
+        summary="ControlNet on Stable Diffusion 3 medium, shown edges as they are.",
+        target="realcompo_sd3.control:SD3ControlBranch",
+        options=TransformerControlOptions,
+        defaults={"base": "sd3/medium", "hints": ("canny",)},
+        role="spatial",
+        condition="hint",
+        source="InstantX/SD3-Controlnet-Canny",
+        traits=replace(_traits("SD 3 with ControlNet"), hints=("canny",)),
+        guidance_scale=7.0,
+        sample={"fidelity": "sd3/medium", "prompt": "a cat and a house on grass", "hint": SAMPLE},
     )

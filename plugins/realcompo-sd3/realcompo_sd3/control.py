@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -41,7 +41,7 @@ class SD3ControlBranch(ControlledTransformer):
         return (self.encoded(pixels) - shift) * latent.scaling_factor
 
     def residuals(
-        self, net: Any, sample: Tensor, step: Step, text: Tensor, told: Mapping[str, Any], hint: Tensor, scale: float
+        self, net: Any, sample: Tensor, step: Step, text: Tensor, told: Any, hint: Tensor, kinds: Sequence[str], scale: float
     ) -> Mapping[str, Any]:
         pooled = told["pooled_projections"]
         samples = net(

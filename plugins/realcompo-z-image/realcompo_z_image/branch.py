@@ -53,7 +53,7 @@ class ZImageBranch(TransformerBranch):
 
     def placed(self, places: Sequence[MapPlace], z: Tensor, conditioning: UNetConditioning) -> Sequence[MapPlace]:
         lengths = tuple(int(n) for n in conditioning.conditional.mask.sum(dim=1))
-        return [replace(place, pixels=z.shape[-2] * z.shape[-1] // 4, lengths=lengths, limit=self.text.limit) for place in places]
+        return [replace(place, pixels_count=z.shape[-2] * z.shape[-1] // 4, lengths=lengths, limit=self.text.limit) for place in places]
 
     def time(self, sample: Tensor, step: Step) -> Tensor:
         return 1 - super().time(sample, step) / 1000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -38,7 +38,7 @@ class ZImageControlBranch(ControlledTransformer):
         return pad(found, (0, 0, 0, 0, 0, net.config.control_in_dim - found.shape[1]))
 
     def residuals(
-        self, net: Any, sample: Tensor, step: Step, text: Tensor, told: Mapping[str, Any], hint: Tensor, scale: float
+        self, net: Any, sample: Tensor, step: Step, text: Tensor, told: Any, hint: Tensor, kinds: Sequence[str], scale: float
     ) -> Mapping[str, Any]:
         net.from_transformer(net, self.transformer)
         latents, time, words = self.base.listed(sample, step, text, told)

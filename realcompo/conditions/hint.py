@@ -27,9 +27,9 @@ without colours, of low quality."""
 
 SAMPLE: dict[str, Any] = {
     "of": "canny",
-    "png": "iVBORw0KGgoAAAANSUhEUgAAAEAAAABAAQAAAACCEkxzAAAAsklEQVR42rXRvU0DURDE8d/be6CTILiQgOCKoIBXCqVcaZRACRYdYCdnOHkdcJaMxUeAmOivn"
-    "Z2R8v/qduscHu3wlBBGA4rgCaMiUe0QhlO1ilT5hVi0bFN10t+TPoUdi/IKewfGAj5zOgpXN3TbBhDYQhjKsxnK1pOwRJwk/lWYVf0Ci3oL+45hy6S11R/yPwVkvHXzKR9b"
-    "dGKTy06tllS7Xg/lFSruS4l7anD5Qe/1RGAyy5SowGMLQAAAABJRU5ErkJggg==",
+    "png": "iVBORw0KGgoAAAANSUhEUgAAAEAAAABAAQAAAACCEkxzAAAAsklEQVR42rXRvU0DURDE8d/be6CTILiQgOCKoIBXCqVcaZRACRYdYCdnOHkdcJaMxUeAmOiv"
+    "nZF2R8v/qduscHu3wlBBGA4rgCaMiUe0QhlO1ilT5hVi0bFN10t+TPoUdi/IKewfGAj5zOgpXN3TbBhDYQhjKsxnK1pOwRJwk/lWYVf0Ci3oL+45hy6S11R/"
+    "yPwVkvHXzKR9bdGKTy06tllS7Xg/lFSruS4l7anD5Qe/1RGAyy5SowGMLQAAAABJRU5ErkJggg==",
     "items": [{"phrase": "a cat", "box": [0.08, 0.14, 0.42, 0.95]}, {"phrase": "a house", "box": [0.55, 0.2, 0.98, 0.92]}],
 }
 """Edges of a cat and a house in 64×64 pixels, as a recipe holds them: for the samples of specs."""

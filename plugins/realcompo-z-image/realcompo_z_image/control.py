@@ -41,5 +41,6 @@ class ZImageControlBranch(ControlledTransformer):
         self, net: Any, sample: Tensor, step: Step, text: Tensor, told: Any, hint: Tensor, kinds: Sequence[str], scale: float
     ) -> Mapping[str, Any]:
         net.from_transformer(net, self.transformer)
+        net.gradient_checkpointing = False  # diffusers 0.42 asks for it, and does not set it
         latents, time, words = self.base.listed(sample, step, text, told)
         return {"controlnet_block_samples": net(latents, time, words, list(hint.unsqueeze(2)), conditioning_scale=scale)}

@@ -13,7 +13,7 @@ from diffusers import FluxControlNetModel, FluxControlNetPipeline, FluxMultiCont
 from realcompo_flux.branch import packed, unpacked
 
 from realcompo.conditions import Keypoints
-from realcompo.errors import BadOption
+from realcompo.errors import BadCheckpoint, BadOption
 from realcompo.registry import Registry
 from realcompo.testing.checkpoints import save_checkpoint
 from realcompo.testing.driving import draw_alone, relative, request
@@ -151,3 +151,42 @@ def test_two_nets_are_the_pipeline_with_two(checkpoint: Any, second: Path) -> No
 def test_a_mode_that_is_not_there(checkpoint: Any) -> None:
     with pytest.raises(BadOption, match="7 modes"):
         controlled(checkpoint("controlnet-flux"), mode=9)
+
+
+# -- LoRA -------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lora(checkpoint: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A LoRA of the transformer in diffusers' layout, opened: B starts at zero."""
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
+    from torch import nn
+
+    torch.manual_seed(0)
+    pipe: Any = FluxPipeline.from_pretrained(str(checkpoint("flux")))
+    pipe.transformer.add_adapter(LoraConfig(r=2, lora_alpha=3, target_modules=["to_q", "to_k", "add_v_proj", "proj_mlp"]))
+    for name, parameter in pipe.transformer.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter, std=0.5)
+    folder = tmp_path_factory.mktemp("lora")
+    FluxPipeline.save_lora_weights(str(folder), transformer_lora_layers=get_peft_model_state_dict(pipe.transformer))
+    return folder / "pytorch_lora_weights.safetensors"
+
+
+def test_a_lora_is_diffusers(checkpoint: Any, lora: Path) -> None:
+    own: Any = FluxPipeline.from_pretrained(str(checkpoint("flux")))
+    own.set_progress_bar_config(disable=True)
+    own.load_lora_weights(str(lora.parent), weight_name=lora.name, adapter_name="mine")
+    own.set_adapters(["mine"], [0.7])
+    one = Registry().branch("flux/dev", {"lora": str(lora), "lora_scale": 0.7}, source=str(checkpoint("flux")))
+    its, mine, plain = theirs(own, guidance_scale=3.5), ours(one), ours(Registry().branch("flux/dev", source=str(checkpoint("flux"))))
+    print(f"LoRA: parity {relative(its, mine):.1e}, moves them by {relative(plain, mine):.2f}")
+    assert relative(its, mine) < 1e-4 and relative(plain, mine) > 1e-2
+    assert set(one.fingerprint()) == {"transformer", "text_encoder", "text_encoder_2", "vae", "lora"}
+
+
+@pytest.mark.parametrize(("family", "id"), [("sd3", "sd3/medium"), ("pixart", "pixart/alpha")])
+def test_a_lora_of_another_architecture_is_refused_before_weights(checkpoint: Any, lora: Path, family: str, id: str) -> None:
+    with pytest.raises(BadCheckpoint, match=r"it is for FLUX\.1"):
+        Registry().inspect(id, {"lora": str(lora)}, str(checkpoint(family)))

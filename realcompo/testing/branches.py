@@ -254,7 +254,7 @@ class BranchContract(ComponentContract[BranchSpec]):
         own = self.branch().traits.schedule
         for other in (FlowSchedule(), NoiseSchedule(beta_start=0.0001, beta_end=0.02, beta_schedule="linear", num_train_timesteps=500)):
             if other.process != own.process:
-                taken = self.refuses(self.step().seen_by(other))
+                taken = self.refuses(self.step().seen_by(other, hold=True))
                 assert taken is None, f"{taken} takes a timestep of another process"
 
     def test_levels_outside_its_range_are_refused(self) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..conditions import Condition, Hint
-from ..errors import BadCheckpoint, Incompatible
+from ..errors import BadCheckpoint, BadOption, Incompatible
 from ..interfaces import Region, Request, Step
 from ..registry import installed
 from ..specs import BranchSpec, Options, Traits
@@ -98,6 +98,10 @@ class ControlledTransformer(TransformerBranch):
 
     @classmethod
     def _base(cls, spec: BranchSpec, options: Any) -> tuple[BranchSpec, Any, Any]:
+        if options.network is not None:
+            raise BadOption(
+                "the network that a ControlNet steers is its base's", where="option network", mend="set it in the option base_options"
+            )
         found = find_base(installed(), spec, options, options.base, options.base_options, NOUN, "transformer")
         if options.base_source is None:
             check_families(spec, found[0], SUFFIX, NOUN)

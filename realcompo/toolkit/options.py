@@ -87,6 +87,11 @@ class TransformerOptions(CheckpointOptions):
     map_blocks: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         None, min_length=1, description="Numbers of the blocks whose attention is read, the first is 0, in place of map_depth."
     )
+    network: str | None = Field(
+        None,
+        description="A file of the transformer alone, in place of the checkpoint's: safetensors in diffusers' or the original layout (fp8 "
+        "is widened to the branch's dtype), or GGUF, which stays quantised. All else is the checkpoint's.",
+    )
     offload_text: bool = Field(
         False,
         description="Keep the text encoders in the CPU's memory and bring them to the device only while they encode: they are often larger "

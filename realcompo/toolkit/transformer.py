@@ -20,11 +20,13 @@ from ..specs import BranchSpec, Options, Traits
 from .conditioning import Half, UNetConditioning
 from .guard import bare
 from .joint import Columns, block_places
-from .loading import Classes, Loader
+from .loading import Classes, Loader, file_digest
+from .lora import check_lora
 from .maps import MapPlace, PlaceReader
+from .network_file import find_network, load_network
 from .options import CheckpointOptions, TransformerOptions
 from .sequences import TextSequence
-from .sources import Checkpoint
+from .sources import Checkpoint, open_checkpoint
 from .transformer_traits import Shape, read_transformer_traits, transformer_config
 from .unet import DenoiserBranch
 
@@ -73,6 +75,34 @@ class TransformerBranch(DenoiserBranch):
                     where=f"{spec.id}, prompt {prompt[:40]!r}",
                     mend="shorten it, or set the branch's option text_length as high as its network was trained with",
                 )
+
+    @classmethod
+    def _open(cls, spec: BranchSpec, options: Any, source: Any, weights: bool) -> Checkpoint:
+        """With a network of its own, the checkpoint's need not be fetched."""
+        found = super()._open(spec, options, source, weights and options.network is None)
+        if weights and options.network is not None:
+            parts = [*cls.encoders, *cls.encoders.values(), "vae"]
+            source = spec.source if source is None else source
+            found = open_checkpoint(source, options, revision=spec.revision, parts=parts)
+        return found
+
+    @classmethod
+    def _check_weights(cls, checkpoint: Checkpoint, options: Any) -> None:
+        if find_network(options, *reversed(cls._class())) is None:
+            super()._check_weights(checkpoint, options)
+
+    @classmethod
+    def _class(cls) -> tuple[str, str]:
+        """Library and class of the network."""
+        library, names = cls.classes["transformer"]
+        return library, names[0]
+
+    def load_network(self) -> Any:
+        library, name = self._class()
+        path = find_network(self.options, name, library)
+        if path is None:
+            return super().load_network()
+        return load_network(path, self.checkpoint, library, name, self.loader.dtype).to(self.loader.device)
 
     # -- maps -----------------------------------------------------------------------------------------------------------------
 
@@ -132,6 +162,15 @@ class TransformerBranch(DenoiserBranch):
     def staying(self) -> Sequence[str]:
         """Parts that `to` leaves on their device."""
         return tuple(self.encoders) if self.options.offload_text else ()
+
+    def fingerprint(self) -> dict[str, str]:
+        path = find_network(self.options, *reversed(self._class()))
+        if path is None:
+            return super().fingerprint()
+        parts = [part for part in self.networks() if part != "transformer"]
+        lora = check_lora(self.options.lora)
+        own = {} if lora is None else {"lora": f"{file_digest([lora])} at {self.options.lora_scale!r}"}
+        return {**self.loader.fingerprint(parts), "transformer": file_digest([path]), **own}
 
     # -- every step -----------------------------------------------------------------------------------------------------------
 

@@ -65,7 +65,7 @@ class DenoiserBranch(Branch):
         self.traits = self._traits(spec, self.options, self.checkpoint, source)
         own = self.options.lora is not None  # its weights are changed: they must be nobody else's
         self.loader = Loader(self.checkpoint, self.options, device=device, dtype=dtype, share=not own, classes=self.classes)
-        setattr(self, self.part, self.loader.module(self.part))
+        setattr(self, self.part, self.load_network())
         self.text: TextEncoding = self.read_text(self.checkpoint, self.options, self.text_loader())
         self.vae: Any = self.loader.module("vae") if spec.role != "spatial" else None
         merge_lora({self.part: self.network, **self._text_networks()}, self.options.lora, self.options.lora_scale)
@@ -96,6 +96,10 @@ class DenoiserBranch(Branch):
     def _reader(self) -> Any:
         """What reads its maps: `size(h, w)` of a map, and `read`, as `MapReader` has them."""
         raise NotImplementedError
+
+    def load_network(self) -> Any:
+        """The denoising network, on its device."""
+        return self.loader.module(self.part)
 
     def text_loader(self) -> Loader:
         """What loads the text encoders."""
@@ -354,7 +358,7 @@ class DenoiserBranch(Branch):
             own = decoding_dtype(network.config, wanted) if part == "vae" and wanted is not None else wanted
             if device is not None and part not in self.staying():
                 network.to(device)
-            if own is not None and own != network.dtype:
+            if own is not None and own != network.dtype and not getattr(network, "is_quantized", False):
                 network.to(own)
         return self
 

@@ -66,6 +66,8 @@ class Traits:
         max_objects: the most regions in one picture, or None.
         vocabulary: the only words it knows (planners are told), or None for open text.
         classes: the only classes of a segmentation map that it has colours for (planners are told), or None for ADE20K's.
+        hints: the kinds of hint that it knows, or None for all.
+        guidance: how it is guided: by a second pass; by a number that its network is told, in one pass; or, distilled, not at all.
         moves_latents: its predictions may carry a shift δ of the latents (ALGORITHM: a branch that moves z).
     """
 
@@ -79,6 +81,8 @@ class Traits:
     vocabulary: tuple[str, ...] | None = None
     classes: tuple[str, ...] | None = None
     moves_latents: bool = False
+    hints: tuple[str, ...] | None = None
+    guidance: Literal["passes", "embedded", "none"] = "passes"
 
 
 @dataclass(frozen=True, kw_only=True)

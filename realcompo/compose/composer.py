@@ -35,7 +35,7 @@ from ..recipes.recipe import (
     read_part,
 )
 from ..registry import Registry, installed
-from .assembly import check_compatible, picture_regions, unite
+from .assembly import check_compatible, check_guidance, check_prompts, picture_regions, unite
 from .copying import Copied
 from .inputs import PictureInputs, picture_entries, size_asked
 from .levels import level_remarks, run_levels
@@ -106,6 +106,7 @@ class Composer(Copied):
         self.scheduler, self.scheduler_options = read_scheduler(scheduler, scheduler_options, traits.schedule, traits.prediction_type)
         self.size = size_asked(height, width, traits.default_size)
         check_compatible(self.members, self.size)
+        check_guidance(self.members)
         self.device = default_device(device)
         self.dtype = torch_dtype(dtype)
         self.offload = flag("offload", offload)
@@ -287,6 +288,8 @@ class Composer(Copied):
         inputs = self._planned(inputs, size)
         parts = [picture_regions(self.members, p, size, self.registry, f"picture {b}") for b, p in enumerate(inputs.pictures)]
         members = guided(self.members, guidance)
+        check_guidance(members)
+        check_prompts(members, inputs.pictures, self.registry)
         with explain_memory():
             x, run = self._start(members, inputs, parts, size, solver)
             told = [

@@ -127,7 +127,8 @@ class Run:
         before = self.meter.spent.get(part, 0.0)
         result = self.meter.count(part, None if work is None else (k, tuple(z.shape), work, way), call)
         if kind == "predict":
-            rows = len(z) * (2 if self.members[k].guidance_scale > 1 else 1)
+            m = self.members[k]
+            rows = len(z) * (2 if m.guidance_scale > 1 and m.traits.guidance == "passes" else 1)
             self.meter.learn_unit(part, before, rows, self.members[k].role == "fidelity")
         return result
 

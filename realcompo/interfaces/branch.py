@@ -102,6 +102,16 @@ class Branch(ABC):
         return None
 
     @classmethod
+    def check_prompts(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> None:
+        """Refuse prompts that it cannot draw, negative ones too, before weights are loaded: from tokenizer files alone, where they are at
+        hand. Here, none is: a prompt that is cut short is told as a remark (`unread`).
+
+        Raises:
+            BadOption.
+        """
+        return None
+
+    @classmethod
     def remarks(cls, spec: BranchSpec, options: Options, balanced: tuple[float, float] | None) -> tuple[str, ...]:
         """What a user should know before a run that can be drawn, but hardly as meant: `realcompo check` prints it as a warning.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..conditions import Condition
 from ..interfaces import Branch, Regions, Request
+from ..specs import FlowSchedule
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +48,8 @@ def draw_alone(
 
     schedule, own = branch.traits.schedule, branch.traits.prediction_type
     kind = common_kind([own], solver_name(scheduler, schedule) == FLOW)
-    solver = Solver(scheduler, schedule, steps, kind, config)
+    patch = schedule.patch if isinstance(schedule, FlowSchedule) else 1
+    solver = Solver(scheduler, schedule, steps, kind, config, tokens=noise.shape[-2] * noise.shape[-1] // patch**2)
     x = solver.start(noise)
     with torch.no_grad():
         conditioning = branch.encode(asked)

@@ -14,7 +14,8 @@ from realcompo.errors import PlanningError
 from realcompo.hookspecs import hookimpl
 from realcompo.interfaces import Plan, Planner, PlanRequest
 from realcompo.plans.from_boxes import Placed, plan_of
-from realcompo.specs import BranchSpec, LatentSpace, PlannerSpec, Traits
+from realcompo.specs import BranchSpec, FlowSchedule, LatentSpace, PlannerSpec, Traits
+from realcompo.toolkit import TransformerOptions
 from realcompo_mini.bodies import BUILD
 from realcompo_mini.language import LanguageError, parse
 from realcompo_mini.palette import palette
@@ -117,6 +118,19 @@ def register_branches() -> Iterable[BranchSpec]:
             licence=LICENCE,
             requires=("peft",),
         )
+    yield BranchSpec(
+        id="mini/flow",
+        summary="The embedded transformer (PixArt's blocks, a rectified flow): mini/fidelity's world and latents by another architecture.",
+        target="realcompo.toolkit.transformer:TransformerBranch",
+        options=TransformerOptions,
+        role="fidelity",
+        source=f"{WEIGHTS}/flow",
+        traits=replace(_traits(), schedule=FlowSchedule(shift=2.0), prediction_type="flow_prediction", size_multiple=16),
+        guidance_scale=GUIDANCE["mini/fidelity"],
+        licence=LICENCE,
+        sample=_SAMPLE,
+        recommended=RECOMMENDED,
+    )
     for name, summary, prompt in (
         ("tokencompose", "The embedded TokenCompose: taught to attend to each object with its own words.", None),
         ("coloring", "The embedded Coloring Page: black outlines on white.", "a coloring page of {prompt}"),

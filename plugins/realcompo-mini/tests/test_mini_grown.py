@@ -24,7 +24,7 @@ STEPS = 2
 def needed(recipe: Path) -> str:
     """What this checkout lacks of a recipe's models."""
     text = recipe.read_text("utf-8")
-    return lacking(*(name for name in ("fidelity", "boxes", *GROWN) if f'"mini/{name}"' in text))
+    return lacking(*(name for name in ("fidelity", "boxes", "flow", *GROWN) if f'"mini/{name}"' in text))
 
 
 def test_all_are_declared_with_or_without_weights() -> None:

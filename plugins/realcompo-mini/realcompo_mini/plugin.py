@@ -125,6 +125,7 @@ def register_branches() -> Iterable[BranchSpec]:
         options=TransformerOptions,
         role="fidelity",
         source=f"{WEIGHTS}/flow",
+        defaults={"vae": f"{FIDELITY_SOURCE}/vae"},
         traits=replace(_traits(), schedule=FlowSchedule(shift=2.0), prediction_type="flow_prediction", size_multiple=16),
         guidance_scale=GUIDANCE["mini/fidelity"],
         licence=LICENCE,

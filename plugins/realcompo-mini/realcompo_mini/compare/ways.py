@@ -59,6 +59,7 @@ WAYS = (SPATIAL, MEAN, *HAND_OVERS, PAPER, DEFAULT, STILL, LONGER, BACKWARD)
 PAIRS = (
     *(Pair(fidelity, spatial) for fidelity in FIDELITIES for spatial in SPATIALS),
     *(Pair(fidelity, spatial) for fidelity in (BASE, "mini/cute") for spatial in ("mini/boxes-coloured", "mini/boxes-half")),
+    *(Pair("mini/flow", spatial) for spatial in ("mini/boxes", "mini/pose", "mini/segmentation")),
 )
 
 

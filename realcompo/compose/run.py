@@ -14,14 +14,15 @@ from torch import Tensor
 
 from ..arguments import called, shown
 from ..errors import BadOption, PluginProblem
-from ..interfaces import Balancer, Branch, Conditioning, Move, Moved, Prediction, ProbeResult, Regions, Request, Setting, Step
+from ..interfaces import Balancer, Branch, Conditioning, GuidanceHalf, Move, Moved, Prediction, ProbeResult, Regions, Request, Setting, Step
 from ..noise.diffusion import Solver, Transition, convert
 from ..pictures.trace import Trace, TraceEntry
 from ..recipes.members import Member
-from ..recipes.recipe import ProbeOptions
+from ..recipes.recipe import GuidanceOptions, ProbeOptions
 from ..registry import Registry
 from .cost import Meter
 from .finite import Finite
+from .guidance import acts, halved, twice
 from .inputs import PictureInputs
 from .levels import acting_at
 from .moves import move_latents
@@ -42,6 +43,7 @@ class Run:
         solver: the real step.
         regions: the union over branches, of B pictures.
         setting: what the balancer is told.
+        options, guidance: how the loss is probed, and where guidance acts.
         offload: the device that a branch is awake on, if it sleeps on the CPU between its calls.
         hold: a branch that does not know a level is told the last that it does.
         finite: which pictures failed, and why.
@@ -54,6 +56,7 @@ class Run:
     setting: Setting
     options: ProbeOptions
     trace: Trace
+    guidance: GuidanceOptions = field(default_factory=GuidanceOptions)
     offload: torch.device | None = None
     hold: bool = False
     conditionings: list[Conditioning] = field(default_factory=list)
@@ -111,24 +114,42 @@ class Run:
             return step
         return step.seen_by(schedule, self.hold)
 
+    def predictions(self, acting: Sequence[int], z: Tensor, step: Step) -> list[Prediction]:
+        """Of each acting branch at z, of the kind that the run blends in."""
+        return [self.predict(k, z, step) for k in acting]
+
     def predict(self, k: int, z: Tensor, step: Step) -> Prediction:
-        """Branch k's guided prediction at z, of the kind that the run blends in."""
-        own = self.own(k, step)
+        """Branch k's prediction at z: guided, or its conditional half alone where guidance does not act."""
+        if halved(self.members[k], type(self.branches[k])) and not acts(self.guidance, step):
+            return self._blended(k, self._half(k, z, step, "conditional"), z, step)
+        rows = len(z) * (2 if twice(self.members[k]) else 1)
         with self.awake(k) as branch:
-            told = self._counted("predict", k, lambda: branch.predict(z.to(branch.device), own, self.conditionings[k]), z, step)
+            ask = partial(branch.predict, z.to(branch.device), self.own(k, step), self.conditionings[k])
+            return self._blended(k, self._counted("predict", k, ask, z, step, rows=rows), z, step)
+
+    def _half(self, k: int, z: Tensor, step: Step, half: GuidanceHalf) -> Prediction:
+        """As the branch gives it."""
+        with self.awake(k) as branch:
+            ask = partial(branch.predict_half, z.to(branch.device), self.own(k, step), self.conditionings[k], half)
+            return self._counted("predict", k, ask, z, step, half, rows=len(z))
+
+    def _blended(self, k: int, told: Prediction, z: Tensor, step: Step) -> Prediction:
+        """What branch k told at z, finite, on z's device, of the kind that the run blends in."""
         shift = None if told.shift is None else self.finite.clean("shift", told.shift.to(z), step, k)
         noise = self._common(k, told.noise, z if shift is None else z + shift, step)
         return Prediction(self.finite.clean("prediction", noise, step, k), shift=shift)
 
-    def _counted(self, kind: str, k: int, call: Callable[[], T], z: Tensor, step: Step, way: str = "") -> T:
-        """A call of branch k, its operations counted; the first prediction of the fidelity branch is also the unit. `way`: calls of one
-        kind that are made in several ways."""
+    def _counted(self, kind: str, k: int, call: Callable[[], T], z: Tensor, step: Step, way: str = "", rows: int = 0) -> T:
+        """A call of branch k, its operations counted; the first prediction of the fidelity branch is also the unit.
+
+        Args:
+            way: calls of one kind that are made in several ways.
+            rows: of the network, of a prediction that the unit may be taken from.
+        """
         part, work = f"{kind} {self.members[k].name}", self.branches[k].work(step, self.conditionings[k])
         before = self.meter.spent.get(part, 0.0)
         result = self.meter.count(part, None if work is None else (k, tuple(z.shape), work, way), call)
-        if kind == "predict":
-            m = self.members[k]
-            rows = len(z) * (2 if m.guidance_scale > 1 and m.traits.guidance == "passes" else 1)
+        if rows:
             self.meter.learn_unit(part, before, rows, self.members[k].role == "fidelity")
         return result
 

@@ -176,6 +176,23 @@ class ProbeOptions(_Part):
     timestep: Literal["t", "t_prev"] = Field("t", description="timestep that the probe tells the networks")
 
 
+class GuidanceOptions(_Part):
+    """Where classifier-free guidance acts; how strongly is each branch's `guidance_scale` (see docs/algorithm.md)."""
+
+    interval: tuple[Real, Real] | None = Field(
+        None,
+        description="noise levels (low, high) in which branches are guided, as σ = √((1 − ᾱ)/ᾱ), noise over signal: low < σ ≤ high. "
+        "Outside, only the conditional half of a branch runs. None = at every step",
+    )
+
+    @field_validator("interval")
+    @classmethod
+    def _order(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 <= value[0] < value[1]:
+            raise ValueError("should be two noise levels, 0 ≤ low < high")
+        return value
+
+
 class PictureEntry(_Part):
     """One picture of a recipe: what differs from picture to picture."""
 
@@ -212,6 +229,7 @@ class Recipe(_Part):
     )
     balancer: Component = Field(Component(name=DEFAULT_BALANCER), description="rule for the weights")
     probe: ProbeOptions = Field(ProbeOptions(), description="how the loss is probed")
+    guidance: GuidanceOptions = Field(GuidanceOptions(), description="where classifier-free guidance acts")
     planner: PlannerEntry | None = Field(None, description="plans the conditions that a picture leaves out")
     scheduler: str = Field("ddim", description="of the real step")
     scheduler_options: dict[str, Any] = Field(

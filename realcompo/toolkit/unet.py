@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import BadCheckpoint, Incompatible
-from ..interfaces import Branch, Prediction, Region, Request, Step
+from ..interfaces import Branch, GuidanceHalf, Prediction, Region, Request, Step
 from ..noise.devices import torch_dtype
 from ..specs import BranchSpec, Options, Traits
 from .conditioning import Half, UNetConditioning
@@ -300,6 +300,15 @@ class DenoiserBranch(Branch):
     def blended(self, z: Tensor, conditional: Tensor, unconditional: Tensor, step: Step, conditioning: UNetConditioning) -> Tensor:
         """What guidance makes of the raw predictions of two passes at z, (B, C, h, w) each."""
         return unconditional + conditioning.guidance_scale * (conditional - unconditional)
+
+    def predict_half(self, z: Tensor, step: Step, conditioning: UNetConditioning, half: GuidanceHalf, read: bool = False) -> Prediction:
+        """B rows of the network, not 2B."""
+        self.check_step(step)
+        if read:
+            maps, noise = self._read(z, step, conditioning, stop=False)
+            return Prediction(noise.detach(), maps)
+        with torch.no_grad():
+            return Prediction(self.denoise(z, step, conditioning, half))
 
     def predict_unguided(self, z: Tensor, step: Step, conditioning: UNetConditioning) -> Tensor:
         self.check_step(step)

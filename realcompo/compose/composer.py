@@ -60,7 +60,7 @@ class Composer(Copied):
         spatial: one or several of the same; none draws with the fidelity branch alone.
         balancer: an id, a `Component` or a `Balancer`; `balancer_options` are its options.
         probe: how the loss is probed.
-        guidance: where classifier-free guidance acts; its strength is `guidance_scale`.
+        guidance: where classifier-free guidance acts, and against what; its strength is `guidance_scale`.
         scheduler: one of ddim, pndm, euler, euler-ancestral, dpm++-2m, dpm++-2m-karras, unipc, flow-euler; or a diffusers
             scheduler object.
         scheduler_options: settings of a scheduler that is given by name, by diffusers' names; an object brings its own.

@@ -27,18 +27,24 @@ def halved(member: Member, cls: type[Branch]) -> bool:
 
 
 def guidance_remarks(options: GuidanceOptions, members: Sequence[Member], registry: Registry, solver: Solver) -> list[str]:
-    """Branches that do as they always do because they give no half of their prediction, and an interval that no step lies in."""
-    if options.interval is None:
-        return []
-    classes = [type(m.ready) if m.ready is not None else registry.load(m.spec) for m in members]
-    whole = [m.name for m, cls in zip(members, classes, strict=True) if twice(m) and not gives_halves(cls)]
+    """Branches that do as they always do because they give no half of their prediction, negative prompts that nobody asks, and an interval
+    that no step lies in."""
     told = []
-    if whole:
-        told.append(f"{', '.join(whole)}: guided at every noise level, as its plugin offers no half of a prediction (Branch.predict_half)")
-    if not any(acts(options, step) for step in solver.steps):
-        first, last = solver.steps[0].sigma, solver.steps[-1].sigma
-        told.append(
-            f"guidance acts at no step: its interval is {options.interval[0]:g} < σ ≤ {options.interval[1]:g}, and the run's σ goes from "
-            f"{first:.3g} to {last:.3g}"
-        )
+    classes = [type(m.ready) if m.ready is not None else registry.load(m.spec) for m in members]
+    guided = [(m, gives_halves(cls)) for m, cls in zip(members, classes, strict=True) if twice(m)]
+    whole = ", ".join(m.name for m, halves in guided if not halves)
+    shared = options.unconditional == "shared" and len(members) > 1
+    does = ["guided at every noise level"] if options.interval is not None else []
+    does += ["guided by its own unconditional half"] if shared else []
+    if whole and does:
+        told.append(f"{whole}: {' and '.join(does)}, as its plugin offers no half of a prediction (Branch.predict_half)")
+    if shared and guided:
+        first = guided[0][0]
+        others = [m for m, halves in guided[1:] if halves and m.entry.negative_prompt not in (None, first.entry.negative_prompt)]
+        if others:
+            names = ", ".join(m.name for m in others)
+            told.append(f"{names}: its own negative prompt does nothing beside {first.name}, whose unconditional half is shared")
+    if options.interval is not None and not any(acts(options, step) for step in solver.steps):
+        low, high, begin, end = *options.interval, solver.steps[0].sigma, solver.steps[-1].sigma
+        told.append(f"guidance acts at no step: its interval is {low:g} < σ ≤ {high:g}, and the run's σ goes from {begin:.3g} to {end:.3g}")
     return told

@@ -116,16 +116,34 @@ class Run:
 
     def predictions(self, acting: Sequence[int], z: Tensor, step: Step) -> list[Prediction]:
         """Of each acting branch at z, of the kind that the run blends in."""
-        return [self.predict(k, z, step) for k in acting]
+        found: list[Prediction] = []
+        for k in acting:
+            shared = next((one.unconditional for one in found if one.unconditional is not None and one.shift is None), None)
+            found.append(self.predict(k, z, step, shared if self.guidance.unconditional == "shared" else None))
+        return found
 
-    def predict(self, k: int, z: Tensor, step: Step) -> Prediction:
-        """Branch k's prediction at z: guided, or its conditional half alone where guidance does not act."""
-        if halved(self.members[k], type(self.branches[k])) and not acts(self.guidance, step):
-            return self._blended(k, self._half(k, z, step, "conditional"), z, step)
+    def predict(self, k: int, z: Tensor, step: Step, unconditional: Tensor | None = None) -> Prediction:
+        """Branch k's prediction at z: guided, or its conditional half alone where guidance does not act.
+
+        Args:
+            unconditional: (B, C, h, w) u of another branch at z, to guide this one by. Where this one moves z its own is asked, there:
+                c at one z against u at another would make g times as much of the move.
+        """
+        guided, apart = acts(self.guidance, step), halved(self.members[k], type(self.branches[k]))
+        if not apart or (guided and unconditional is None):
+            return self._blended(k, self._whole(k, z, step), z, step)
+        told = self._half(k, z, step, "conditional")
+        if guided and told.shift is not None:
+            moved = z + told.shift.to(z)
+            unconditional = self._common(k, self._half(k, moved, step, "unconditional").noise, moved, step)
+        return self._blended(k, told, z, step, unconditional if guided else None)
+
+    def _whole(self, k: int, z: Tensor, step: Step) -> Prediction:
+        """As the branch gives it."""
         rows = len(z) * (2 if twice(self.members[k]) else 1)
         with self.awake(k) as branch:
             ask = partial(branch.predict, z.to(branch.device), self.own(k, step), self.conditionings[k])
-            return self._blended(k, self._counted("predict", k, ask, z, step, rows=rows), z, step)
+            return self._counted("predict", k, ask, z, step, rows=rows)
 
     def _half(self, k: int, z: Tensor, step: Step, half: GuidanceHalf) -> Prediction:
         """As the branch gives it."""
@@ -133,11 +151,16 @@ class Run:
             ask = partial(branch.predict_half, z.to(branch.device), self.own(k, step), self.conditionings[k], half)
             return self._counted("predict", k, ask, z, step, half, rows=len(z))
 
-    def _blended(self, k: int, told: Prediction, z: Tensor, step: Step) -> Prediction:
-        """What branch k told at z, finite, on z's device, of the kind that the run blends in."""
+    def _blended(self, k: int, told: Prediction, z: Tensor, step: Step, unconditional: Tensor | None = None) -> Prediction:
+        """What branch k told at z, finite, on z's device, of the kind that the run blends in; guided by u, of that kind, if it is given (the sum is
+        the same in either kind, as its weights are one together)."""
         shift = None if told.shift is None else self.finite.clean("shift", told.shift.to(z), step, k)
-        noise = self._common(k, told.noise, z if shift is None else z + shift, step)
-        return Prediction(self.finite.clean("prediction", noise, step, k), shift=shift)
+        moved = z if shift is None else z + shift
+        noise = self._common(k, told.noise, moved, step)
+        if unconditional is not None:
+            noise = unconditional + self.members[k].guidance_scale * (noise - unconditional)
+        own = None if told.unconditional is None else self._common(k, told.unconditional, moved, step)
+        return Prediction(self.finite.clean("prediction", noise, step, k), None, shift, own)
 
     def _counted(self, kind: str, k: int, call: Callable[[], T], z: Tensor, step: Step, way: str = "", rows: int = 0) -> T:
         """A call of branch k, its operations counted; the first prediction of the fidelity branch is also the unit.

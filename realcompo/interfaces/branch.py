@@ -59,11 +59,13 @@ class Prediction:
         noise: (B, C, h, w), of the branch's own prediction type, at z + shift.
         maps: (B, R, h', w') of the conditional half with a graph to z, only if read.
         shift: (B, C, h, w) δ by which the branch moved z before predicting, or None.
+        unconditional: (B, C, h, w) u of the guided prediction, at z + shift, where `predict` has it at hand; it may serve other branches.
     """
 
     noise: Tensor
     maps: Tensor | None = None
     shift: Tensor | None = None
+    unconditional: Tensor | None = None
 
 
 class Branch(ABC):

@@ -177,12 +177,18 @@ class ProbeOptions(_Part):
 
 
 class GuidanceOptions(_Part):
-    """Where classifier-free guidance acts; how strongly is each branch's `guidance_scale` (see docs/algorithm.md)."""
+    """Where classifier-free guidance acts, and against what; how strongly is each branch's `guidance_scale` (see docs/algorithm.md)."""
 
     interval: tuple[Real, Real] | None = Field(
         None,
         description="noise levels (low, high) in which branches are guided, as σ = √((1 − ᾱ)/ᾱ), noise over signal: low < σ ≤ high. "
         "Outside, only the conditional half of a branch runs. None = at every step",
+    )
+
+    unconditional: Literal["own", "shared"] = Field(
+        "own",
+        description="whose unconditional half guides a branch: its own; or shared, where several branches act at a step, that of the "
+        "first of them (the fidelity branch, where it acts), one pass for all",
     )
 
     @field_validator("interval")
@@ -229,7 +235,7 @@ class Recipe(_Part):
     )
     balancer: Component = Field(Component(name=DEFAULT_BALANCER), description="rule for the weights")
     probe: ProbeOptions = Field(ProbeOptions(), description="how the loss is probed")
-    guidance: GuidanceOptions = Field(GuidanceOptions(), description="where classifier-free guidance acts")
+    guidance: GuidanceOptions = Field(GuidanceOptions(), description="where classifier-free guidance acts, and against what")
     planner: PlannerEntry | None = Field(None, description="plans the conditions that a picture leaves out")
     scheduler: str = Field("ddim", description="of the real step")
     scheduler_options: dict[str, Any] = Field(

@@ -78,11 +78,11 @@ class ToyBranch(Branch):
         self.check_step(step)
         shift = self._shift(z, step)
         where = z if shift is None else z + shift
-        text = self._noise(where, conditioning.mean, step)
+        text, empty = self._noise(where, conditioning.mean, step), None
         if conditioning.guidance_scale > 1:
             empty = self._noise(where, torch.zeros_like(conditioning.mean), step)
             text = empty + conditioning.guidance_scale * (text - empty)
-        return Prediction(text, maps=self.attend(z, step, conditioning) if read else None, shift=shift)
+        return Prediction(text, self.attend(z, step, conditioning) if read else None, shift, empty)
 
     def predict_half(self, z: Tensor, step: Step, conditioning: ToyConditioning, half: GuidanceHalf, read: bool = False) -> Prediction:
         self.check_step(step)

@@ -295,7 +295,8 @@ class DenoiserBranch(Branch):
                 unconditional = self.denoise(z, step, conditioning, "unconditional")
             else:
                 unconditional, conditional = self.denoise(z, step, conditioning, "both").chunk(2)
-            return Prediction(self.blended(z, conditional, unconditional, step, conditioning), maps)
+            guided = self.blended(z, conditional, unconditional, step, conditioning)
+            return Prediction(guided, maps, unconditional=unconditional)
 
     def blended(self, z: Tensor, conditional: Tensor, unconditional: Tensor, step: Step, conditioning: UNetConditioning) -> Tensor:
         """What guidance makes of the raw predictions of two passes at z, (B, C, h, w) each."""

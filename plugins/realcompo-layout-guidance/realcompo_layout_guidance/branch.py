@@ -171,8 +171,9 @@ class LayoutGuidanceBranch(Branch):
         moved = self.move(z, step, conditioning)
         if moved is None:
             return self.inner.predict(z, step, conditioning.inner, read)
-        noise = self.inner.predict(moved, step, conditioning.inner).noise
-        return Prediction(noise, self.attend(z, step, conditioning) if read else None, shift=moved - z.detach())
+        told = self.inner.predict(moved, step, conditioning.inner)
+        maps = self.attend(z, step, conditioning) if read else None
+        return Prediction(told.noise, maps, moved - z.detach(), told.unconditional)
 
     def predict_half(self, z: Tensor, step: Step, conditioning: GuidedConditioning, half: GuidanceHalf, read: bool = False) -> Prediction:
         """The base's conditional half at the moved z, with the shift; its unconditional half at z as it is given."""

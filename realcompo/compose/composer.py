@@ -375,11 +375,12 @@ class Composer(Copied):
             needs = balancer.needs(state, step)
             z, moved = run.move(z, step, needs.moves)  # z ← z − η ∇_z L
             acting = [k for k, acts in enumerate(needs.branches) if acts]
-            predictions = run.predictions(acting, z, step)
+            due = needs.probe and run.probe_is_due()
+            predictions = run.predictions(acting, z, step, run.reads(needs, due, step))
             noises, shifts = [p.noise for p in predictions], [p.shift for p in predictions]
 
             probed = None
-            if needs.probe and run.probe_is_due():
+            if due:
                 state, probed = balancer.update(state, step, run.trial(z, step, noises, shifts))  # Eq. 7, 12
 
             weights = run.finite.see("weights", balancer.weights(state, step), step, dim=1)  # Eq. 2

@@ -174,6 +174,17 @@ class ProbeOptions(_Part):
         description="trial step with the guided noise (no extra pass); false = unguided, two more passes a branch",
     )
     timestep: Literal["t", "t_prev"] = Field("t", description="timestep that the probe tells the networks")
+    lagged: Flag = Field(
+        False,
+        description="read the maps of the pass that predicts anyway, at this step's latents, in place of a trial step: no pass of the "
+        "probe's own, only its way back",
+    )
+
+    @model_validator(mode="after")
+    def _no_trial(self) -> ProbeOptions:
+        if self.lagged and (not self.guided or self.timestep != "t"):
+            raise ValueError("a lagged probe makes no trial step: leave guided and timestep as they are, or lagged out")
+        return self
 
 
 class GuidanceOptions(_Part):

@@ -314,6 +314,8 @@ class BranchContract(ComponentContract[BranchSpec]):
         if guided.shape != whole.noise.shape or not bool(whole.noise.isfinite().all()):
             pytest.skip("its noise is no noise: the checks of noise say why")
         assert relative(guided, whole.noise) < self.guidance_scale * self.tolerance, "they are halves of another prediction"
+        if whole.unconditional is not None:
+            assert relative(unconditional, whole.unconditional) < self.tolerance, "predict tells another unconditional half"
         assert (conditional.shift is None) == (whole.shift is None)
         assert conditional.maps is not None and whole.maps is not None, "maps were asked for"
         assert relative(conditional.maps, whole.maps.detach()) < self.tolerance

@@ -48,7 +48,7 @@ def test_the_shared_half_is_the_fidelity_branch_s() -> None:
     blended: list[Tensor] = []
     half = spatial.predict_half
 
-    def spy(z: Tensor, step: Step, conditioning: Any, which: Any) -> Prediction:
+    def spy(z: Tensor, step: Step, conditioning: Any, which: Any, read: bool = False) -> Prediction:
         seen.append((z.clone(), step, conditioning))
         assert which == "conditional"
         return half(z, step, conditioning, which)

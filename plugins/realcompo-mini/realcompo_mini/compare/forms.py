@@ -46,12 +46,9 @@ FORMS = {
         f"{_TUNED} probe=lagged",
         f"{_TUNED} unconditional=shared",
         f"{_TUNED} probe=lagged unconditional=shared",
-        f"{_TUNED.replace('rate=0.4', 'rate=0.0')} unconditional=shared",
         f"{_TUNED.replace('rate=0.4', 'rate=-0.4')} probe=lagged",
     ],
-    "few steps": [
-        f"guided steps={steps} scheduler={scheduler}" for steps in (8, 12) for scheduler in ("ddim", "dpm++-2m", "dpm++-2m-karras", "unipc")
-    ],
+    "few steps": [f"guided steps={steps} scheduler={scheduler}" for steps in (8, 12) for scheduler in ("ddim", "dpm++-2m", "unipc")],
 }
 """Group → rows; the first of a group is the exact form that the others are held against."""
 

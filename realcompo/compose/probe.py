@@ -97,26 +97,35 @@ def _placement_slope(
     scale: LossScale | None,
     graph: bool,
     note: Callable[[Tensor], None] | None,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Slope:
     leaf = z.detach().requires_grad_(graph)
     with torch.set_grad_enabled(graph):
         return slope_of_maps(read(leaf), leaf, regions, scale, note)
 
 
 def slope_of_maps(
-    maps: Tensor, leaf: Tensor, regions: Regions, scale: LossScale | None, note: Callable[[Tensor], None] | None = None
+    maps: Tensor,
+    leaf: Tensor,
+    regions: Regions,
+    scale: LossScale | None,
+    note: Callable[[Tensor], None] | None = None,
+    keep: bool = False,
 ) -> Slope:
-    """The same of maps that were read at z already: by the graph that leads from them to `leaf`, if there is one."""
+    """The same of maps that were read at z already: by the graph that leads from them to `leaf`, if there is one.
+
+    Args:
+        keep: the graph is left as it is, to be walked again.
+    """
     masks = regions.masks(*maps.shape[-2:]).to(maps)
     loss = placement_loss(maps, masks, regions.present().to(maps.device))
-    slope = _slope(loss, leaf, scale, note) if loss.requires_grad else torch.zeros_like(leaf, requires_grad=False)
+    slope = _slope(loss, leaf, scale, note, keep) if loss.requires_grad else torch.zeros_like(leaf, requires_grad=False)
     return loss.detach().to(leaf).nan_to_num(0.0, 0.0, 0.0), slope, maps.detach()
 
 
-def _slope(loss: Tensor, z: Tensor, scale: LossScale | None, note: Callable[[Tensor], None] | None) -> Tensor:
+def _slope(loss: Tensor, z: Tensor, scale: LossScale | None, note: Callable[[Tensor], None] | None, keep: bool = False) -> Tensor:
     """∂loss/∂z (B, C, h, w) of region losses (B, R); a picture whose gradient is not finite has none at this step."""
     factors = None if scale is None else scale.of(loss)
-    (slope,) = torch.autograd.grad(loss.sum() if factors is None else (loss.sum(dim=1) * factors).sum(), z)
+    (slope,) = torch.autograd.grad(loss.sum() if factors is None else (loss.sum(dim=1) * factors).sum(), z, retain_graph=keep)
     peak = peaks(slope)
     finite = peak.isfinite()
     if scale is not None and factors is not None:

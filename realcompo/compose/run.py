@@ -30,6 +30,7 @@ from ..interfaces import (
     Setting,
     Step,
 )
+from ..noise.devices import steadily
 from ..noise.diffusion import Solver, Transition, convert
 from ..pictures.trace import Trace, TraceEntry
 from ..recipes.members import Member
@@ -202,8 +203,9 @@ class Run:
                     )
                 maps = self.finite.see("maps", told.maps.to(z.device), step, k)
                 note = partial(self.finite.note, "gradient", step=step, branch=k)
-                back = partial(slope_of_maps, maps, leaf, self.regions, self.scales[k], note)
-                self.slopes[k] = self._counted(reading, k, back, z, step, "read")
+                again = z.device.type == "cuda"  # where an operation has no steady form, the way back is gone once more
+                back = partial(slope_of_maps, maps, leaf, self.regions, self.scales[k], note, again)
+                self.slopes[k] = self._counted(reading, k, partial(steadily, z.device, back), z, step, "read")
         shift = None if told.shift is None else told.shift.detach()
         return Prediction(told.noise.detach(), None, shift, told.unconditional)
 

@@ -1,7 +1,8 @@
 """The cheaper forms, each beside its exact form, and the default at 8, 20 and 50 steps: on scenes of the tuning split, one noise each.
 
-``python -m realcompo_mini.compare.forms draw --out DIR`` draws and judges what is missing (resumable); ``table`` prints it from them.
-So few scenes tell a form that breaks from one that does not; they choose nothing.
+``python -m realcompo_mini.compare.forms draw --out DIR`` draws and judges what is missing (resumable); ``table`` prints what is there, and
+``page --page docs/algorithm.md`` writes it between the page's marks. So few scenes tell a form that breaks from one that does not; they
+choose nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from realcompo_mini.compare.report import ruled
 from realcompo_mini.compare.tuning import parse
 
 SCENES = 24
+MARKS = ("<!-- drawn forms: made by python -m realcompo_mini.compare.forms page -->", "<!-- end of drawn forms -->")
 COLUMNS = {"in_box": "in box", "placed": "placed", "attributes": "attributes", "present": "present", "exact": "exact count"}
 
 STEPS = {
@@ -74,7 +76,8 @@ def table(out: Path, groups: Mapping[str, Sequence[str]]) -> str:
     costs = json.loads((out / "costs.json").read_text("utf-8"))
     lines = ruled("", [*COLUMNS.values(), "in box − the first's", "F"])
     for rows in groups.values():
-        records = aligned({name: found for name in rows if (found := list(read(path_of(out, name))))})
+        records = {name: found for name in rows if (found := list(read(path_of(out, name)))) and name in costs}
+        records = aligned(records) if records else {}
         for name, found in records.items():
             first = next(iter(records.values()))
             cells = [f"{share(found, column):.3f}" for column in COLUMNS]
@@ -90,14 +93,20 @@ def paired(a: Sequence[Record], b: Sequence[Record]) -> str:
     return f"{share(a, 'in_box') - share(b, 'in_box'):+.3f} ({low:+.3f} … {high:+.3f})"
 
 
+def updated(page: str, made: str) -> str:
+    """The page with what stands between the marks made anew."""
+    return re.sub(f"{MARKS[0]}.*?{MARKS[1]}", lambda _: f"{MARKS[0]}\n\n{made}\n\n{MARKS[1]}", page, flags=re.S)
+
+
 def main() -> None:
-    """Draw, or print the table."""
+    """Draw, or tell what was drawn."""
     parser = argparse.ArgumentParser(prog="python -m realcompo_mini.compare.forms", description=__doc__)
-    parser.add_argument("verb", choices=["draw", "table"])
+    parser.add_argument("verb", choices=["draw", "table", "page"])
     parser.add_argument("--out", type=Path, required=True, help="folder of the records")
     parser.add_argument("--groups", nargs="*", help="of rows; all by default")
     parser.add_argument("--scenes", type=int, default=SCENES)
     parser.add_argument("--batch", type=int, default=12)
+    parser.add_argument("--page", type=Path, help="where the table stands between marks")
     args = parser.parse_args()
     torch.set_num_threads(1)
     everything = {**STEPS, **FORMS}
@@ -105,8 +114,10 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     if args.verb == "draw":
         draw(args.out, groups, args.scenes, args.batch)
-    else:
+    elif args.verb == "table" or args.page is None:
         print(table(args.out, groups))
+    else:
+        args.page.write_text(updated(args.page.read_text("utf-8"), table(args.out, groups)), "utf-8")
 
 
 if __name__ == "__main__":

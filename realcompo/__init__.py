@@ -36,6 +36,7 @@ _HOMES = {
     "Recipe": "recipes.recipe",
     "BranchEntry": "recipes.recipe",
     "Component": "recipes.recipe",
+    "GuidanceOptions": "recipes.recipe",
     "PictureEntry": "recipes.recipe",
     "PlannerEntry": "recipes.recipe",
     "ProbeOptions": "recipes.recipe",

@@ -1,7 +1,7 @@
 """The contracts: Branch, ConditionTransfer, Balancer, Planner, and the values that pass between them. No torch at run time."""
 
 from .balancer import Balancer, Move, Moved, Needs, Probe, ProbeResult, Setting
-from .branch import Branch, Conditioning, Prediction, Request
+from .branch import Branch, Conditioning, GuidanceHalf, Prediction, Request, gives_halves
 from .planner import Plan, Planner, PlanRequest
 from .regions import Region, Regions
 from .step import Step
@@ -12,6 +12,7 @@ __all__ = [
     "Branch",
     "ConditionTransfer",
     "Conditioning",
+    "GuidanceHalf",
     "Move",
     "Moved",
     "Needs",
@@ -26,4 +27,5 @@ __all__ = [
     "Request",
     "Setting",
     "Step",
+    "gives_halves",
 ]

@@ -52,6 +52,7 @@ CHANGES = [
     Change("maps in an order of their own", S, _NET, "tokens[b, r, self.places(prompt, region.phrase)] = 1", "tokens[b, sorted(one.id for one in request.regions.pictures[b]).index(region.id), self.places(prompt, region.phrase)] = 1", "test_maps_follow_the_order_of_regions"),
     Change("maps that predict reads elsewhere", S, _NET, "maps = self.attend(z, step, conditioning) if read else None", "maps = self.attend(z + 0.1, step, conditioning) if read else None", "test_predict_reads_what_attend_sees"),
     Change("maps that nobody asked for", S, _NET, "maps = self.attend(z, step, conditioning) if read else None", "maps = self.attend(z, step, conditioning)", "test_predict_reads_what_attend_sees"),
+    Change("halves that are each other", S, _NET, 'float(half == "conditional")', 'float(half != "conditional")', "test_halves_make_the_guided_prediction"),
     # -- branches: gradient
     Change("maps cut off from z", S, _NET, "self.run(z, step, conditioning.text, conditioning.layout)\n        maps", "self.run(z.detach(), step, conditioning.text, conditioning.layout)\n        maps", "test_gradient_reaches_the_latents"),
     Change("a gradient that is not finite", S, _NET, "return maps", "return maps + 0 * (z.abs() * 0).sqrt().sum(dim=(1, 2, 3))[:, None, None, None]", "test_gradient_reaches_the_latents"),

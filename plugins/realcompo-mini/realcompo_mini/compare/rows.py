@@ -24,6 +24,9 @@ class Row:
         guidance: branch → scale.
         steps: denoising steps.
         divisor: maps are read at 16 / divisor latent pixels a side.
+        other: the spatial branch.
+        deep: deep features of both are kept for so many steps.
+        run: more of the composer's settings: guidance, scheduler.
     """
 
     name: str
@@ -34,21 +37,29 @@ class Row:
     guidance: Mapping[str, float] = field(default_factory=lambda: GUIDANCE)
     steps: int = STEPS
     divisor: int = 2
+    other: str = BOXES
+    deep: int = 1
+    run: Mapping[str, Any] = field(default_factory=dict)
 
     def composer(self, **where: Any) -> Any:
         """The composer of this row, on the CPU unless `where` says otherwise."""
         import realcompo as rc
 
-        options = {"map_divisor": self.divisor}
-        branches = [rc.BranchEntry(name=name, guidance_scale=self.guidance[name], options=options) for name in (FIDELITY, BOXES)]
+        options = {"map_divisor": self.divisor, "deep_every": self.deep}
+        branches = [rc.BranchEntry(name=FIDELITY, guidance_scale=self.guidance[FIDELITY], options=options)]
+        if self.spatial and self.other == BOXES:
+            branches.append(rc.BranchEntry(name=BOXES, guidance_scale=self.guidance[BOXES], options=options))
+        elif self.spatial:  # layout guidance, on the fidelity branch's network
+            told = {"base": FIDELITY, "base_options": {"deep_every": self.deep}}
+            branches.append(rc.BranchEntry(name=self.other, guidance_scale=self.guidance[FIDELITY], options=told))
         return rc.Composer(
             branches[0],
-            branches[1:] if self.spatial else [],
+            branches[1:],
             balancer=self.balancer,
             balancer_options=self.options,
             probe=self.probe,
             num_inference_steps=self.steps,
-            **{"device": "cpu", **where},
+            **{"device": "cpu", **self.run, **where},
         )
 
 

@@ -87,8 +87,10 @@ def _write_control(folder: Path, state: dict[str, Any], settings: Settings) -> N
 
 
 def _write_flow(folder: Path, state: dict[str, Any], settings: Settings) -> None:
-    """The transformer and its scheduler; text encoder and tokenizer are the text-to-image model's own files, byte for byte. Of its
-    autoencoder there is the config alone, which says what latents these are: the weights are taken from there (the branch's option `vae`)."""
+    """The transformer and its scheduler; text encoder and tokenizer are the text-to-image model's own files, byte for byte.
+
+    Of its autoencoder there is the config alone, which says what latents these are: the weights are taken from there (option `vae`).
+    """
     transformer = build_transformer()
     _fill(transformer, state["average"])
     transformer.half().save_pretrained(folder / "transformer")

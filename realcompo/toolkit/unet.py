@@ -24,7 +24,7 @@ from .deep import reuse
 from .guard import bare, exclusive
 from .loading import Loader, file_digest, hollow_network
 from .lora import check_lora, fit_adapter, lora_path, merge_lora
-from .maps import MapPlace, MapReader, check_places, cross_attention_places
+from .maps import MapPlace, MapReader, PlaceReader, check_places, cross_attention_places
 from .options import CheckpointOptions, UNetOptions
 from .own_vae import find_vae
 from .sources import Checkpoint, holds_weights, is_pipeline, locate_part, open_checkpoint, weight_files
@@ -340,8 +340,8 @@ class DenoiserBranch(Branch):
         run = partial(self.denoise, z, step, conditioning, "conditional")
         if not stop:  # the whole network runs, and leaves its deep features for the steps that read nothing
             run = partial(self._denoised, z, step, conditioning, "conditional", whole=True)
-        maps: tuple[Tensor, Any] = self.reader.read(run, conditioning.weights.to(self.device), size, stop, precision)
-        return maps
+        reader = PlaceReader(self.reader.whole, self.placed(self.reader.places, z, conditioning))
+        return reader.read(run, conditioning.weights.to(self.device), size, stop, precision)
 
     # -- pictures -------------------------------------------------------------------------------------------------------------
 

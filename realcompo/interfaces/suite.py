@@ -105,6 +105,11 @@ class Scorer(ABC):
             RealCompoError: its weights are missing, or the pictures or cases are none that it can judge.
         """
 
+    @classmethod
+    def examples(cls) -> Sequence[Shot]:
+        """Four pictures or more that it judges well, each of its own case, for the conformance kit; coloured boxes where there are none."""
+        return ()
+
     def whole(self, column: str, records: Sequence[Record]) -> float:
         """The figure of many pictures, for a column that says `whole`; records may repeat, as a bootstrap draws them."""
         raise NotImplementedError(f"{type(self).__name__} says whole of {column!r} and has no method for it")

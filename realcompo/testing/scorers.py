@@ -40,8 +40,11 @@ class ScorerContract(ComponentContract[ScorerSpec]):
 
     @classmethod
     def shots(cls) -> list[Shot]:
-        """Four pictures or more, each of its own case, that it judges well: here each box is painted, the first red, the second green …"""
-        return [painted(number) for number in range(6)]
+        """Four pictures or more, each of its own case, that it judges well: its `examples`, or painted boxes, the first red, the second
+        green …"""
+        of: type[Scorer] = cls.host().load(cls.spec())
+        found = [replace(shot, image=shot.image.copy()) for shot in of.examples()]
+        return found or [painted(number) for number in range(6)]
 
     def _scored(self, shots: Sequence[Shot]) -> list[Record]:
         return [json.loads(json.dumps(dict(record))) for record in self.scorer().score(shots)]

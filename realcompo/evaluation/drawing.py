@@ -191,7 +191,7 @@ class Drawing:
                 continue
             image = next(images)
             image.facts["request"] = job.request
-            image.facts["cost"] = {"unit": result.cost.unit, "parts": dict(sorted(result.cost.parts.items()))}
+            image.facts["cost"] = cost_of(result)
             found.append((job, image))
         return found
 
@@ -201,3 +201,10 @@ class Drawing:
             return [one for job in jobs for one in self._composed(composer, [job], progress)]
         said = str(problem) if isinstance(problem, RealCompoError) else f"{type(problem).__name__}: {problem}"
         return [(jobs[0], said)]
+
+
+def cost_of(result: Result) -> dict[str, Any]:
+    """What a picture of a result cost, as plain data: F by part, operations of one F, and how often the networks were called."""
+    trace = result.trace
+    calls = {"predict": trace.predict_calls, "probe": trace.probe_calls, "move": trace.move_calls}
+    return {"unit": result.cost.unit, "parts": dict(sorted(result.cost.parts.items())), "calls": calls}

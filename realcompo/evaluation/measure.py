@@ -61,7 +61,8 @@ def interval(value: float, draws: Sequence[float]) -> Figure:
 def centred(value: float, draws: Sequence[float]) -> Figure:
     """The same with draws moved to have the value as their mean: a resample repeats pictures, which by itself adds to a distance of
     distributions."""
-    return interval(value, [draw - float(np.mean(draws)) + value for draw in draws])
+    usable = [draw for draw in draws if math.isfinite(draw)]
+    return interval(value, [draw - float(np.mean(usable)) + value for draw in usable])
 
 
 def sums(records: Sequence[Record], column: Column) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

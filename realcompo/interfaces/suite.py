@@ -111,7 +111,7 @@ class Scorer(ABC):
         return ()
 
     def whole(self, column: str, records: Sequence[Record]) -> float:
-        """The figure of many pictures, for a column that says `whole`; records may repeat, as a bootstrap draws them."""
+        """The figure of many pictures, for a column that says `whole`; records may repeat, as a bootstrap draws them. NaN of too few."""
         raise NotImplementedError(f"{type(self).__name__} says whole of {column!r} and has no method for it")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -18,6 +19,8 @@ from realcompo_mini.train.scenes import Scene, sample_scene
 if TYPE_CHECKING:
     from torch import Tensor
 
+MOMENTS = resources.files("realcompo_mini").joinpath("weights/scorer/rendered.safetensors")
+"""Mean and covariance of the features of rendered scenes, written by `python -m realcompo_mini.compare moments`."""
 OBJECTS = (2, 3, 4)
 """Objects a scene."""
 
@@ -94,6 +97,8 @@ class MiniDistance(_OfTheWorld):
 
         from realcompo_mini.scorer import frechet_to
 
+        if len({record["features"] for record in records}) < 2:
+            return math.nan  # one picture has no covariance
         return frechet_to(torch.from_numpy(np.stack([unpack(record["features"]) for record in records])), *_rendered())
 
 
@@ -107,7 +112,7 @@ def _rendered() -> tuple[Tensor, Tensor]:
     """Mean (D,) and covariance (D, D) of the features of rendered scenes."""
     from safetensors.torch import load
 
-    found = load(resources.files("realcompo_mini").joinpath("weights/scorer/rendered.safetensors").read_bytes())
+    found = load(MOMENTS.read_bytes())
     return found["mean"].double(), found["covariance"].double()
 
 

@@ -15,6 +15,7 @@ from realcompo.interfaces.suite import pack, unpack
 from realcompo_mini.compare.judge import Wanted, judge, wanted
 from realcompo_mini.suite_options import SceneOptions
 from realcompo_mini.train.scenes import Scene, sample_scene
+from realcompo_mini.world import load_world
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,7 +80,7 @@ class MiniJudge(_OfTheWorld):
 
         return [
             {**judge([_wanted(one) for one in shot.case.truth["objects"]], found), "found": len(found)}
-            for shot, found in zip(shots, detect([shot.image for shot in shots]), strict=True)
+            for shot, found in zip(shots, detect(_sized(shots)), strict=True)
         ]
 
 
@@ -89,7 +90,7 @@ class MiniDistance(_OfTheWorld):
     def score(self, shots: Sequence[Shot]) -> list[Record]:
         from realcompo_mini.scorer import features
 
-        return [{"features": pack(look.numpy())} for look in features([shot.image for shot in shots])]
+        return [{"features": pack(look.numpy())} for look in features(_sized(shots))]
 
     def whole(self, column: str, records: Sequence[Record]) -> float:
         import numpy as np
@@ -100,6 +101,12 @@ class MiniDistance(_OfTheWorld):
         if len({record["features"] for record in records}) < 2:
             return math.nan  # one picture has no covariance
         return frechet_to(torch.from_numpy(np.stack([unpack(record["features"]) for record in records])), *_rendered())
+
+
+def _sized(shots: Sequence[Shot]) -> list[Any]:
+    """Pictures at the side that the detector reads."""
+    side = load_world().side
+    return [shot.image if shot.image.size == (side, side) else shot.image.resize((side, side)) for shot in shots]
 
 
 def _wanted(told: Mapping[str, Any]) -> Wanted:

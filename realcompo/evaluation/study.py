@@ -228,7 +228,9 @@ def _options(options: Sequence[str], scorers: Sequence[str]) -> tuple[dict[str, 
         try:
             table[option] = parse_set(f"value={value}")[1]
         except BadRecipe as error:
-            raise BadOption(error.what, where=f"--with {text!r}", mend=error.mend) from None
+            if not value.strip() or value.lstrip()[0] in "[{\"'":
+                raise BadOption(error.what, where=f"--with {text!r}", mend=error.mend) from None
+            table[option] = value  # a path, most likely
     return own, theirs
 
 

@@ -71,7 +71,7 @@ class Inception(Scorer):
     def _network(self) -> Any:
         try:
             from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-        except ImportError as error:
+        except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that was built for another torch
             raise PluginProblem(f"suites/fid needs torch-fidelity: {error}", mend="pip install 'realcompo-suites[fid]'") from None
         import torch
 

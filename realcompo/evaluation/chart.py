@@ -48,5 +48,5 @@ def draw_frontier(column: Column, rows: Mapping[str, tuple[float, Figure]], path
         draw.line([place(cost, one.low), place(cost, one.high)], fill=hue, width=2)
         draw.ellipse([x - 7, y - 7, x + 7, y + 7], outline=hue, fill=hue if name in leading else "white", width=3)
         draw.text((x + 14, y), name, fill=hue, font=font, anchor="lm")
-    with whole(path) as stream:
+    with whole(path, links=False) as stream:
         image.save(stream, "PNG")

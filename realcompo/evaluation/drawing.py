@@ -3,19 +3,18 @@ picture's last digits depend on what it was drawn beside."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..draw.entries import digest_of, request_of
 from ..errors import BadCondition, BadPicture, NotFinite, PhraseNotFound, PluginProblem, RealCompoError
-from ..files import clear_parts, write_whole
+from ..files import clear_parts
 from ..interfaces import Case
 from ..pictures.png import read_recipe
 from ..recipes.recipe import PictureEntry
 from .layouts import Layouts
-from .lines import Lines
+from .lines import Lines, write_own
 from .study import DRAWN, PICTURES, Entrant, Study
 
 if TYPE_CHECKING:
@@ -50,15 +49,14 @@ class Drawing:
 
     def begin(self) -> None:
         """recipe.json, and the texts that the suite wants beside the pictures."""
-        plain = self.entrant.recipe.plain()
         texts = {f"{PICTURES}/{name}": text for name, text in self.study.suite.files(self.study.cases).items()}
-        texts["recipe.json"] = json.dumps(plain, indent=1, ensure_ascii=False) + "\n"
+        texts["recipe.json"] = self.entrant.text
         for name, text in texts.items():
             path = self.entrant.folder / name
             if path.exists() and path.read_text("utf-8") == text:
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, text)
+            write_own(path, text)
 
     def missing(self, composer: Composer, batch_size: int, overwrite: bool, retry: bool) -> list[list[Job]]:
         """The batches of which something is not there yet, whole.

@@ -9,7 +9,25 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadOption
-from ..files import write_whole
+from ..files import whole
+
+
+def write_own(path: Path, text: str) -> None:
+    """A text whose name is ours, whole or not at all; a link in its place is replaced, for the folder may be a stranger's.
+
+    Raises:
+        BadOption: it cannot be written.
+    """
+    try:
+        with whole(path, links=False) as stream:
+            stream.write(text.encode("utf-8"))
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
+def unwritable(path: Path, error: OSError) -> BadOption:
+    """The error of a file that cannot be written."""
+    return BadOption(f"it cannot be written: {error.strerror}", where=str(path), mend="choose another folder with -o")
 
 
 class Lines:
@@ -31,10 +49,10 @@ class Lines:
             text = path.read_bytes().decode("utf-8", "replace") if path.exists() else ""
         except OSError as error:
             raise BadOption(f"it cannot be read: {error.strerror}", where=str(path), mend="check its permissions") from None
-        whole = [line for line in text.split("\n") if self._read(line)]
-        kept = "".join(f"{line}\n" for line in whole)
+        good = [line for line in text.split("\n") if self._read(line)]
+        kept = "".join(f"{line}\n" for line in good)
         if writing and kept != text:
-            write_whole(path, kept)
+            write_own(path, kept)
 
     def _read(self, line: str) -> bool:
         try:
@@ -65,7 +83,7 @@ class Lines:
             raise BadOption(f"it is no plain data: {error}", where=str(self.path), mend="let the scorer return numbers and texts") from None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
             try:
                 written = 0
                 while written < len(data):
@@ -74,5 +92,5 @@ class Lines:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise BadOption(f"it cannot be written: {error.strerror}", where=str(self.path), mend="choose another folder") from None
+            raise unwritable(self.path, error) from None
         self._found[str(record[self.key])] = dict(record)

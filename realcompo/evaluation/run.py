@@ -116,6 +116,7 @@ def evaluate(
         sets=sets,
         arguments=arguments,
         registry=registry,
+        drawing=draws,
     )
     try:
         with study.claimed(making=draws):
@@ -173,10 +174,11 @@ class _Counted:
 def _failures(study: Study, layouts: Layouts) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for entrant in study.entrants:
-        files = [Drawing(study, entrant, layouts, writing=False).lines]
-        files += [Scoring(study, entrant, judge, layouts, writing=False).lines for judge in study.judges]
+        drawn = Drawing(study, entrant, layouts, writing=False).lines
+        scorings = [Scoring(study, entrant, judge, layouts, writing=False) for judge in study.judges]
         for case in study.cases:
-            said = next((line["error"] for one in files if (line := one.get(case.id)) is not None and "error" in line), None)
-            if said is not None:
-                found.setdefault(entrant.name, {})[case.id] = said
+            said = [(drawn.get(case.id) or {}).get("error"), *(one.error(case) for one in scorings)]
+            told = next((one for one in said if one is not None), None)
+            if told is not None:
+                found.setdefault(entrant.name, {})[case.id] = told
     return found

@@ -43,6 +43,11 @@ class Scoring:
         record: Record | None = line.get("score")
         return record
 
+    def error(self, case: Case) -> str | None:
+        """Why a picture that is there has no score; None where it has one, or none is tried yet."""
+        drawn, line = self._picture(case), self.lines.get(case.id)
+        return line.get("error") if drawn is not None and line is not None and self._holds(drawn, line, case) else None
+
     def missing(self, retry: bool = False) -> list[list[Case]]:
         """The batches of which something is not judged yet, whole."""
         found = []

@@ -22,12 +22,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import BadOption, BadRecipe, PluginProblem
-from ..files import file_name, write_whole
+from ..files import file_name
 from ..interfaces import Case, Scorer, Suite
 from ..recipes.configuration import parse_set, resolve
-from ..recipes.recipe import Recipe
+from ..recipes.recipe import Carried, Recipe
 from ..registry import Registry, installed
 from ..specs import ScorerSpec, SuiteSpec
+from .lines import unwritable, write_own
 
 PICTURES, DRAWN, LAYOUTS = "pictures", "drawn.jsonl", "layouts.jsonl"
 
@@ -45,6 +46,11 @@ class Entrant:
     name: str
     recipe: Recipe
     folder: Path
+
+    @property
+    def text(self) -> str:
+        """Of recipe.json."""
+        return json.dumps(self.recipe.plain(), indent=1, ensure_ascii=False) + "\n"
 
     def picture(self, case: Case) -> Path:
         """The file of a case."""
@@ -112,19 +118,19 @@ class Study:
             raise BadOption("nothing was drawn here", where=where, mend="leave --score-only and --table out, or name another folder: -o")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with _locked(self.folder / ".lock", where):
-                text = json.dumps(self.identity, indent=1, ensure_ascii=False) + "\n"
-                there = file.read_text("utf-8") if file.exists() else text
-                if there != text:
-                    raise BadOption(
-                        f"it holds another evaluation: {' '.join(there.split())}",
-                        where=where,
-                        mend="choose another folder with -o, or the suite, options and seed that it was begun with",
-                    )
-                write_whole(file, text)
-                yield
         except OSError as error:
-            raise BadOption(f"it cannot be written: {error.strerror}", where=where, mend="choose another folder with -o") from None
+            raise unwritable(self.folder, error) from None
+        with _locked(self.folder / ".lock", where):
+            text = json.dumps(self.identity, indent=1, ensure_ascii=False) + "\n"
+            there = file.read_text("utf-8", "replace") if file.exists() else text
+            if there != text:
+                raise BadOption(
+                    f"it holds another evaluation: {' '.join(there.split())}",
+                    where=where,
+                    mend="choose another folder with -o, or the suite, options and seed that it was begun with",
+                )
+            write_own(file, text)
+            yield
 
 
 @contextmanager
@@ -135,7 +141,10 @@ def _locked(path: Path, where: str) -> Iterator[None]:
     except ImportError:
         yield
         return
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise unwritable(path, error) from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -159,6 +168,7 @@ def study_of(
     sets: Sequence[str] = (),
     arguments: Mapping[str, Any] | None = None,
     registry: Registry | None = None,
+    drawing: bool = True,
 ) -> Study:
     """What is asked, read and checked; loads no weights.
 
@@ -169,6 +179,7 @@ def study_of(
         options: "name=value" of the suite, "plugin/scorer.name=value" of a scorer.
         limit: the first so many pictures. scenes: the first so many scenes of each kind.
         sets, arguments: layers of every recipe, see `resolve`.
+        drawing: whether anything will be drawn.
 
     Raises:
         BadOption, UnknownName, BadRecipe: what cannot be meant. PluginProblem: the suite's cases break their contract.
@@ -186,7 +197,7 @@ def study_of(
         found = registry.find(ScorerSpec, name)
         told = registry.options(found, theirs.get(name))
         judges.append(Judge(found, registry.scorer(name, theirs.get(name), device or _device()), told.model_dump(mode="json")))
-    entrants = [_entrant(text, folder, sets, arguments or {}, registry) for text in recipes] or _earlier(folder)
+    entrants = [_entrant(text, folder, sets, arguments or {}, registry, drawing) for text in recipes] or _earlier(folder, drawing, registry)
     twice = [one.name for n, one in enumerate(entrants) if one.name in {other.name for other in entrants[:n]}]
     if twice:
         raise BadOption(f"two recipes are called {twice[0]!r}", mend="name them apart: first=a/scene.toml second=b/scene.toml")
@@ -234,23 +245,31 @@ def _options(options: Sequence[str], scorers: Sequence[str]) -> tuple[dict[str, 
     return own, theirs
 
 
-def _entrant(text: str | Path, folder: Path, sets: Sequence[str], arguments: Mapping[str, Any], registry: Registry) -> Entrant:
+def _entrant(
+    text: str | Path, folder: Path, sets: Sequence[str], arguments: Mapping[str, Any], registry: Registry, drawing: bool
+) -> Entrant:
     name, sign, path = str(text).partition("=")
     if not sign or isinstance(text, Path) or Path(text).expanduser().exists():
         name, path = Path(text).stem, str(text)
     name = file_name(name)
     recipe = resolve(Path(path).expanduser(), sets=sets, arguments=arguments, registry=registry).recipe
-    return Entrant(name, recipe.model_copy(update={"pictures": ()}), folder / name)
+    found = Entrant(name, recipe.model_copy(update={"pictures": ()}), folder / name)
+    there = found.folder / "recipe.json"
+    if not drawing and there.exists() and there.read_text("utf-8", "replace") != found.text:
+        raise BadOption(f"the pictures of {name!r} were drawn by another recipe", where=str(there), mend="draw with this one first")
+    return found
 
 
-def _earlier(folder: Path) -> list[Entrant]:
-    """The recipes that a folder holds already."""
+def _earlier(folder: Path, drawing: bool, registry: Registry) -> list[Entrant]:
+    """The recipes that a folder holds already. It may be a stranger's: what only the user may turn on is refused before it is drawn."""
     found = []
     for file in sorted(folder.glob("*/recipe.json")):
         try:
             recipe = Recipe.model_validate(json.loads(file.read_text("utf-8")))
         except (OSError, ValueError) as error:
             raise BadRecipe(f"it cannot be read: {error}", where=str(file), mend="name the recipe's own file") from None
+        if drawing:
+            resolve(Carried(recipe, str(file)), registry=registry)
         found.append(Entrant(file.parent.name, recipe, file.parent))
     if not found:
         raise BadOption("no recipe is named, and none was drawn here", where=str(folder), mend="name a recipe's file")

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadOption, nearest
-from ..files import write_whole
 from ..interfaces import Case, Record
 from ..specs import Column
 from .layouts import Layouts
-from .lines import Lines
+from .lines import Lines, write_own
 from .measure import Figure, difference, figure, resamples
 from .scoring import Scoring
 from .study import DRAWN, Judge, Study
@@ -224,8 +223,8 @@ def write(table: Table, folder: Path, column: str | None = None) -> list[Path]:
 
     chosen = _chosen(table, column)
     paths = [folder / "table.md", folder / "table.json"]
-    write_whole(paths[0], markdown(table))
-    write_whole(paths[1], json.dumps(table.plain(), indent=1, ensure_ascii=False) + "\n")
+    write_own(paths[0], markdown(table))
+    write_own(paths[1], json.dumps(table.plain(), indent=1, ensure_ascii=False) + "\n")
     drawable = [row for row in table.rows if chosen in row.figures and math.isfinite(row.figures[chosen].value + row.cost)]
     if chosen and drawable:
         paths.append(folder / "frontier.png")

@@ -205,6 +205,37 @@ def test_a_finished_evaluation_draws_and_judges_nothing(registry: Registry, monk
     assert run(registry, draws=False, judges=False).table == first.table
 
 
+def test_pictures_of_another_recipe_are_not_told_as_this_ones(registry: Registry) -> None:
+    run(registry, "both.toml")
+    Path("both.toml").write_text(BOTH.replace("3", "4"))
+    with pytest.raises(BadOption, match="drawn by another recipe"):
+        run(registry, "both.toml", draws=False)
+
+
+def test_a_strangers_folder_turns_nothing_on(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe.json that a folder brings is as little trusted as a picture's; links in it lead nowhere."""
+    run(registry, "both.toml", limit=1)
+    plain = json.loads(Path("out/both/recipe.json").read_text("utf-8"))
+    plain["branches"][0]["options"] = {"shift": 0.3}
+    monkeypatch.setattr(toys.ToyOptions, "guarded", frozenset({"shift"}), raising=False)
+    kept = Path("out/both/recipe.json").read_text("utf-8")
+    Path("out/both/recipe.json").write_text(json.dumps(plain), "utf-8")
+    with pytest.raises(BadOption, match=r"recipe\.json.*turns shift on, which a stranger's recipe could misuse"):
+        run(registry)
+    Path("out/both/recipe.json").write_text(kept, "utf-8")
+    outside = tmp_path / "outside.txt"
+    outside.write_text("mine")
+    for name in ("table.md", "both/drawn.jsonl", "both/toy-light.jsonl"):
+        Path(f"out/{name}").unlink()
+        Path(f"out/{name}").symlink_to(outside)
+        try:
+            run(registry, "both.toml", limit=1)
+        except BadOption as error:
+            assert "cannot be written" in error.what
+        assert outside.read_text() == "mine"
+        Path(f"out/{name}").unlink(missing_ok=True)
+
+
 def test_other_options_of_a_scorer_judge_anew(registry: Registry) -> None:
     """A line holds what was judged: pictures that changed, or a scorer's other words, are judged again."""
     run(registry, "both.toml")
@@ -262,6 +293,23 @@ def test_a_scene_without_a_plan_is_recorded_and_the_rest_goes_on(registry: Regis
     monkeypatch.setattr(passing.planner.Row, "plan", plan)
     again = run(registry, "both.toml", "alone.toml", options=["count=4", "placed=false"], scorers=["toy/spread"], retry=True)
     assert again.table.common == 8 and not again.failed
+
+
+def test_a_planners_own_words_are_kept(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe that uses the planner's background has it after the prompt of every noise, as `realcompo run` would; one without spatial
+    branches has not."""
+    import dataclasses
+
+    import passing.planner
+
+    from realcompo.pictures.png import read_recipe
+
+    plan = passing.planner.Row.plan
+    monkeypatch.setattr(passing.planner.Row, "plan", lambda self, request: dataclasses.replace(plan(self, request), background="on snow"))
+    Path("both.toml").write_text(BOTH + 'planner = {name = "passing/row", use = ["background"]}\n')
+    run(registry, "both.toml", "alone.toml", options=["count=2", "placed=false"])
+    prompts = {name: read_recipe(f"out/{name}/pictures/1-1.png").recipe.pictures[0].prompt for name in ("both", "alone")}
+    assert prompts["both"] == f"{prompts['alone']}, on snow"
 
 
 def test_nobody_plans(registry: Registry) -> None:
@@ -331,6 +379,15 @@ def test_the_command(cli: Any) -> None:
     shown = cli("list").output
     assert "toy/scenes" in shown and "toy/light" in shown and "suites" in shown
     assert "reads" in cli("show", "toy/light").output and "toy/spread" in cli("show", "toy/scenes").output
+
+
+def test_ctrl_c_on_the_command_line(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(drawing.Drawing, "draw", stop)
+    done = cli("eval", "toy/scenes", "both.toml", "-o", "out")
+    assert done.exit_code == 130 and "the same command goes on from here" in done.output
 
 
 def test_a_table_without_scorers(registry: Registry) -> None:

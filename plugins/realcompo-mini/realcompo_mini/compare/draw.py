@@ -17,9 +17,7 @@ from realcompo_mini.suite import boxes, picture_seed, scenes
 SCORERS = ("mini-judge.jsonl", "mini-distance.jsonl")
 
 
-def draw_row(
-    row: Row, split: str, count: int, noises: int, path: Path, batch: int = 12, scene_seed: int = 0, device: str = "cpu"
-) -> None:
+def draw_row(row: Row, split: str, count: int, noises: int, path: Path, batch: int = 12, scene_seed: int = 0, device: str = "cpu") -> None:
     """Write the missing records of one row to `path` (JSON lines); pictures and raw records go to a folder beside it."""
     there = {(r["scene"], r["seed"]): r for r in read(path)}
     if all((scene, noise) in there for noise in range(noises) for scene in range(count)):

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from realcompo_mini.compare.draw import read
 from realcompo.evaluation.measure import Figure
+from realcompo_mini.compare.draw import read
 from realcompo_mini.compare.measure import Record, aligned, distance, picks_of, share
 from realcompo_mini.compare.pair import LOOKS, Pair
 from realcompo_mini.compare.report import ruled

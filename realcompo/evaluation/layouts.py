@@ -50,14 +50,14 @@ class Layouts:
 
     def told(self, case: Case) -> Case:
         """The case with the conditions that were planned for its scene."""
-        line = self.lines.get(case.group) or {}
+        line = self._kept(case) or {}
         planned = {key: read_condition(key, data) for key, data in line.get("conditions", {}).items()}
         return replace(case, conditions={**planned, **case.conditions}) if planned else case
 
     def asked(self, case: Case, members: Sequence[Member]) -> Asked:
         """The picture that a recipe of these members is asked for: with the conditions that its branches take, and no others."""
         entry = PictureEntry(prompt=case.prompt, negative_prompt=case.negative_prompt, seed=case.seed)
-        line = self.lines.get(case.group) or {}
+        line = self._kept(case) or {}
         conditions = taken(members, self.told(case).conditions)
         if any(key in line.get("conditions", {}) for key in conditions):
             entry = entry.model_copy(update=line.get("words", {}))  # the planner's own background, where the recipe uses it
@@ -110,17 +110,22 @@ class Layouts:
         if entries:
             write_layouts([layout_of(entry)[0] for entry in entries], self.study.folder / "layouts.json", "json")
 
+    def _kept(self, case: Case) -> dict[str, Any] | None:
+        """The line of a case's scene, if it is of its prompt: the file may come from elsewhere."""
+        line = self.lines.get(case.group)
+        return line if line is not None and line.get("prompt") == case.prompt else None
+
     def _entry(self, case: Case) -> PictureEntry:
         conditions = dict(self.told(case).conditions)
         return PictureEntry(prompt=case.prompt, negative_prompt=case.negative_prompt, seed=case.seed, conditions=conditions)
 
     def _open(self, case: Case, everyone: Sequence[Member], retry: bool) -> bool:
-        line = self.lines.get(case.group)
+        line = self._kept(case)
         return bool(lacking(everyone, self._entry(case))) and (line is None or "error" not in line or retry)
 
     def _line(self, case: Case, found: PlannedPicture | PlanningError) -> dict[str, Any]:
         head = {"scene": case.group, "prompt": case.prompt}
-        before = (self.lines.get(case.group) or {}).get("conditions", {})
+        before = (self._kept(case) or {}).get("conditions", {})
         if isinstance(found, PlanningError):
             return {**head, "conditions": before, "error": str(found)}
         planned = {key: dump_condition(one) for key, one in found.picture.conditions.items() if key not in case.conditions}

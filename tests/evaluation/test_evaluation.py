@@ -271,8 +271,13 @@ def test_layouts_are_planned_once_for_all_recipes_and_noises(registry: Registry,
             assert picture.conditions["boxes"].items[0].box == published[0].items[0].box
     from passing.planner import Row
 
-    monkeypatch.setattr(Row, "plan", lambda *_: pytest.fail("it was planned again"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Row, "plan", lambda *_: pytest.fail("it was planned again"))
+        run(registry, "both.toml", "other.toml", options=options)
+    changed = [{**line, "prompt": "a unicorn"} if line["scene"] == "scene 0" else line for line in planned]
+    Path("out/layouts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in changed), "utf-8")
     run(registry, "both.toml", "other.toml", options=options)
+    assert [line["prompt"] for line in lines("out/layouts.jsonl")] == [*(line["prompt"] for line in changed), planned[0]["prompt"]]
 
 
 def test_a_scene_without_a_plan_is_recorded_and_the_rest_goes_on(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,7 @@ _HOMES = {
     "reproduce": "draw.reproduce",
     "plan": "draw.plan",
     "revise": "draw.plan",
+    "evaluate": "evaluation.run",
 }
 
 __all__ = sorted(_HOMES)

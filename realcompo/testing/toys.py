@@ -19,7 +19,8 @@ from torch import Tensor
 from ..hookspecs import hookimpl
 from ..interfaces import Branch, GuidanceHalf, Prediction, Request, Step
 from ..noise.diffusion import convert
-from ..specs import BranchSpec, FlowSchedule, LatentSpace, NoiseSchedule, Options, Traits
+from ..specs import BranchSpec, Column, FlowSchedule, LatentSpace, NoiseSchedule, Options, ScorerSpec, SuiteSpec, Traits
+from .scenes import ToySceneOptions
 
 REALCOMPO_API = 1
 
@@ -160,6 +161,40 @@ def register_branches() -> list[BranchSpec]:
         BranchSpec(id="toy/spatial", role="spatial", condition="boxes", summary="a Gaussian world with regions", **_COMMON),
         BranchSpec(id="toy/fidelity-v", role="fidelity", summary="toy/fidelity, predicting v", **v),
         BranchSpec(id="toy/spatial-v", role="spatial", condition="boxes", summary="toy/spatial, predicting v", **v),
+    ]
+
+
+@hookimpl
+def register_suites() -> list[SuiteSpec]:
+    """See scenes.py."""
+    return [
+        SuiteSpec(
+            id="toy/scenes",
+            target="realcompo.testing.scenes:ToyScenes",
+            options=ToySceneOptions,
+            summary="one thing or two",
+            scorers=("toy/light", "toy/spread"),
+        )
+    ]
+
+
+@hookimpl
+def register_scorers() -> list[ScorerSpec]:
+    """See scenes.py."""
+    return [
+        ScorerSpec(
+            id="toy/light",
+            target="realcompo.testing.scenes:ToyLight",
+            summary="whether regions are lit",
+            columns=(Column(name="lit", title="lit", top="lit", bottom="boxes"), Column(name="gain", title="gain", top="gain")),
+            reads=("conditions",),
+        ),
+        ScorerSpec(
+            id="toy/spread",
+            target="realcompo.testing.scenes:ToySpread",
+            summary="distance from grey",
+            columns=(Column(name="spread", title="spread", less=True, whole=True),),
+        ),
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from .specs import BalancerSpec, BranchSpec, PlannerSpec, TransferSpec
+from .specs import BalancerSpec, BranchSpec, PlannerSpec, SyntheticSpec, TransferSpec
 
 PROJECT = "realcompo"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -33,3 +33,8 @@ def register_balancers() -> Iterable[BalancerSpec]:  # type: ignore[empty-body]
 @hookspec
 def register_planners() -> Iterable[PlannerSpec]:  # type: ignore[empty-body]
     """The planners that this plugin brings."""
+
+
+@hookspec
+def register_synthetics() -> Iterable[SyntheticSpec]:  # type: ignore[empty-body]
+    """The networks with random weights that `realcompo bench` can make of this plugin's branches."""

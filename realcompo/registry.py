@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from . import hookspecs
 from .errors import AmbiguousName, BadCheckpoint, BadOption, PluginProblem, RealCompoError, UnknownName, nearest
 from .interfaces import Balancer, Branch, ConditionTransfer, Planner
-from .specs import API_VERSION, BalancerSpec, BranchSpec, NoOptions, Options, PlannerSpec, Spec, Traits, TransferSpec
+from .specs import API_VERSION, BalancerSpec, BranchSpec, NoOptions, Options, PlannerSpec, Spec, SyntheticSpec, Traits, TransferSpec
 
 GROUP = "realcompo"
 BUILTIN = "core"
@@ -52,6 +52,7 @@ class Registry:
         self.transfers: dict[str, TransferSpec] = {}
         self.balancers: dict[str, BalancerSpec] = {}
         self.planners: dict[str, PlannerSpec] = {}
+        self.synthetics: dict[str, SyntheticSpec] = {}
         self.modules: dict[str, str] = {BUILTIN: "realcompo.builtin"}
         """Plugin → the module that declares it."""
         self._distributions: dict[str, str] = {}
@@ -97,6 +98,7 @@ class Registry:
             TransferSpec: self.transfers,
             BalancerSpec: self.balancers,
             PlannerSpec: self.planners,
+            SyntheticSpec: self.synthetics,
         }
         return tables[kind]
 
@@ -267,6 +269,7 @@ def _declared(plugin: str, module: Any) -> list[Spec]:
         "register_transfers": TransferSpec,
         "register_balancers": BalancerSpec,
         "register_planners": PlannerSpec,
+        "register_synthetics": SyntheticSpec,
     }
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)

@@ -31,7 +31,8 @@ ROOMS = {
     "draw": "one picture or many by one call: generate, plan, reproduce, batches",
     "toolkit": "for authors of branches: loading, text to tokens, maps, the UNet branch",
     "builtin": "the paper's balancer and its rivals, the three transfers",
-    "testing": "the conformance kit, and the analytic toys",
+    "testing": "the conformance kit, the analytic toys, networks with random weights",
+    "bench": "what a recipe costs, takes and holds; the limits that are promised",
     "cli": "the command line, a module a verb",
     "__main__": "`python -m realcompo`",
 }

@@ -15,7 +15,7 @@ NAME = "list"
 def command(
     plain: Annotated[bool, typer.Option("--plain", help="One id a line, for scripts.")] = False,
 ) -> int | None:
-    """List every branch, balancer, planner and transfer, and the plugins that have a problem."""
+    """List every branch, balancer, planner, transfer and set of random networks (for bench), and the plugins that have a problem."""
     from ..registry import installed
     from ..specs import BranchSpec
 
@@ -25,6 +25,7 @@ def command(
         "balancers": registry.balancers,
         "planners": registry.planners,
         "transfers": registry.transfers,
+        "synthetics": registry.synthetics,
     }
     if plain:
         for specs in tables.values():

@@ -60,10 +60,10 @@ def find_any(registry: Registry, name: str) -> Spec:
         UnknownName, AmbiguousName.
     """
     from ..errors import AmbiguousName, UnknownName, nearest
-    from ..specs import BalancerSpec, BranchSpec, PlannerSpec, TransferSpec
+    from ..specs import BalancerSpec, BranchSpec, PlannerSpec, SyntheticSpec, TransferSpec
 
     found: list[Spec] = []
-    for kind in (BranchSpec, BalancerSpec, PlannerSpec, TransferSpec):
+    for kind in (BranchSpec, BalancerSpec, PlannerSpec, TransferSpec, SyntheticSpec):
         try:
             found.append(registry.find(kind, name))
         except UnknownName:
@@ -73,7 +73,7 @@ def find_any(registry: Registry, name: str) -> Spec:
         return (exact or found)[0]
     if found:
         raise AmbiguousName(f"several components are called {name!r}", mend=f"write one of {', '.join(sorted(spec.id for spec in found))}")
-    known = [*registry.branches, *registry.balancers, *registry.planners, *registry.transfers]
+    known = [*registry.branches, *registry.balancers, *registry.planners, *registry.transfers, *registry.synthetics]
     raise UnknownName(f"no component is called {name!r}", mend=nearest(name, known))
 
 

@@ -18,6 +18,7 @@ from ..interfaces import Step
 from ..processes import SLACK
 from ..specs import FlowSchedule, NoiseSchedule, PredictionType, Schedule
 from .levels import flow_scheduler, level_scheduler, trained_scheduler
+from .spans import span
 
 # -- what networks predict ---------------------------------------------------------------------------------------------------
 
@@ -277,7 +278,8 @@ class Solver:
         self._scale(x, step)
         extra = {"generator": list(generators)} if self.draws and generators else {}
         timestep = self.scheduler.timesteps[step.index]
-        result: Tensor = self.scheduler.step(prediction, timestep, x, return_dict=False, **extra)[0]
+        with span("solver"):
+            result: Tensor = self.scheduler.step(prediction, timestep, x, return_dict=False, **extra)[0]
         return result
 
     def _rebase(self, shift: Tensor, step: Step) -> None:

@@ -16,6 +16,7 @@ from realcompo.specs import (
     NoiseSchedule,
     PlannerSpec,
     SigmaSchedule,
+    SyntheticSpec,
     Traits,
     TransferSpec,
 )
@@ -23,7 +24,7 @@ from realcompo.specs import (
 from .markdown import attributes, cell, code, summary, table
 
 SPECS: tuple[type[Any], ...] = (
-    *(BranchSpec, TransferSpec, BalancerSpec, PlannerSpec, Traits, LatentSpace),
+    *(BranchSpec, TransferSpec, BalancerSpec, PlannerSpec, SyntheticSpec, Traits, LatentSpace),
     *(NoiseSchedule, FlowSchedule, SigmaSchedule),
 )
 OTHERS = {NoiseSchedule: "as in the config of a diffusers scheduler"}

@@ -1,0 +1,29 @@
+"""What a run is doing, told to whoever measures it: `realcompo bench`. To all others it costs a look at a variable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+
+Watch = Callable[[str], AbstractContextManager[None]]
+"""Part of a run → what is entered before it and left after it."""
+
+_watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
+_NOBODY: AbstractContextManager[None] = nullcontext()
+
+
+def span(part: str) -> AbstractContextManager[None]:
+    """Enter it around a part: "text", "decode", "solver", "predict ID", "probe ID", "move ID"; inside the last two "backward"."""
+    watch = _watch.get()
+    return _NOBODY if watch is None else watch(part)
+
+
+@contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Runs of this thread tell `watch` their parts meanwhile."""
+    token = _watch.set(watch)
+    try:
+        yield
+    finally:
+        _watch.reset(token)

@@ -94,8 +94,7 @@ class Published:
         moved = [(one - rate * slope).detach() for one, slope in zip(leaves, slopes, strict=True)]
         with torch.no_grad():
             spatial = step.index < round(SPATIAL / STEPS * step.count)
-            shares = _shares(moved)
-            shares = torch.cat([torch.zeros_like(shares[:1]), shares[1:] / shares[1:].sum(dim=0)]) if spatial else shares
+            shares = torch.cat([torch.zeros_like(z)[None, :, :1], _shares(moved[1:])]) if spatial else _shares(moved)
             return self.solver.step(z, blend(shares, noises), step), moved
 
     def run(self, z: Tensor, coefficients: Sequence[Tensor], steps: int | None = None) -> Tensor:

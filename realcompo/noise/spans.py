@@ -27,3 +27,8 @@ def watched(watch: Watch) -> Iterator[None]:
         yield
     finally:
         _watch.reset(token)
+
+
+def unheard(part: str) -> AbstractContextManager[None]:
+    """A watch that hears nothing: for what is tried before a run and is no part of it."""
+    return _NOBODY

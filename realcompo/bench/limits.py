@@ -97,7 +97,7 @@ class Limits:
 
     subject: Subject
     pairs: int = 6
-    steps: int = 4
+    steps: int = 3
     say: Callable[[str], None] = lambda _: None
     measured: dict[str, Any] = field(default_factory=dict)
     _costs: dict[str, Cost] = field(default_factory=dict)

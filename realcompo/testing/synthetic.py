@@ -13,7 +13,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +52,13 @@ class Parts:
         configs: part → config; ``model_index`` is the pipeline's own.
         tokenizers: part → a tokenizer, or the folder of one.
         hollow: parts that have a config and no network: a spatial branch decodes nothing.
+        classes: part → library and class names, where the branch is of another architecture than those of `loading.CLASSES`.
     """
 
     configs: Mapping[str, Mapping[str, Any]]
     tokenizers: Mapping[str, Any]
     hollow: tuple[str, ...] = ()
+    classes: Mapping[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
 
     def changed(self, part: str, **keys: Any) -> Parts:
         """With other values in a part's config."""
@@ -68,7 +70,8 @@ class Parts:
 
     def only(self, *parts: str) -> Parts:
         """These parts alone."""
-        return Parts({part: self.configs[part] for part in parts}, {part: one for part, one in self.tokenizers.items() if part in parts})
+        tokenizers = {part: one for part, one in self.tokenizers.items() if part in parts}
+        return replace(self, configs={part: self.configs[part] for part in parts}, tokenizers=tokenizers)
 
 
 def published_parts(family: str) -> Parts:
@@ -145,11 +148,12 @@ def make(spec: SyntheticSpec, folder: Path, device: torch.device, dtype: torch.d
         for name, parts in checkpoints.items():
             place = folder / name
             _write(place, parts)
-            for part in sorted(CLASSES.keys() & parts.configs.keys()):  # in one order, or the seed would make other numbers
+            classes = {**CLASSES, **parts.classes}
+            for part in sorted(classes.keys() & parts.configs.keys()):  # in one order, or the seed would make other numbers
                 if part in parts.hollow:
                     continue
                 own = decoding_dtype(parts.configs[part], dtype) if part == "vae" else dtype
-                networks[place / part] = _network(part, parts.configs[part], device, own)
+                networks[place / part] = _network(classes[part][0], parts.configs[part], device, own)
                 lend(place / part, networks[place / part])
                 _stub(place / part, f"{spec.id} {name} {part}, {own} on {device.type}, {'small' if small else 'real'}")
     if device.type == "cuda":
@@ -190,10 +194,9 @@ def _stub(folder: Path, what: str) -> None:
     save_file({"seed": torch.tensor([SEED])}, str(folder / f"{name}.safetensors"), metadata={"format": "pt", "made": what})
 
 
-def _network(part: str, config: Mapping[str, Any], device: torch.device, dtype: torch.dtype) -> Any:
+def _network(library: str, config: Mapping[str, Any], device: torch.device, dtype: torch.dtype) -> Any:
     """See HOW."""
-    library, name = CLASSES[part][0], class_name(config)
-    cls: Any = getattr(importlib.import_module(library), name)
+    cls: Any = getattr(importlib.import_module(library), class_name(config))
     with _precision(dtype), device:
         if library == "diffusers":
             network: nn.Module = cls.from_config(dict(config))

@@ -18,7 +18,7 @@ from ..interfaces import Step
 from ..processes import SLACK
 from ..specs import FlowSchedule, NoiseSchedule, PredictionType, Schedule
 from .levels import flow_scheduler, level_scheduler, trained_scheduler
-from .spans import span
+from .spans import spanned
 
 # -- what networks predict ---------------------------------------------------------------------------------------------------
 
@@ -261,6 +261,7 @@ class Solver:
         """The solver's latents in the variance-preserving scale."""
         return math.sqrt(step.alpha_bar) * x if self.name in _SIGMA_SCALED else x
 
+    @spanned("solver")
     def step(
         self,
         x: Tensor,
@@ -278,8 +279,7 @@ class Solver:
         self._scale(x, step)
         extra = {"generator": list(generators)} if self.draws and generators else {}
         timestep = self.scheduler.timesteps[step.index]
-        with span("solver"):
-            result: Tensor = self.scheduler.step(prediction, timestep, x, return_dict=False, **extra)[0]
+        result: Tensor = self.scheduler.step(prediction, timestep, x, return_dict=False, **extra)[0]
         return result
 
     def _rebase(self, shift: Tensor, step: Step) -> None:

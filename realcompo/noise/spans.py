@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Watch = Callable[[str], AbstractContextManager[None]]
 """Part of a run → what is entered before it and left after it."""
@@ -17,6 +22,20 @@ def span(part: str) -> AbstractContextManager[None]:
     """Enter it around a part: "text", "decode", "solver", "predict ID", "probe ID", "move ID"; inside the last two "backward"."""
     watch = _watch.get()
     return _NOBODY if watch is None else watch(part)
+
+
+def spanned(part: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """A function that is a part."""
+
+    def made(function: Callable[P, T]) -> Callable[P, T]:
+        @wraps(function)
+        def told(*args: P.args, **more: P.kwargs) -> T:
+            with span(part):
+                return function(*args, **more)
+
+        return told
+
+    return made
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def published_parts(family: str) -> Parts:
 def small_parts(family: Family) -> Parts:
     """Of the small checkpoint of a family."""
     folder = Path(small_checkpoint(family))
-    parts = {path.name: path / FILES.get(path.name, "config.json") for path in folder.iterdir() if path.is_dir()}
+    parts = {path.name: path / _file(path.name) for path in folder.iterdir() if path.is_dir()}
     configs = {part: json.loads(path.read_text(encoding="utf-8")) for part, path in sorted(parts.items())}
     configs["model_index"] = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
     return Parts(configs, {part: folder / part for part in configs if part.startswith("tokenizer")})
@@ -174,11 +174,16 @@ def _placed(value: Any, folders: Mapping[str, Path]) -> Any:
     return value
 
 
+def _file(part: str) -> str:
+    """The name of a part's config file, also of a third tokenizer."""
+    return FILES.get(part, "tokenizer_config.json" if part.startswith("tokenizer") else "config.json")
+
+
 def _write(folder: Path, parts: Parts) -> None:
     """A checkpoint's folder without weights."""
     folder.mkdir(parents=True)
     for part, config in parts.configs.items():
-        path = folder / "model_index.json" if part == "model_index" else folder / part / FILES.get(part, "config.json")
+        path = folder / "model_index.json" if part == "model_index" else folder / part / _file(part)
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(config), encoding="utf-8")
     for part, tokenizer in parts.tokenizers.items():

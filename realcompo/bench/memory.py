@@ -87,12 +87,15 @@ class Peak:
         self.most = 0
         self.how = ALLOCATOR if device.type == "cuda" else TENSORS
         self._known = known
+        self._others = 0  # bytes on the device that are not of these branches, such as the other side's networks
         self._stack = ExitStack()
 
     def __enter__(self) -> Peak:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
             torch.cuda.reset_peak_memory_stats(self.device)
+            here = {_address(one): one.untyped_storage().nbytes() for one in self._known if one.device.type == "cuda"}
+            self._others = torch.cuda.memory_allocated(self.device) - sum(here.values())
         else:
             self._living = self._stack.enter_context(Living(self._known))
         return self
@@ -100,7 +103,7 @@ class Peak:
     def __exit__(self, *_: object) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-            self.most = torch.cuda.max_memory_allocated(self.device)
+            self.most = torch.cuda.max_memory_allocated(self.device) - self._others
         else:
             self._stack.close()
             self.most = self.weights + self._living.most

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..compose.cost import OperationCount
 from ..compose.probe import blend, placement_loss
+from ..errors import BadOption
 from ..interfaces import Branch, Regions, Request, Runtime, Step
 from ..noise.diffusion import Solver, Transition
 from .subjects import Subject
@@ -42,11 +43,21 @@ class Published:
 
     @classmethod
     def of(cls, subject: Subject, steps: int = STEPS) -> Published:
-        """The loop of a subject's branches and first picture."""
+        """The loop of a subject's branches and first picture.
+
+        Raises:
+            BadOption: the branches predict different things.
+        """
         from ..compose.assembly import picture_regions, unite
 
         composer, picture = subject.composer, subject.pictures[0]
         members, branches = composer.members, composer.branches
+        if len({m.traits.prediction_type for m in members}) > 1:
+            raise BadOption(
+                "the published algorithm blends predictions of one kind alone",
+                where=subject.label,
+                mend="measure it with branches that predict alike",
+            )
         for branch in branches:  # as it was written, which is also what can be counted
             branch.tune(Runtime())
         regions, _ = unite([picture_regions(members, picture, composer.size, composer.registry, "picture 0")])

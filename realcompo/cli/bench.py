@@ -42,11 +42,13 @@ def command(
         bool, typer.Option("--limits", help="Measure what is promised, each figure with its limit; exit code 1 if one is not met.")
     ] = False,
     runs: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--runs", min=1, help="Draws that are timed, of either recipe; with --limits, pairs of draws beside diffusers' pipeline."
+            "--runs",
+            min=1,
+            help="Draws that are timed, of either (3); with --limits, pairs of draws beside diffusers' pipeline (6).",
         ),
-    ] = 3,
+    ] = None,
     pictures: Annotated[int, typer.Option("--pictures", min=1, max=64, help="Pictures a draw: each of the recipe's so often.")] = 1,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Denoising steps.")] = None,
     size: Annotated[str | None, typer.Option("--size", metavar="WxH", help="Size in pixels, such as 512x512.")] = None,
@@ -73,10 +75,10 @@ def command(
     layer = arguments(device=device, dtype=dtype, num_inference_steps=steps, runtime=how or None, **parse_size(size))
     with ExitStack() as stack:
         if limits:
-            told, code = _limits(stack, recipe, mini, sets or (), layer, runs, quiet)
+            told, code = _limits(stack, recipe, mini, sets or (), layer, runs or 6, quiet)
         else:
             other = None if against is None and not against_set else (against or recipe, [*(sets or ()), *(against_set or ())])
-            told, code = _measure(stack, recipe, other, mini, pictures, sets or (), layer, runs, memory, warm), 0
+            told, code = _measure(stack, recipe, other, mini, pictures, sets or (), layer, runs or 3, memory, warm), 0
     if output is not None:
         try:
             write_whole(output, text(told))

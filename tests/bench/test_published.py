@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -10,6 +13,7 @@ from realcompo.bench.measuring import draw
 from realcompo.bench.published import Published
 from realcompo.bench.subjects import Subject
 from realcompo.compose.cost import OperationCount
+from realcompo.errors import BadOption
 
 SHAPE = (1, 4, 8, 8)
 
@@ -83,3 +87,12 @@ def test_it_runs_with_other_networks(bench: object, name: str) -> None:
     from .conftest import FAST
 
     assert published.counted(bench.open(name, arguments=FAST), 1e6)["sampling_f"] > 0  # type: ignore[attr-defined]
+
+
+def test_branches_that_predict_different_things_are_refused(pair: Subject) -> None:
+    members = pair.composer.members
+    other = replace(members[1], traits=replace(members[1].traits, prediction_type="v_prediction"))
+    composer = copy.copy(pair.composer)
+    composer.members = [members[0], other]
+    with pytest.raises(BadOption, match="of one kind alone"):
+        Published.of(replace(pair, composer=composer))

@@ -14,6 +14,7 @@ import realcompo as rc
 from realcompo.compose.probe import placement_slope
 from realcompo.errors import BadOption, BadRecipe, DeviceError
 from realcompo.interfaces import Runtime
+from realcompo.noise.devices import check_compiler
 from realcompo.noise.diffusion import Solver
 from realcompo.registry import installed
 from realcompo.testing.driving import relative, request
@@ -185,6 +186,20 @@ def test_what_cannot_be_is_said_before_weights_are_loaded(monkeypatch: pytest.Mo
         composer(runtime={"compile": "regional"})
     assert "runtime.compile" in str(found.value.mend)
     composer(runtime={"compile": "regional", "backend": "eager"})
+
+
+def test_what_a_compiler_needs_is_looked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """Triton on CUDA; on a CPU Python's headers, too."""
+    with monkeypatch.context() as patched:
+        patched.setattr("realcompo.noise.devices.importlib.util.find_spec", lambda name: None)
+        with pytest.raises(DeviceError, match="Triton"):
+            check_compiler(torch.device("cuda"))
+    monkeypatch.setenv("CXX", sys.executable)  # a program that is there
+    monkeypatch.setattr("realcompo.noise.devices.sysconfig.get_path", lambda name: str(tmp_path))
+    with pytest.raises(DeviceError, match=r"Python\.h is missing"):
+        check_compiler(torch.device("cpu"))
+    (tmp_path / "Python.h").touch()
+    check_compiler(torch.device("cpu"))
 
 
 def test_a_compiler_that_fails_is_explained() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from realcompo.cli.bench_tables import figure, seconds, size, spread_of
+from realcompo.cli.bench_tables import figure, longer_first_calls, seconds, size, spread_of
 
 from .reference.markdown import cell, code, table
 
@@ -57,7 +57,9 @@ def _parts(one: Mapping[str, Any]) -> list[list[str]]:
     for part, row in one["parts"].items():
         cost = costs.pop(part.removesuffix(" forward"), None)
         rows.append([cell(part), "" if cost is None else f"{cost:.2f}", str(row["calls"]), seconds(row["seconds"]), f"{row['share']:.1%}"])
-    return [*rows, ["our own", "", "", seconds(max(one["own"]["seconds"], 0.0)), f"{one['own']['share']:.2%}"]]
+    rows.append(["our own", "", "", seconds(max(one["own"]["seconds"], 0.0)), f"{one['own']['share']:.2%}"])
+    longer, share = longer_first_calls(one)
+    return [*rows, ["in the parts: longer first calls", "", "", seconds(longer), f"{share:.2%}"]]
 
 
 def drawn_into(page: str, folder: Path) -> str:

@@ -7,6 +7,8 @@ import time
 from statistics import median
 from typing import Any
 
+import torch
+
 from ..errors import BadOption
 from .clock import wait
 from .subjects import Subject, quiet
@@ -21,7 +23,6 @@ class Peer:
 
     def __init__(self, subject: Subject) -> None:
         import diffusers
-        from transformers import AutoTokenizer
 
         if subject.made is None or subject.made.spec.pipeline is None:
             raise BadOption(f"{subject.label} names no pipeline to be timed beside", where="--limits", mend="name random networks")
@@ -33,7 +34,10 @@ class Peer:
         folder = branch.checkpoint.folder
         solver = composer._solver(composer.num_inference_steps)
         parts: dict[str, Any] = {name: network for name, network in branch.networks().items() if name in wanted}
-        parts |= {name: AutoTokenizer.from_pretrained(str(folder / name)) for name in wanted if name.startswith("tokenizer")}
+        with quiet():
+            from transformers import AutoTokenizer
+
+            parts |= {name: AutoTokenizer.from_pretrained(str(folder / name)) for name in wanted if name.startswith("tokenizer")}
         parts["scheduler"] = type(solver.scheduler).from_config(solver.scheduler.config)
         absent = ("safety_checker", "feature_extractor", "image_encoder")
         parts |= {name: None for name in absent if name in wanted}
@@ -47,8 +51,6 @@ class Peer:
 
     def step(self, steps: int) -> float:
         """The median seconds of a step after the first; of one step, that one."""
-        import torch
-
         composer = self.subject.composer
         height, width = composer.size
         spans: list[float] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from realcompo.cli import app
+from realcompo.cli.bench_tables import longer_first_calls
 
 FAST = ["--mini", "--steps", "3", "--size", "64x64", "--device", "cpu", "--runs", "1", "--no-warm"]
 
@@ -39,3 +40,11 @@ def test_what_it_refuses() -> None:
     assert "leave --against out" in run("sd15", "--limits", "--against", "sdxl", code=2)
     assert "name it something.json" in run("sd15", "-o", "record.txt", code=2)
     assert "no file" in run("missing.toml", code=2) or "missing.toml" in run("missing.toml", code=2)
+
+
+def test_first_calls_are_told_apart() -> None:
+    """By how much they are longer than the median, over all parts that have others."""
+    rows = {"predict a": (4, 11.0, 5.0, 2.5), "move a forward": (2, 3.0, 1.0, 1.5), "encode": (1, 9.0, 9.0, 9.0)}
+    names = ("calls", "seconds", "first_call", "call")
+    parts = {part: dict(zip(names, row, strict=True)) for part, row in rows.items()}
+    assert longer_first_calls({"parts": parts, "own": {"seconds": 2.0}}) == (2.5, 0.1)

@@ -109,12 +109,13 @@ class Measured:
     def told(self) -> dict[str, Any]:
         """For a record."""
         result, count = self.draws[0].result, len(self.subject.pictures)
+        recipe, made = result.recipe.plain(), self.subject.made
         seconds = [one.seconds for one in self.draws]
         whole = median(one.seconds for one in self.apart)
         return {
             "label": self.subject.label,
             "networks": self.subject.networks,
-            "recipe": result.recipe.plain(),
+            "recipe": recipe if made is None else made.named(recipe),
             "remarks": list(result.remarks),
             "pictures": count,
             "steps": len(result.trace.entries),

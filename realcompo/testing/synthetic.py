@@ -11,7 +11,7 @@ import gc
 import importlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -114,6 +114,11 @@ class Made:
         """Checkpoint and part → how many numbers."""
         return {f"{f.parent.name}/{f.name}": sum(p.numel() for p in n.parameters()) for f, n in self.networks.items()}
 
+    def named(self, value: Any) -> Any:
+        """Plain data with the checkpoints' names in place of their folders, which nobody finds again."""
+        folders = {str(folder): f"{SCHEME}{name}" for name, folder in self.folders.items()}
+        return _mapped(value, lambda text: folders.get(text, text))
+
     def to(self, device: Any) -> None:
         """All networks elsewhere; to 'meta' they are gone, whoever still holds them."""
         for network in self.networks.values():
@@ -165,13 +170,16 @@ def make(spec: SyntheticSpec, folder: Path, device: torch.device, dtype: torch.d
 
 def _placed(value: Any, folders: Mapping[str, Path]) -> Any:
     """Plain data with the folders of checkpoints in place of their names."""
+    return _mapped(value, lambda text: str(folders[text.removeprefix(SCHEME)]) if text.startswith(SCHEME) else text)
+
+
+def _mapped(value: Any, change: Callable[[str], str]) -> Any:
+    """Plain data with every text changed."""
     if isinstance(value, Mapping):
-        return {key: _placed(one, folders) for key, one in value.items()}
+        return {key: _mapped(one, change) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_placed(one, folders) for one in value]
-    if isinstance(value, str) and value.startswith(SCHEME):
-        return str(folders[value.removeprefix(SCHEME)])
-    return value
+        return [_mapped(one, change) for one in value]
+    return change(value) if isinstance(value, str) else value
 
 
 def _file(part: str) -> str:

@@ -83,6 +83,8 @@ def test_two_are_drawn_in_turn(pair: Subject, monkeypatch: pytest.MonkeyPatch) -
     assert [one["label"] for one in again["measured"]] == ["sd15-gligen", "hand-over"]
     assert again["measured"][0]["memory"]["peak_bytes"] > again["measured"][0]["memory"]["weights_bytes"] > 0
     assert again["device"]["type"] == "cpu" and again["versions"]["torch"] and "√" in again["measured"][0]["networks"]
+    assert str(pair.made.folders["fidelity"].parent) not in text(told), "a folder of this machine"  # type: ignore[union-attr]
+    assert again["measured"][0]["recipe"]["branches"][1]["source"] == "synthetic://spatial"
     assert rc.recipes.recipe.Recipe.model_validate(again["measured"][0]["recipe"]).branches[0].name == "sd/v1-5"
 
 

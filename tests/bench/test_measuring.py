@@ -14,10 +14,13 @@ from realcompo.bench import measuring
 from realcompo.bench.clock import Parts
 from realcompo.bench.measuring import compare, draw, measure
 from realcompo.bench.report import record, text
-from realcompo.bench.subjects import Bench, Subject
+from realcompo.bench.subjects import Bench, Subject, quiet
 from realcompo.errors import BadOption, UnknownName
 from realcompo.noise.spans import span, watched
 from realcompo.recipes.recipe import DEFAULT_BALANCER
+from realcompo.registry import installed
+from realcompo.specs import SyntheticSpec
+from realcompo.testing.synthetic import make
 
 from .conftest import FAST
 
@@ -98,10 +101,25 @@ def test_networks_of_one_name_are_made_once(bench: Bench, pair: Subject) -> None
     assert len(alone.composer.members) == 1 and not alone.pictures[0].conditions
 
 
-@pytest.mark.parametrize("name", ["sd15", "sdxl", "sdxl-controlnet"])
+@pytest.mark.parametrize("name", ["sd15", "sdxl", "sdxl-controlnet", "sd3", "sd3-t5", "sd3-controlnet"])
 def test_all_random_networks_draw(bench: Bench, name: str) -> None:
-    told = draw(bench.open(name, arguments={**FAST, "num_inference_steps": 2})).result
+    flow = name.startswith("sd3")  # its scheduler has no such setting
+    asked = {**FAST, "num_inference_steps": 2, **({"scheduler_options": {}} if flow else {})}
+    told = draw(bench.open(name, arguments=asked)).result
     assert told.cost.sampling >= 2 * 2 and torch.isfinite(told.latents).all()
+
+
+def test_stable_diffusion_3_has_its_published_size(tmp_path: Path) -> None:
+    """On the device 'meta', which holds no numbers: the transformer, its text encoders and VAE, and a ControlNet of half its depth."""
+    host = installed()
+    for name, sizes in {
+        "sd3-t5": {"transformer": 2_028_328_000, "text_encoder_3": 4_762_310_656, "text_encoder": 123_650_304, "vae": 83_819_683},
+        "sd3-controlnet": {"transformer": 2_028_328_000, "controlnet": 1_062_855_168},
+    }.items():
+        with quiet():
+            made = make(host.find(SyntheticSpec, name), tmp_path / name, torch.device("meta"), torch.float16, False, host)
+        found = {part.split("/")[1]: count for part, count in made.parameters.items()}
+        assert found.items() >= sizes.items(), name
 
 
 def test_pictures_and_files_and_the_default(bench: Bench, pair: Subject, tmp_path: Path) -> None:

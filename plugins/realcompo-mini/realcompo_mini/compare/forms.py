@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from realcompo_mini.compare.draw import cost_of, draw_row, read
-from realcompo_mini.compare.measure import Record, aligned, resamples, share
+from realcompo_mini.compare.measure import Record, aligned, picks_of, share
 from realcompo_mini.compare.report import ruled
 from realcompo_mini.compare.tuning import parse
 
@@ -65,7 +65,7 @@ def draw(out: Path, groups: Mapping[str, Sequence[str]], scenes: int, batch: int
     costs_path = out / "costs.json"
     costs = json.loads(costs_path.read_text("utf-8")) if costs_path.exists() else {}
     for name in (row for rows in groups.values() for row in rows):
-        draw_row(parse(name), "tune", scenes, [0], path_of(out, name), batch)
+        draw_row(parse(name), "tune", scenes, 1, path_of(out, name), batch)
         if name not in costs:
             costs[name] = round(cost_of(parse(name)), 2)
             costs_path.write_text(json.dumps(costs, indent=1, ensure_ascii=False) + "\n", "utf-8")
@@ -88,7 +88,7 @@ def table(out: Path, groups: Mapping[str, Sequence[str]]) -> str:
 
 def paired(a: Sequence[Record], b: Sequence[Record]) -> str:
     """a − b in box, with its 95% interval over scenes."""
-    gaps = [share(a, "in_box", pick) - share(b, "in_box", pick) for pick in resamples(a, 1000)]
+    gaps = [share(a, "in_box", pick) - share(b, "in_box", pick) for pick in picks_of(a, 1000)]
     low, high = sorted(gaps)[24], sorted(gaps)[974]
     return f"{share(a, 'in_box') - share(b, 'in_box'):+.3f} ({low:+.3f} … {high:+.3f})"
 

@@ -1,4 +1,4 @@
-"""Declares a transfer with a kind of condition of its own, a branch that takes it, a balancer, a planner, an upscaler, a suite, a scorer."""
+"""Declares a transfer with a kind of condition of its own, a branch that takes it, a balancer, a planner, an upscaler, a suite, scorers."""
 
 from realcompo import hookimpl
 from realcompo.specs import BalancerSpec, BranchSpec, Column, PlannerSpec, ScorerSpec, SuiteSpec, TransferSpec, UpscalerSpec

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from .specs import BalancerSpec, BranchSpec, PlannerSpec, ScorerSpec, SuiteSpec, SyntheticSpec, TransferSpec
+from .specs import BalancerSpec, BranchSpec, PlannerSpec, ScorerSpec, SuiteSpec, SyntheticSpec, TransferSpec, UpscalerSpec
 
 PROJECT = "realcompo"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -33,6 +33,11 @@ def register_balancers() -> Iterable[BalancerSpec]:  # type: ignore[empty-body]
 @hookspec
 def register_planners() -> Iterable[PlannerSpec]:  # type: ignore[empty-body]
     """The planners that this plugin brings."""
+
+
+@hookspec
+def register_upscalers() -> Iterable[UpscalerSpec]:  # type: ignore[empty-body]
+    """The upscalers that this plugin brings."""
 
 
 @hookspec

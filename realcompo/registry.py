@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from . import hookspecs
 from .errors import AmbiguousName, BadCheckpoint, BadOption, PluginProblem, RealCompoError, UnknownName, nearest
-from .interfaces import Balancer, Branch, ConditionTransfer, Planner, Scorer, Suite
+from .interfaces import Balancer, Branch, ConditionTransfer, Planner, Scorer, Suite, Upscaler
 from .specs import (
     API_VERSION,
     BalancerSpec,
@@ -33,6 +33,7 @@ from .specs import (
     SyntheticSpec,
     Traits,
     TransferSpec,
+    UpscalerSpec,
 )
 
 GROUP = "realcompo"
@@ -65,6 +66,7 @@ class Registry:
         self.transfers: dict[str, TransferSpec] = {}
         self.balancers: dict[str, BalancerSpec] = {}
         self.planners: dict[str, PlannerSpec] = {}
+        self.upscalers: dict[str, UpscalerSpec] = {}
         self.suites: dict[str, SuiteSpec] = {}
         self.scorers: dict[str, ScorerSpec] = {}
         self.synthetics: dict[str, SyntheticSpec] = {}
@@ -113,6 +115,7 @@ class Registry:
             TransferSpec: self.transfers,
             BalancerSpec: self.balancers,
             PlannerSpec: self.planners,
+            UpscalerSpec: self.upscalers,
             SuiteSpec: self.suites,
             ScorerSpec: self.scorers,
             SyntheticSpec: self.synthetics,
@@ -127,6 +130,7 @@ class Registry:
             "balancers": self.balancers,
             "planners": self.planners,
             "transfers": self.transfers,
+            "upscalers": self.upscalers,
             "suites": self.suites,
             "scorers": self.scorers,
             "synthetics": self.synthetics,
@@ -278,6 +282,12 @@ class Registry:
         cls: type[Planner] = self.load(spec)
         return cls(self.options(spec, options))
 
+    def upscaler(self, name: str, options: Mapping[str, Any] | None = None) -> Upscaler:
+        """Build an upscaler."""
+        spec = self.find(UpscalerSpec, name)
+        cls: type[Upscaler] = self.load(spec)
+        return cls(self.options(spec, options))
+
     def suite(self, name: str, options: Mapping[str, Any] | None = None) -> Suite:
         """Build a suite."""
         spec = self.find(SuiteSpec, name)
@@ -311,6 +321,7 @@ def _declared(plugin: str, module: Any) -> list[Spec]:
         "register_transfers": TransferSpec,
         "register_balancers": BalancerSpec,
         "register_planners": PlannerSpec,
+        "register_upscalers": UpscalerSpec,
         "register_suites": SuiteSpec,
         "register_scorers": ScorerSpec,
         "register_synthetics": SyntheticSpec,

@@ -43,6 +43,9 @@ class LatentSpace:
         channels: of a latent.
         downscale: picture pixels per latent pixel along a side.
         scaling_factor, shift_factor: latent = (encoded − shift_factor) · scaling_factor.
+        rgb: what a latent pixel looks like, for quick previews: one row (red, green, blue) a channel and a last one that is added, so that
+            latents @ rows + last row is in [−1, 1]. None: the published numbers of the name, where there are some
+            (`realcompo.interfaces.previews`). It decides no picture, so spaces that differ in it alone are equal.
     """
 
     name: str
@@ -50,6 +53,7 @@ class LatentSpace:
     downscale: int = 8
     scaling_factor: float = 0.18215
     shift_factor: float = 0.0
+    rgb: tuple[tuple[float, float, float], ...] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Traits:
         hints: the kinds of hint that it knows, or None for all.
         guidance: how it is guided: by a second pass; by a number that its network is told, in one pass; or, distilled, not at all.
         moves_latents: its predictions may carry a shift δ of the latents (ALGORITHM: a branch that moves z).
+        inpaints: its network is told what is to be drawn anew and what stands around it (`Request.inpainting`): it needs a mask.
     """
 
     latent: LatentSpace
@@ -83,6 +88,7 @@ class Traits:
     moves_latents: bool = False
     hints: tuple[str, ...] | None = None
     guidance: Literal["passes", "embedded", "none"] = "passes"
+    inpaints: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +175,11 @@ class PlannerSpec(_Spec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class UpscalerSpec(_Spec):
+    """What makes the pictures of a first pass larger, for the second (`hires`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Column:
     """One figure of a scorer's: a column of the table.
 
@@ -242,4 +253,4 @@ class SyntheticSpec(_Spec):
     limits: Mapping[str, float | None] = field(default_factory=dict)
 
 
-Spec = BranchSpec | TransferSpec | BalancerSpec | PlannerSpec | SuiteSpec | ScorerSpec | SyntheticSpec
+Spec = BranchSpec | TransferSpec | BalancerSpec | PlannerSpec | UpscalerSpec | SuiteSpec | ScorerSpec | SyntheticSpec

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from ..hookspecs import hookimpl
-from ..specs import BalancerSpec, TransferSpec
+from ..specs import BalancerSpec, TransferSpec, UpscalerSpec
 from .options import (
     BalanceOptions,
     FixedOptions,
     GuidedOptions,
     HandOverOptions,
     KeypointTransferOptions,
+    LatentOptions,
     MeanOptions,
     SegmentTransferOptions,
 )
@@ -106,5 +107,22 @@ def register_balancers() -> list[BalancerSpec]:
             target="realcompo.builtin.fixed:HandOver",
             options=HandOverOptions,
             summary="spatial branches first, the fidelity branch alone afterwards: the cheapest",
+        ),
+    ]
+
+
+@hookimpl
+def register_upscalers() -> list[UpscalerSpec]:
+    return [
+        UpscalerSpec(
+            id="core/latent",
+            target="realcompo.builtin.upscalers:Latent",
+            options=LatentOptions,
+            summary="interpolates the latents: quick, nothing is decoded",
+        ),
+        UpscalerSpec(
+            id="core/lanczos",
+            target="realcompo.builtin.upscalers:Lanczos",
+            summary="decodes, resizes by Lanczos' kernel, encodes: sharper to begin with",
         ),
     ]

@@ -124,3 +124,9 @@ class SegmentTransferOptions(Options):
     shape: Literal["rectangle", "exact"] = Field(
         "rectangle", description="the min/max rectangle of a segment, as in the paper, or exactly its pixels"
     )
+
+
+class LatentOptions(Options):
+    """How latents are interpolated."""
+
+    mode: Literal["bilinear", "bicubic", "nearest-exact"] = Field("bicubic", description="between latent pixels")

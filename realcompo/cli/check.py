@@ -108,7 +108,7 @@ def _settings(options: Mapping[str, Any]) -> str:
 
 def _check_picture(composer: Composer, index: int, picture: PictureEntry) -> bool:
     """Print a picture's phrases and the tokens they are read at; False where it cannot be drawn."""
-    from ..compose.assembly import check_prompts, picture_regions, unite
+    from ..compose.assembly import check_prompts
     from ..errors import RealCompoError
 
     out = console()
@@ -119,8 +119,7 @@ def _check_picture(composer: Composer, index: int, picture: PictureEntry) -> boo
         out.print(f"  {kinds}: planned by {escape(composer.planner.name)} when it is drawn")
         return True
     try:
-        parts = picture_regions(composer.members, picture, composer.size, composer.registry, f"picture {index}")
-        regions = unite([parts])[0].pictures[0]
+        regions = composer.check_picture(picture, index)
         check_prompts(composer.members, [picture], composer.registry)
         rows = {m.name: _tokens(composer, m, picture.prompt, regions) for m in composer.members}
     except RealCompoError as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
-from ..errors import BadOption, Mended, RealCompoError, Remark, printable
+from ..errors import BadOption, Mended, RealCompoError, Remark, Stopped, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,6 +32,9 @@ SetOption = Annotated[
 DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, mps; the best there is by default.")]
 DtypeOption = Annotated[str | None, typer.Option("--dtype", help="float32, float16 or bfloat16.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+PreviewOption = Annotated[
+    bool, typer.Option("--preview", help="Show after each step what the picture is to become, where the terminal can show pictures.")
+]
 ShowOption = Annotated[
     str | None,
     typer.Option("--show", metavar="LIST", help="Write overlays beside the picture: layout, weights, attention, loss, or all."),
@@ -48,6 +51,9 @@ def verb(function: Callable[P, int | None]) -> Callable[P, None]:
         try:
             with told_remarks():
                 code = function(*args, **kwargs)
+        except Stopped as error:
+            typer.secho(f"stopped after {error.where}", fg="yellow", err=True)
+            raise typer.Exit(error.exit_code) from None
         except RealCompoError as error:
             if debug:
                 raise
@@ -139,6 +145,30 @@ def parse_size(text: str | None) -> dict[str, int]:
     if not (sign and width.strip().isdigit() and height.strip().isdigit()):
         raise BadOption("it is not of the form WIDTHxHEIGHT", where=f"--size {text!r}", mend="write for example --size 512x512")
     return {"width": int(width), "height": int(height)}
+
+
+def parse_hires(text: str | None, **settings: Any) -> dict[str, Any]:
+    """``1.5`` or ``768x768``, and the settings of the second pass that were given, as a layer.
+
+    Raises:
+        BadOption: not of that form, or settings without it.
+    """
+    told = arguments(**settings)
+    if text is None:
+        if told:
+            option = "upscaler" if "upscaler" in told else f"hires-{next(iter(told))}"
+            raise BadOption("it is a setting of a second pass", where=f"--{option}", mend="ask for one: --hires 1.5")
+        return {}
+    try:
+        size: dict[str, Any] = {"scale": float(text)}
+    except ValueError:
+        try:
+            size = parse_size(text)
+        except BadOption:
+            raise BadOption(
+                "it is neither a scale nor a size", where=f"--hires {text!r}", mend="write --hires 1.5 or --hires 768x768"
+            ) from None
+    return {"hires": {**size, **told}}
 
 
 def print_regions(regions: Sequence[Region], title: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .common import (
     DeviceOption,
     DtypeOption,
+    PreviewOption,
     QuietOption,
     RecipeOption,
     ScaleOption,
@@ -18,6 +19,7 @@ from .common import (
     arguments,
     default_folder,
     parse_boxes,
+    parse_hires,
     parse_size,
     print_regions,
     verb,
@@ -39,6 +41,22 @@ def command(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="A file (.png), or a folder.")] = None,
     negative: Annotated[str, typer.Option(help="What not to draw.")] = "",
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Size in pixels, such as 512x768.")] = None,
+    image: Annotated[Path | None, typer.Option(help="A picture to begin with, of the shape that is drawn.")] = None,
+    strength: Annotated[float | None, typer.Option(help="Share of the steps drawn over it: 0.8, or 1 with a mask.", min=0, max=1)] = None,
+    mask: Annotated[Path | None, typer.Option(help="Of the picture's size: white is drawn anew, black stays to the bit.")] = None,
+    mask_box: Annotated[
+        list[str] | None, typer.Option(metavar="X0,Y0,X1,Y1", help="A box of the mask, as shares of width and height. Repeatable.")
+    ] = None,
+    mask_feather: Annotated[int | None, typer.Option(help="Pixels over which the new fades in from the mask's edge: 4.")] = None,
+    padding_mask_crop: Annotated[
+        int | None, typer.Option(help="Draw only the mask's surroundings, with so many pixels around it, at the full size.")
+    ] = None,
+    hires: Annotated[
+        str | None, typer.Option(metavar="SCALE|WxH", help="A second pass at a higher resolution: 1.5, or a size such as 768x768.")
+    ] = None,
+    hires_strength: Annotated[float | None, typer.Option(help="Share of its steps that are drawn: 0.5.")] = None,
+    hires_steps: Annotated[int | None, typer.Option(help="Its steps; the first pass's by default.")] = None,
+    upscaler: Annotated[str | None, typer.Option(help="Of the second pass: core/latent, core/lanczos, or a plugin's id.")] = None,
     fidelity: Annotated[str | None, typer.Option(help="Id of the fidelity branch (see realcompo list).")] = None,
     spatial: Annotated[list[str] | None, typer.Option(help="Id of a spatial branch. Repeatable.")] = None,
     recipe: RecipeOption = None,
@@ -47,6 +65,10 @@ def command(
     dtype: DtypeOption = None,
     show: ShowOption = None,
     scale: ScaleOption = None,
+    preview: PreviewOption = False,
+    keep: Annotated[
+        bool, typer.Option("--keep-stopped", help="Ctrl-C ends the run after its step, and writes what the picture was to become.")
+    ] = False,
     quiet: QuietOption = False,
 ) -> int | None:
     """Draw a prompt: plan where things stand, balance the branches, write a PNG that carries its recipe."""
@@ -57,13 +79,21 @@ def command(
     condition = parse_boxes(box)
     goal = _check_goal(output, count)
     from ..draw.generate import generate
-    from ..errors import NotFinite
+    from ..errors import NotFinite, Stopped
     from .progress import StepProgress
 
     settings = arguments(num_inference_steps=steps, device=device, dtype=dtype, fidelity=fidelity, spatial=spatial or None)
     settings |= parse_size(size)
-    problem = None
-    with StepProgress(quiet) as progress:
+    settings |= parse_hires(hires, strength=hires_strength, steps=hires_steps, upscaler=upscaler)
+    settings |= arguments(
+        image=image,
+        strength=strength,
+        mask_image=_mask(image, mask, mask_box),
+        mask_feather=mask_feather,
+        padding_mask_crop=padding_mask_crop,
+    )
+    problem: NotFinite | Stopped | None = None
+    with StepProgress(quiet, preview=preview, keep=keep) as progress:
         try:
             result = generate(
                 prompt,
@@ -76,19 +106,19 @@ def command(
                 progress=progress,
                 **settings,
             )
-        except NotFinite as error:
+        except (NotFinite, Stopped) as error:
             if error.result is None:
                 raise
             result, problem = error.result, error  # what could be drawn is written first
     paths: list[Path] = []
     layouts = result.batch_regions.pictures
-    for index, (image, entry) in enumerate(zip(result.images, result.recipe.pictures, strict=True)):
+    for index, (drawn, entry) in enumerate(zip(result.images, result.recipe.pictures, strict=True)):
         if layouts[index] and (index == 0 or entry.conditions != result.recipe.pictures[index - 1].conditions):
             print_regions(layouts[index], "layout")
         folder = goal if goal.suffix.lower() != ".png" else goal.parent
         folder.mkdir(parents=True, exist_ok=True)
         path = goal if folder != goal else free_path(folder, file_name(prompt))
-        image.save(path)
+        drawn.save(path)
         paths.append(path)
         typer.echo(f"{path}  (seed {entry.seed})")
     for path in save_overlays(result, paths, shows, scale):
@@ -120,3 +150,29 @@ def _check_goal(output: Path | None, count: int) -> Path:
             mend="write a .png, or a folder; convert it afterwards",
         )
     return output
+
+
+def _mask(image: Path | None, mask: Path | None, boxes: list[str] | None) -> Any:
+    """The mask's file, or a picture of its boxes on the image.
+
+    Raises:
+        BadOption: both, no box, or boxes without an image.
+    """
+    if not boxes:
+        return mask
+    import numpy as np
+
+    from ..conditions.moving import pixel_range
+    from ..errors import BadOption
+    from ..recipes.copies import PictureCopy
+
+    if mask is not None or image is None:
+        what = "--mask and --mask-box" if mask is not None else "--mask-box without --image"
+        raise BadOption(what, where=f"--mask-box {boxes[0]!r}", mend="give one of the two" if mask is not None else "name the picture")
+    told = parse_boxes([f"mask={box}" for box in boxes])
+    width, height = PictureCopy.of(image).size
+    white = np.zeros((height, width), dtype=bool)
+    for item in told.items if told is not None else ():
+        (x0, x1), (y0, y1) = pixel_range(item.box[0], item.box[2], width), pixel_range(item.box[1], item.box[3], height)
+        white[y0:y1, x0:x1] = True
+    return white

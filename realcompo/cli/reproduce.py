@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .common import DeviceOption, QuietOption, verb
+from .common import DeviceOption, PreviewOption, QuietOption, verb
 
 NAME = "reproduce"
 
@@ -17,16 +17,19 @@ NAME = "reproduce"
 def command(
     picture: Annotated[Path, typer.Argument(help="A PNG that RealCompo saved.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the new picture here (.png).")] = None,
+    image: Annotated[Path | None, typer.Option(help="What it was drawn over, where that was too large to be carried.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="The mask, likewise.")] = None,
     device: DeviceOption = None,
+    preview: PreviewOption = False,
     quiet: QuietOption = False,
 ) -> int | None:
     """Draw a picture again from the PNG alone, and compare the pixels. Exit code 0 if they are the same, 1 if not."""
     from ..draw.reproduce import reproduce
     from .progress import StepProgress
 
-    with StepProgress(quiet) as progress, warnings.catch_warnings():
+    with StepProgress(quiet, preview=preview) as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # they are told below
-        found = reproduce(picture, device=device, progress=progress)
+        found = reproduce(picture, device=device, image=image, mask_image=mask, progress=progress)
     for note in found.notes:
         typer.echo(f"note: {note}", err=True)
     if output is not None:

@@ -60,10 +60,10 @@ def find_any(registry: Registry, name: str) -> Spec:
         UnknownName, AmbiguousName.
     """
     from ..errors import AmbiguousName, UnknownName, nearest
-    from ..specs import BalancerSpec, BranchSpec, PlannerSpec, ScorerSpec, SuiteSpec, SyntheticSpec, TransferSpec
+    from ..specs import BalancerSpec, BranchSpec, PlannerSpec, ScorerSpec, SuiteSpec, SyntheticSpec, TransferSpec, UpscalerSpec
 
     found: list[Spec] = []
-    kinds: tuple[type[Any], ...] = (BranchSpec, BalancerSpec, PlannerSpec, TransferSpec, SuiteSpec, ScorerSpec, SyntheticSpec)
+    kinds: tuple[type[Any], ...] = (BranchSpec, BalancerSpec, PlannerSpec, TransferSpec, UpscalerSpec, SuiteSpec, ScorerSpec, SyntheticSpec)
     for kind in kinds:
         try:
             found.append(registry.find(kind, name))
@@ -177,10 +177,12 @@ def sample_recipe(registry: Registry, spec: Spec) -> str:
     import tomli_w
 
     from ..recipes.writing import one_line_arrays
-    from ..specs import BalancerSpec, BranchSpec
+    from ..specs import BalancerSpec, BranchSpec, UpscalerSpec
 
     if isinstance(spec, BalancerSpec):
         return tomli_w.dumps({"balancer": {"name": spec.id}})
+    if isinstance(spec, UpscalerSpec):
+        return tomli_w.dumps({"hires": {"scale": 1.5, "upscaler": {"name": spec.id}}})
     if not isinstance(spec, BranchSpec):
         return ""
     sample = dict(spec.sample or {})

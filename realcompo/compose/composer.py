@@ -6,21 +6,22 @@ Read `Composer._denoise` beside the algorithm in the paper; docs/algorithm.md se
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..arguments import flag, guidances, shown
 from ..conditions import Condition
 from ..errors import BadOption, PlanningError
-from ..interfaces import Balancer, Branch, Planner, Setting, Step
+from ..interfaces import Balancer, Branch, Planner, Region, Setting, Step
+from ..noise.beginning import begin_late
 from ..noise.devices import default_device, explain_compiler, explain_memory, torch_dtype, versions
 from ..noise.diffusion import Solver
 from ..noise.schedulers import check_solver, read_scheduler
 from ..pictures.result import Result, sign
-from ..pictures.trace import Trace, TraceEntry
+from ..pictures.trace import Trace
 from ..plans.planning import PlannedPicture, Task, plan_pictures, raise_first
 from ..recipes.members import Member, guided, member, recommended_steps, sort_roles
 from ..recipes.recipe import (
@@ -28,6 +29,7 @@ from ..recipes.recipe import (
     BranchEntry,
     Component,
     GuidanceOptions,
+    Hires,
     PictureEntry,
     PlannerEntry,
     ProbeOptions,
@@ -38,17 +40,21 @@ from ..recipes.recipe import (
 )
 from ..registry import Registry, installed
 from .assembly import check_compatible, check_guidance, check_prompts, picture_regions, unite
+from .begin import begin
+from .canvas import Canvas, canvas_of
 from .copying import Copied
 from .guidance import guidance_remarks
+from .hires import Second, read_hires, second_pass
 from .inputs import PictureInputs, picture_entries, size_asked
 from .levels import level_remarks, run_levels
+from .live import Event, Watch
 from .moves import total_shift
 from .probe import blend, blend_shifts
 from .remarks import step_remarks, text_remarks, unread_of_branches, unread_of_files, warn
-from .run import Run, check_outputs, owners, remarks, returned_latents
+from .run import Run, as_output, check_outputs, owners, remarks, returned_latents
 from .runtime import check_runtime
 
-Progress = Callable[[Step, TraceEntry], None]
+Progress = Callable[[Step, Event], Any]
 Callback = Callable[[Any, int, float, dict[str, Any]], dict[str, Any] | None]
 OutputType = Literal["pil", "np", "pt", "latent"]
 NoiseRange = Literal["shared", "held"]
@@ -70,6 +76,7 @@ class Composer(Copied):
             that every branch acting there knows; "held" begins where the fidelity branch does, the others held at their last timestep.
         num_inference_steps: unless a call says otherwise; what the fidelity branch recommends, or 50.
         planner: id, `Component` or `PlannerEntry` of the planner that fills in missing conditions.
+        hires: a second pass at a higher resolution: a scale, or a table (see `realcompo.recipes.recipe.Hires`).
         device, dtype: of the networks; the best device there is, float32.
         offload: keep on the device only the network that is in use.
         runtime: whether networks are compiled, laid out otherwise, or their projections fused.
@@ -94,6 +101,7 @@ class Composer(Copied):
         height: int | None = None,
         width: int | None = None,
         planner: str | Component | Mapping[str, Any] | None = None,
+        hires: Any = None,
         device: Any = None,
         dtype: Any = None,
         offload: bool = False,
@@ -141,6 +149,7 @@ class Composer(Copied):
             self.planner = None if planner is None else PlannerEntry.model_validate(planner)
         else:
             self.planner = read_part(PlannerEntry, {"name": planner} if isinstance(planner, str) else planner, "planner")
+        self.hires = read_hires(hires)
         self._planner: tuple[PlannerEntry, Planner] | None = None
         self._branches: list[Branch] | None = None
 
@@ -162,6 +171,7 @@ class Composer(Copied):
             height=recipe.height,
             width=recipe.width,
             planner=recipe.planner,
+            hires=recipe.hires,
             device=recipe.device,
             dtype=recipe.dtype,
             offload=recipe.offload,
@@ -188,6 +198,23 @@ class Composer(Copied):
             *level_remarks(self.members, solver, self._holds),
             *text_remarks(self.members, pictures, unread_of_files(self.members, self.registry)),
         ]
+
+    def check_picture(self, picture: PictureEntry, index: int = 0) -> tuple[Region, ...]:
+        """The regions of a picture that has its conditions, once all that its run would refuse before the weights was looked at.
+
+        Args:
+            index: of the picture, in messages.
+
+        Raises:
+            RealCompoError: as a call.
+        """
+        canvas = canvas_of([picture], self.size, self.members, self.registry, index)
+        if canvas is not None:
+            begin_late(self._solver(self.num_inference_steps), self.num_inference_steps, canvas.strength)
+        (told,) = (picture,) if canvas is None else canvas.told([picture])
+        parts = [picture_regions(self.members, told, self.size, self.registry, f"picture {index}")]
+        second_pass(self.hires, [told], self.size, self.num_inference_steps, self.members, self.registry, self._solver)
+        return unite(parts if canvas is None else canvas.limited(parts))[0].pictures[0]
 
     def _solver(self, steps: Any, size: tuple[int, int] | None = None) -> Solver:
         """The solver of a run, with its list of noise levels; needs no weights."""
@@ -229,6 +256,12 @@ class Composer(Copied):
         seed: int | Sequence[int] | None = None,
         latents: Tensor | None = None,
         num_images_per_prompt: int = 1,
+        image: Any = None,
+        strength: float | None = None,
+        mask_image: Any = None,
+        mask_feather: int | None = None,
+        padding_mask_crop: int | None = None,
+        hires: Any = None,
         output_type: OutputType = "pil",
         callback_on_step_end: Callback | None = None,
         progress: Progress | None = None,
@@ -244,16 +277,39 @@ class Composer(Copied):
                 picture alone and in a batch.
             generator: in place of seed, as in diffusers.
             latents: (B, C, h, w) unit noise to start from.
+            image: a picture to begin with in place of noise, or one a prompt: a path, a PIL picture, an array (H, W, 3) of bytes; of the
+                run's shape, to whose size it is brought.
+            strength: share of the steps that are drawn over it, in (0, 1]; 0.8, or 1 with a mask.
+            mask_image: of the image's size: white is drawn anew, black stays to the bit. Regions act inside it.
+            mask_feather: pixels inside the mask over which the new fades in; 4.
+            padding_mask_crop: draw only the mask's surroundings, with so many pixels around it, at the run's full size, and paste it back.
+            hires: a second pass in place of the composer's; False for none.
             callback_on_step_end: as in diffusers, ``f(composer, index, timestep, {"latents": …}) → dict or None``.
-            progress: called after each step.
+            progress: called after each step, ``f(step, event)``: the event is the step's entry of the trace, shows what the blend expects
+                (`Event.clean`, `Event.preview`), and can end the run (`Event.stop`).
 
         Returns:
             A `Result`.
 
         Raises:
+            BadPicture: an image that cannot be read. BadOption: one of another shape, a mask of another size …
             NotFinite: a picture holds NaN or infinity; the others are drawn first, and are its `result`.
+            Stopped: `progress` ended the run; carries what its last step expected, if that was to be kept.
         """
-        pictures = picture_entries(prompt, condition, negative_prompt, seed, generator, latents, num_images_per_prompt)
+        pictures = picture_entries(
+            prompt,
+            condition,
+            negative_prompt,
+            seed,
+            generator,
+            latents,
+            num_images_per_prompt,
+            image=image,
+            strength=strength,
+            mask_image=mask_image,
+            mask_feather=mask_feather,
+            padding_mask_crop=padding_mask_crop,
+        )
         return self._compose(
             pictures,
             size_asked(height, width, self.size),
@@ -262,6 +318,7 @@ class Composer(Copied):
             output_type,
             callback_on_step_end,
             progress,
+            self.hires if hires is None else read_hires(hires or None),
         )
 
     def plan(self, tasks: Sequence[Task], size: tuple[int, int] | None = None) -> list[PlannedPicture | PlanningError]:
@@ -285,7 +342,7 @@ class Composer(Copied):
     ) -> Result:
         """Draw entries of a recipe as one batch; they may be planned already (see `plan`)."""
         inputs = PictureInputs.of(pictures)
-        return self._compose(inputs, self.size, self.num_inference_steps, None, output_type, None, progress)
+        return self._compose(inputs, self.size, self.num_inference_steps, None, output_type, None, progress, self.hires)
 
     @torch.no_grad()
     def _compose(
@@ -297,18 +354,23 @@ class Composer(Copied):
         output_type: OutputType,
         callback: Callback | None,
         progress: Progress | None,
+        hires: Hires | None,
     ) -> Result:
         check_compatible(self.members, size)
         solver, steps = self._solver(steps, size), int(steps)
         check_outputs(output_type, callback, progress)
         inputs.check(self.members[0].traits.latent, size, self.device)
+        canvas = canvas_of(inputs.pictures, size, self.members, self.registry)
+        if canvas is not None:
+            begin_late(solver, steps, canvas.strength)
         inputs = self._planned(inputs, size)
-        parts = [picture_regions(self.members, p, size, self.registry, f"picture {b}") for b, p in enumerate(inputs.pictures)]
+        over = inputs if canvas is None else replace(inputs, pictures=canvas.told(inputs.pictures))
+        second = second_pass(hires, over.pictures, size, steps, self.members, self.registry, self._solver)
         members = guided(self.members, guidance)
         check_guidance(members)
         check_prompts(members, inputs.pictures, self.registry)
         with explain_memory(), explain_compiler():
-            x, run = self._start(members, inputs, parts, size, solver)
+            x, run = self._start(members, over, size, solver, canvas)
             told = [
                 *step_remarks(solver),
                 *guidance_remarks(self.guidance, members, self.registry, solver),
@@ -316,31 +378,40 @@ class Composer(Copied):
                 *text_remarks(members, inputs.pictures, unread_of_branches(members, self.branches)),
             ]
             warn(told)
+            watch = Watch(progress, run, passes=1 if second is None else 2)
             try:
-                z = self._denoise(x, run, inputs.generators, callback, progress)
+                z = self._denoise(x, run, inputs.generators, callback, watch)
+                watch.check()
+                if second is not None and watch.stopped is None:
+                    z, run = self._again(z, run, over, second, callback, watch)
                 images = run.finite.decode(z, lambda rows: self._decode(rows, run, output_type))
             finally:
                 run.sleep()
-        run.trace.cost = run.meter.cost()
+        run.finish()
         if inputs.latents is not None or callback is not None:
             inputs = inputs.unseeded()  # the caller's latents or callback decide the picture, not the seed alone
-        recipe = self.recipe(inputs.pictures, size, steps, members)
-        facts = {**self.facts(run.solver), **({"plans": list(inputs.transcripts)} if any(inputs.transcripts) else {})}
+        recipe = self.recipe(inputs.pictures, size, steps, members, hires)
+        facts = {**self.facts(run.solver), **({"plans": list(inputs.transcripts)} if any(inputs.transcripts) else {}), **watch.facts()}
+        if output_type != "latent":
+            images = as_output(images if canvas is None else canvas.pasted(images, run.finite.good), output_type)
         if output_type == "pil":
             images = sign(images, recipe, facts, run.finite.good)
-        return run.finite.finish(Result(images, run.regions, run.trace, recipe, z, facts, tuple(told)))
+        result = run.finite.finish(Result(images, run.regions, run.trace, recipe, z, facts, tuple(told)))
+        watch.check(result)
+        return result
 
     def _start(
         self,
         members: Sequence[Member],
         inputs: PictureInputs,
-        parts: Sequence[Any],
         size: tuple[int, int],
         solver: Solver,
+        canvas: Canvas | None,
     ) -> tuple[Tensor, Run]:
         """The first latents, and everything that is made once."""
         traits, branches = self.members[0].traits, self.branches
-        regions, owned = unite(parts)
+        parts = [picture_regions(self.members, p, size, self.registry, f"picture {b}") for b, p in enumerate(inputs.pictures)]
+        regions, owned = unite(parts if canvas is None else canvas.limited(parts))
         h, w = size[0] // traits.latent.downscale, size[1] // traits.latent.downscale
         precision = torch.float64 if any(b.dtype == torch.float64 for b in branches) else torch.float32
         run = Run(
@@ -362,11 +433,23 @@ class Composer(Copied):
             offload=self.device if self.offload else None,
             hold=self._holds,
         )
-        noise = inputs.noise((traits.latent.channels, h, w)).to(self.device, precision)
         for branch in branches:
             branch.tune(self.runtime.told())
+        x = begin(run, canvas, inputs.noise, (traits.latent.channels, h, w))
         run.encode(inputs, size)
-        return run.solver.start(noise), run
+        return x, run
+
+    def _again(
+        self, z: Tensor, first: Run, inputs: PictureInputs, second: Second, callback: Callback | None, watch: Watch
+    ) -> tuple[Tensor, Run]:
+        """The second pass, over what the first one drew (z), with the same layout."""
+        canvas = second.canvas(z, first.finite, self.members[0].traits.latent.downscale, lambda rows: self._decode(rows, first, "pil"))
+        x, run = self._start(first.members, replace(inputs, latents=None), second.size, second.solver, canvas)
+        run.follow(first)
+        watch.follow(run)
+        z = self._denoise(x, run, inputs.generators, callback, watch)
+        watch.check()
+        return z, run
 
     # -- Algorithm 1 -----------------------------------------------------------------------------------------------------
 
@@ -376,7 +459,7 @@ class Composer(Copied):
         run: Run,
         generators: Sequence[torch.Generator],
         callback: Callback | None,
-        progress: Progress | None,
+        watch: Watch,
     ) -> Tensor:
         """From noise to clean latents (B, C, h, w); x is z in the solver's own scale."""
         balancer, solver = self.balancer, run.solver
@@ -397,13 +480,15 @@ class Composer(Copied):
             weights = run.finite.see("weights", balancer.weights(state, step), step, dim=1)  # Eq. 2
             noise, shift = blend(weights[acting], noises), blend_shifts(weights[acting], shifts)  # Eq. 3
             x = run.finite.clean("solver", solver.step(x, noise, step, total_shift(moved, shift), generators), step)
+            x = run.keep(x, step)
 
             entry = run.record(step, acting, weights, probed, moved)
             if callback is not None:
                 x = returned_latents(callback(self, step.index, step.t, {"latents": x}), x)
                 x = run.finite.clean("callback", x, step)
-            if progress is not None:
-                progress(step, entry)
+            expected = watch.tell(step, entry, z, noise, shift)
+            if expected is not None:
+                return expected
             if run.finite.lost:
                 break
         return x
@@ -417,14 +502,11 @@ class Composer(Copied):
         return inputs.planned(raise_first(self.plan([Task(picture) for picture in inputs.pictures], size)))
 
     def _decode(self, z: Tensor, run: Run, output_type: OutputType) -> Any:
+        """Pictures of latents, or the latents."""
         if output_type == "latent":
             return z
         with run.awake(0) as branch:
-            images = run.meter.count("decode", None, lambda: branch.decode(z.to(branch.device)))
-        if output_type == "pil":
-            return images
-        arrays = np.stack([np.asarray(image, dtype=np.float32) / 255 for image in images])
-        return arrays if output_type == "np" else torch.from_numpy(arrays).permute(0, 3, 1, 2)
+            return run.meter.count("decode", None, lambda: branch.decode(z.to(branch.device)))
 
     def recipe(
         self,
@@ -432,6 +514,7 @@ class Composer(Copied):
         size: tuple[int, int] | None = None,
         steps: int | None = None,
         members: Sequence[Member] | None = None,
+        hires: Hires | None = None,
     ) -> Recipe:
         """What this composer is, as a recipe that draws `pictures`."""
         height, width = size or self.size
@@ -445,6 +528,7 @@ class Composer(Copied):
             scheduler_options=plain_data(self.scheduler_options),
             noise_range=self.noise_range,
             num_inference_steps=steps or self.num_inference_steps,
+            hires=hires,
             height=height,
             width=width,
             device=str(self.device),

@@ -69,6 +69,7 @@ class Copied:
             "height": height,
             "width": width,
             "planner": me.planner,
+            "hires": me.hires,
             "device": str(me.device),
             "dtype": str(me.dtype).removeprefix("torch."),
             "offload": me.offload,

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..arguments import MAX_PICTURES, plain_number, shown, side, text, whole
+from ..arguments import MAX_PICTURES, MAX_SIDE, plain_number, real, shown, side, text, whole
 from ..arguments import seed as a_seed
 from ..conditions import Condition
 from ..errors import BadOption
 from ..plans.planning import PlannedPicture
-from ..recipes.recipe import PictureEntry, read_condition, read_part
+from ..recipes.copies import PictureCopy
+from ..recipes.recipe import MAX_FEATHER, PICTURES, PictureEntry, read_condition, read_part
 from ..specs import LatentSpace
 
 
@@ -91,11 +92,15 @@ def picture_entries(
     generator: torch.Generator | Sequence[torch.Generator] | None,
     latents: Tensor | None,
     num_images_per_prompt: int,
+    **drawn_over: Any,
 ) -> PictureInputs:
     """The arguments of `Composer.__call__` as B = prompts × num_images_per_prompt pictures.
 
+    Args:
+        drawn_over: image, strength and what goes with them, by the names of `PictureEntry`; image and mask may be one a prompt.
+
     Raises:
-        BadOption: lists of different lengths, seed beside generator.
+        BadOption: lists of different lengths, seed beside generator; see `PictureEntry`. BadPicture: an image that cannot be read.
     """
     prompts = [prompt] if isinstance(prompt, str) else _texts("prompt", prompt)
     if not prompts:
@@ -110,6 +115,7 @@ def picture_entries(
     else:
         negatives = _spread("negative_prompt", _texts("negative_prompt", negative_prompt), count, single=False)
     seeds, generators = _randomness(seed, generator, count * n)
+    over = _drawn_over(drawn_over, count)
     pictures = []
     for index in range(count * n):
         p = index // n
@@ -119,9 +125,33 @@ def picture_entries(
                 negative_prompt=negatives[p],
                 seed=seeds[index],
                 conditions=_conditions(conditions[p]),
+                **over[p],
             )
         )
     return PictureInputs(tuple(pictures), generators, latents)
+
+
+def _drawn_over(told: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+    """Of each prompt: its image and mask as copies, and the numbers that go with them."""
+    found: dict[str, Any] = {name: value for name, value in told.items() if value is not None}
+    if "strength" in found:
+        found["strength"] = real("strength", found["strength"])
+        if not 0 < found["strength"] <= 1:
+            raise BadOption(
+                f"strength = {found['strength']:g} is out of bounds",
+                mend="write more than 0 (nothing drawn) and at most 1 (all of it)",
+            )
+    for name, most in (("mask_feather", MAX_FEATHER), ("padding_mask_crop", MAX_SIDE)):
+        if name in found:
+            found[name] = whole(name, found[name], 0, most)
+    rows: list[dict[str, Any]] = [dict(found) for _ in range(count)]
+    for name, mode in PICTURES:
+        if name in found:
+            several = isinstance(found[name], (list, tuple))
+            copies = [PictureCopy.of(one, mode, name) for one in (found[name] if several else [found[name]])]
+            for row, copy in zip(rows, _spread(name, copies, count, single=False) if several else copies * count, strict=True):
+                row[name] = copy
+    return rows
 
 
 def size_asked(height: Any, width: Any, default: tuple[int, int]) -> tuple[int, int]:

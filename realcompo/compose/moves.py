@@ -27,6 +27,7 @@ def move_latents(
     notes: Sequence[Callable[[Tensor], None]] | None = None,
     slopes: Mapping[int, Slope] | None = None,
     standing: Tensor | None = None,
+    drawn: Tensor | None = None,
 ) -> tuple[Tensor, Moved]:
     """z (B, C, h, w) where the moves leave it, and what they did.
 
@@ -36,6 +37,7 @@ def move_latents(
         counted, notes: see probe.py.
         slopes: branch → what its last prediction left, for lagged moves.
         standing: (K, B) bool, of the whole run: pictures that moves with `stop` leave alone. Changed in place.
+        drawn: (B, 1, h, w), 1 where latents are drawn: elsewhere nothing is moved.
     """
     start, count = z, len(moves)
     made = torch.zeros(count, z.shape[0], dtype=torch.long, device=z.device)
@@ -59,6 +61,7 @@ def move_latents(
                 note = None if notes is None else notes[k]
                 loss, slope, seen = counted(k, partial(placement_slope, readers[k], z, regions, scales[k], True, note))
                 passes[k] += 1
+            slope = slope if drawn is None else slope * drawn
             if maps[k] is None:
                 losses[k], maps[k] = loss, seen
                 if still is not None:

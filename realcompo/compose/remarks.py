@@ -70,7 +70,7 @@ def step_remarks(solver: Solver) -> list[str]:
     first, trained = solver.steps[0].t, solver.scheduler.config.num_train_timesteps
     if solver.name == FLOW or not isinstance(solver.schedule, NoiseSchedule):
         first = FlowSchedule.sigma(solver.steps[0].alpha_bar) * trained
-    if first >= LATE * (trained - 1):
+    if first >= LATE * (trained - 1) or solver.begin:  # one that begins with a picture begins where it is meant to
         return []
     return [
         f"{len(solver.steps)} steps of {solver.name} begin at timestep {first:g} of {trained}, where the networks expect a half-drawn "

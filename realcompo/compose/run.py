@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ..arguments import called, shown
@@ -19,6 +21,7 @@ from ..interfaces import (
     Branch,
     Conditioning,
     GuidanceHalf,
+    Inpainting,
     Move,
     Moved,
     Needs,
@@ -43,6 +46,7 @@ from .inputs import PictureInputs
 from .levels import acting_at
 from .moves import move_latents
 from .probe import LaggedProbe, LossScale, Slope, TrialProbe, slope_of_maps
+from .undrawn import Kept
 
 OUTPUTS = ("pil", "np", "pt", "latent")
 """What a run can give back."""
@@ -65,6 +69,9 @@ class Run:
         finite: which pictures failed, and why.
         slopes: branch → what its last prediction left for the probe, or for the moves of the next step.
         standing: (K, B) pictures that a move with `stop` has left alone.
+        kept: what of the latents is not drawn; None where all is.
+        inpainting: what branches whose networks inpaint are told.
+        before: the first pass, where this is the second.
     """
 
     members: Sequence[Member]
@@ -82,6 +89,9 @@ class Run:
     chances: int = 0
     slopes: dict[int, Slope] = field(default_factory=dict)
     standing: Tensor = field(init=False)
+    kept: Kept | None = None
+    inpainting: Inpainting | None = None
+    before: Run | None = None
     finite: Finite = field(init=False)
     meter: Meter = field(init=False)
 
@@ -104,6 +114,7 @@ class Run:
                 size=size,
                 guidance_scale=m.guidance_scale,
                 balanced=len(self.members) > 1,
+                inpainting=self.inpainting if m.traits.inpaints else None,
             )
             with self.awake(k) as branch:
                 self.conditionings.append(self.meter.count("text", None, partial(branch.encode, request)))
@@ -127,6 +138,18 @@ class Run:
         if self.offload is not None:
             for branch in self.branches:
                 branch.to("cpu")
+
+    def follow(self, first: Run) -> None:
+        """Go on where a first pass ended: a picture that failed there has failed."""
+        self.before = first
+        self.finite.failed.update(first.finite.failed)
+
+    def finish(self) -> None:
+        """After the last step: what it cost, and the trace of both passes as one."""
+        self.trace.cost = self.meter.cost()
+        if self.before is not None:
+            self.before.finish()
+            self.trace = self.before.trace.then(self.trace)
 
     def own(self, k: int, step: Step) -> Step:
         """A step as branch k counts it: the same level, with the timestep and the scale of its own process."""
@@ -266,7 +289,12 @@ class Run:
         counted = partial(self._counted, "move", z=z, step=step)
         notes = [partial(self.finite.note, "gradient", step=step, branch=k) for k in range(len(self.branches))]
         noise = math.sqrt(1 - step.alpha_bar)
-        return move_latents(z, moves, readers, self.regions, self.scales, noise, counted, notes, self.slopes, self.standing)
+        drawn = None if self.kept is None else self.kept.mask
+        return move_latents(z, moves, readers, self.regions, self.scales, noise, counted, notes, self.slopes, self.standing, drawn)
+
+    def keep(self, x: Tensor, step: Step) -> Tensor:
+        """x after a step, in the solver's own scale, with what is not drawn as it was."""
+        return x if self.kept is None else self.kept.after(x, step, self.solver)
 
     def probe_is_due(self) -> bool:
         """Every k-th time that the balancer wants a probe."""
@@ -350,6 +378,14 @@ def check_outputs(output_type: Any, callback: Any, progress: Any) -> None:
         raise BadOption(f"output_type = {shown(output_type)}", mend=f"one of {', '.join(map(repr, OUTPUTS))}")
     called("callback_on_step_end", callback)
     called("progress", progress)
+
+
+def as_output(images: Sequence[Image.Image], output_type: str) -> Any:
+    """Pictures as they were asked for: as they are, (B, H, W, 3) of numpy's, or (B, 3, H, W) of torch's, in [0, 1]."""
+    if output_type == "pil":
+        return images
+    arrays = np.stack([np.asarray(image, dtype=np.float32) / 255 for image in images])
+    return arrays if output_type == "np" else torch.from_numpy(arrays).permute(0, 3, 1, 2)
 
 
 def returned_latents(told: Any, x: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ Each file imports from those above it only; what reads files gives plain data, a
     hint.py           a picture that is shown as it is
     skeletons.py      six poses by name
     moving.py         parts that go with their box
+    cutting.py        a condition as it is in a window of its picture
     drawing.py        the hint pictures that ControlNets were trained on
     named.py          files that a recipe names, by kind and format
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import BadOption, BadPicture, NotFinite, PlanningError, RealCompoError
+from ..errors import BadOption, BadPicture, NotFinite, PlanningError, RealCompoError, Stopped
 from ..files import clear_parts, file_name
 from ..pictures.png import read_recipe
 from ..plans.planning import PlannedPicture, Task, joined
@@ -103,6 +103,7 @@ def draw(
         PlanningError: pictures have no layout; those that have one are drawn first.
         NotFinite: pictures hold NaN or infinity; the others are drawn first, and the next call tries these again. Carries the report.
         BatchInterrupted: Ctrl-C; whatever was finished is there.
+        Stopped: `progress` ended the run; carries the report.
     """
     require_pictures(recipe)
     if batch_size < 1:
@@ -128,10 +129,13 @@ def draw(
             failed += problems
             if not ready:
                 break  # a server that is down will not plan the next ones either
-            for first in range(0, len(ready), batch_size):
-                _draw_batch(composer, ready[first : first + batch_size], report, progress, on_batch, on_result)
+            for batch in _batches(ready, batch_size):
+                _draw_batch(composer, batch, report, progress, on_batch, on_result)
     except KeyboardInterrupt:
         raise BatchInterrupted(report) from None
+    except Stopped as stopped:
+        stopped.report = report
+        raise
     if failed:
         whole = joined(failed, len(todo))
         drawn = f" ({report} in {folder})" if len(todo) > 1 else ""
@@ -140,6 +144,18 @@ def draw(
     if report.failed:
         raise _not_finite(report, len(todo))
     return report
+
+
+def _batches(ready: Sequence[tuple[Item, PlannedPicture]], size: int) -> Iterator[list[tuple[Item, PlannedPicture]]]:
+    """Pictures in their order, at most so many at once, and only such as begin alike: with noise, with an image at one strength …"""
+    batch: list[tuple[Item, PlannedPicture]] = []
+    for one in ready:
+        if batch and (len(batch) == size or one[0].entry.beginning != batch[0][0].entry.beginning):
+            yield batch
+            batch = []
+        batch.append(one)
+    if batch:
+        yield batch
 
 
 def _not_finite(report: BatchReport, asked: int) -> NotFinite:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..conditions import Condition
 from ..errors import BadOption, UnknownName, nearest
 from ..recipes.configuration import resolve
-from ..recipes.recipe import BranchEntry, Recipe, RecipeLike
+from ..recipes.recipe import BranchEntry, Hires, Recipe, RecipeLike
 from ..registry import Registry
 from .entries import require_pictures, seeded
 from .kept import composer_of
@@ -26,6 +26,11 @@ _CALL = (
     "generator",
     "latents",
     "num_images_per_prompt",
+    "image",
+    "strength",
+    "mask_image",
+    "mask_feather",
+    "padding_mask_crop",
     "output_type",
     "callback_on_step_end",
     "progress",
@@ -52,8 +57,8 @@ def generate(
         recipe: a file, a `Recipe` or plain data to draw with; its own pictures are left aside.
         sets: ``"branches.0.guidance_scale=5"``, the last layer.
         settings: those of `Composer.__call__` (num_inference_steps, guidance_scale, negative_prompt, height, width,
-            generator, latents, num_images_per_prompt, output_type …), of a recipe (device, dtype, scheduler, balancer, planner,
-            offload …), and ``fidelity``, ``spatial``: ids of branches.
+            generator, latents, num_images_per_prompt, image, strength, mask_image, output_type …), of a recipe (device, dtype,
+            scheduler, balancer, planner, hires, offload …), and ``fidelity``, ``spatial``: ids of branches.
 
     Raises:
         RealCompoError: see errors.py.
@@ -70,6 +75,8 @@ def generate(
 def _arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a recipe as a layer; ``fidelity`` and ``spatial`` as its branches."""
     arguments = {name: value for name, value in settings.items() if name not in ("fidelity", "spatial")}
+    if isinstance(arguments.get("hires"), Hires):
+        arguments["hires"] = arguments["hires"].model_dump(mode="json", exclude_unset=True)
     for name in ("device", "dtype"):
         if type(arguments.get(name)).__module__ == "torch":  # torch.device("cuda"), torch.float16
             arguments[name] = str(arguments[name]).removeprefix("torch.")

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BadOption, BadPicture, DifferentWeights, RealCompoError
+from ..errors import BadOption, BadPicture, DifferentWeights, RealCompoError, Stopped
 from ..pictures.png import Embedded, read_recipe
 from ..recipes.configuration import guarded_options
-from ..recipes.recipe import BranchEntry, Component, Recipe
+from ..recipes.copies import PictureCopy
+from ..recipes.recipe import PICTURES, BranchEntry, Component, Recipe
 from ..registry import Registry, installed
-from ..specs import BalancerSpec, BranchSpec, Spec
+from ..specs import BalancerSpec, BranchSpec, Spec, UpscalerSpec
 from .kept import composer_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..compose.composer import Composer, Progress
+    from ..compose.live import Event
+    from ..interfaces import Step
     from ..pictures.result import Result
 
 
@@ -47,6 +51,8 @@ def reproduce(
     path: str | Path,
     *,
     device: str | None = None,
+    image: Any = None,
+    mask_image: Any = None,
     registry: Registry | None = None,
     progress: Progress | None = None,
 ) -> Reproduction:
@@ -57,9 +63,10 @@ def reproduce(
     Args:
         path: a PNG that RealCompo saved.
         device: in place of the recorded one.
+        image, mask_image: what it was drawn over, where that was too large to be carried.
 
     Raises:
-        BadPicture: truncated, no recipe, or drawn from noise that no seed gives.
+        BadPicture: truncated, no recipe, drawn from noise that no seed gives, or over a picture that is not here.
         DifferentWeights: the weights here are others; names both fingerprints.
     """
     from ..pictures.result import pixel_digest
@@ -69,6 +76,7 @@ def reproduce(
     original = _pixels(path)
     registry = registry or installed()
     recipe = _safe(embedded, path, device, registry)
+    recipe = _with_pictures(recipe, {"image": image, "mask_image": mask_image}, str(path))
     try:
         composer = composer_of(recipe, registry)
     except RealCompoError as error:
@@ -76,7 +84,7 @@ def reproduce(
     notes = _compare_facts(embedded, composer, path)
     for note in notes:
         warnings.warn(note, stacklevel=2)
-    result = composer.compose(recipe.pictures, progress=progress)
+    result = _drawn_again(composer, recipe, embedded.facts.get("stopped"), progress)
     largest, changed = _difference(original, result.image)
     digest = embedded.facts.get("pixels")
     return Reproduction(
@@ -87,6 +95,50 @@ def reproduce(
         edited=digest is not None and digest != pixel_digest(original),
         notes=tuple(notes),
     )
+
+
+def _with_pictures(recipe: Recipe, given: Mapping[str, Any], where: str) -> Recipe:
+    """The recipe with the pictures that it knows by their digests alone, as they were given.
+
+    Raises:
+        BadPicture: one is lacking, or is another.
+    """
+    (entry,) = recipe.pictures
+    found: dict[str, PictureCopy] = {}
+    for name, mode in PICTURES:
+        known: PictureCopy | None = getattr(entry, name)
+        if given[name] is not None:
+            found[name] = PictureCopy.of(given[name], mode, name)
+            if known is None or found[name].sha256 != known.sha256:
+                raise BadPicture(
+                    f"the {name} given is another picture than it was drawn from",
+                    where=where,
+                    mend=f"leave {name} out" if known is None else f"give the one of sha256 {known.sha256[:16]}…",
+                )
+        elif known is not None:
+            known.image(f"{where}, {name}")
+    return recipe.model_copy(update={"pictures": (entry.model_copy(update=found),)})
+
+
+def _drawn_again(composer: Composer, recipe: Recipe, stopped: Any, progress: Progress | None) -> Result:
+    """The recipe's picture; of one that was stopped, what the step after which it was stopped expects."""
+
+    seen: list[Step] = []
+
+    def watch(step: Step, event: Event) -> None:
+        if progress is not None:
+            progress(step, event)
+        seen.append(step)
+        if len(seen) - 1 == stopped:
+            event.stop(keep=True)
+
+    try:
+        return composer.compose(recipe.pictures, progress=progress if stopped is None else watch)
+    except Stopped as error:
+        if error.result is None:
+            raise
+        result: Result = error.result
+        return result
 
 
 def _pixels(path: Path) -> Image:
@@ -111,6 +163,8 @@ def _safe(embedded: Embedded, path: Path, device: str | None, registry: Registry
         )
     parts: list[tuple[BranchEntry | Component, type[Any]]] = [(one, BranchSpec) for one in recipe.branches]
     parts.append((recipe.balancer, BalancerSpec))
+    if recipe.hires is not None:
+        parts.append((recipe.hires.upscaler, UpscalerSpec))
     for part, kind in parts:
         try:
             spec: Spec = registry.find(kind, part.name)

@@ -1,13 +1,14 @@
-"""The contracts (Branch, ConditionTransfer, Balancer, Planner, Suite, Scorer) and what passes between them. No torch at run time."""
+"""The contracts (Branch, ConditionTransfer, Balancer, Planner, Upscaler, Suite, Scorer) and what passes between them. No torch here."""
 
 from .balancer import Balancer, Move, Moved, Needs, Probe, ProbeResult, Setting
-from .branch import Branch, Conditioning, GuidanceHalf, Prediction, Request, gives_halves
+from .branch import Branch, Conditioning, GuidanceHalf, Inpainting, Prediction, Request, gives_halves
 from .planner import Plan, Planner, PlanRequest
 from .regions import Region, Regions
 from .runtime import Runtime
 from .step import Step
 from .suite import Case, Record, Scorer, Shot, Suite
 from .transfer import ConditionTransfer
+from .upscaler import Upscaler
 
 __all__ = [
     "Balancer",
@@ -16,6 +17,7 @@ __all__ = [
     "ConditionTransfer",
     "Conditioning",
     "GuidanceHalf",
+    "Inpainting",
     "Move",
     "Moved",
     "Needs",
@@ -35,5 +37,6 @@ __all__ = [
     "Shot",
     "Step",
     "Suite",
+    "Upscaler",
     "gives_halves",
 ]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..conditions import Condition
 from ..errors import BadOption, WrongLevel
 from ..specs import BranchSpec, Options, Traits
+from .previews import glimpse, rows_of
 from .regions import Region, Regions
 from .runtime import Runtime
 from .step import RANGE, Step
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
     from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Inpainting:
+    """What an inpainting network is told beside z.
+
+    Attributes:
+        mask: (B, 1, h, w), 1 where latents are drawn anew, 0 where they stay.
+        around: (B, C, h, w) latents of the pictures whose masked part is grey.
+    """
+
+    mask: Tensor
+    around: Tensor
 
 
 @dataclass(frozen=True)
@@ -34,6 +48,7 @@ class Request:
         size: (height, width) in pixels.
         guidance_scale: 1 or less means no guidance (one forward pass, not two).
         balanced: other branches of the run are blended with this one.
+        inpainting: of branches whose traits say `inpaints`, what is to be drawn anew and what stands around it; None of others.
     """
 
     prompts: tuple[str, ...]
@@ -43,6 +58,7 @@ class Request:
     size: tuple[int, int]
     guidance_scale: float
     balanced: bool = False
+    inpainting: Inpainting | None = None
 
 
 Conditioning = Any
@@ -207,9 +223,21 @@ class Branch(ABC):
         """
         raise NotImplementedError(f"{self.spec.id} does not decode: it is a {self.spec.role} branch")
 
+    def encode_pictures(self, pixels: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """Clean latents (B, C, h, w) of pictures; the opposite of `decode`. A fidelity branch that is to begin with a picture must override
+        it.
+
+        Args:
+            pixels: (B, 3, H, W) in [−1, 1], of the run's size.
+            generators: B, one a picture, for encoders that draw.
+        """
+        raise NotImplementedError(f"{self.spec.id} encodes no pictures")
+
     def preview(self, z: Tensor) -> list[Image.Image]:
-        """A quick look at unfinished latents; the full decoder unless overridden."""
-        return self.decode(z)
+        """A quick look at B clean latents (B, C, h, w): a linear map of their channels to RGB, a picture of w × h pixels each; by the full
+        decoder where nobody has measured the numbers of the latent space (`LatentSpace.rgb`)."""
+        rows = rows_of(self.traits.latent)
+        return self.decode(z.to(self.device)) if rows is None else glimpse(z, rows)
 
     @abstractmethod
     def to(self, device: Any = None, dtype: Any = None) -> Branch:

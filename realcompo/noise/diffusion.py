@@ -176,7 +176,10 @@ class Solver:
     Attributes:
         steps: of the run, in the timesteps of `schedule`.
         cut: they are not those of the scheduler that the schedule names.
+        begin: steps at the front that are left out (see beginning.py); `steps` are the others.
     """
+
+    begin: int = 0
 
     def __init__(
         self,
@@ -278,7 +281,7 @@ class Solver:
             x = x + (shift / math.sqrt(step.alpha_bar) if self.name in _SIGMA_SCALED else shift)
         self._scale(x, step)
         extra = {"generator": list(generators)} if self.draws and generators else {}
-        timestep = self.scheduler.timesteps[step.index]
+        timestep = self.scheduler.timesteps[self.begin + step.index]
         result: Tensor = self.scheduler.step(prediction, timestep, x, return_dict=False, **extra)[0]
         return result
 
@@ -300,7 +303,7 @@ class Solver:
     def _scale(self, x: Tensor, step: Step) -> None:
         """σ-scaled schedulers warn, and lose their place, unless they were asked to scale the input first."""
         if self.name in _SIGMA_SCALED:
-            self.scheduler.scale_model_input(x, self.scheduler.timesteps[step.index])
+            self.scheduler.scale_model_input(x, self.scheduler.timesteps[self.begin + step.index])
 
 
 def _number(t: Tensor) -> float:

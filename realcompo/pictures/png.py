@@ -16,8 +16,8 @@ from ..errors import BadPicture, BadRecipe
 from ..recipes.recipe import Recipe, migrate, plain_data
 
 KEYWORD = "realcompo"
-MAX_TEXT = 8 << 20
-"""Bytes of the recipe, unpacked."""
+MAX_TEXT = 40 << 20
+"""Bytes of the recipe, unpacked: with copies of what the picture was drawn over (`recipes/copies.py` bounds each)."""
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

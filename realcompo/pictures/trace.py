@@ -90,7 +90,7 @@ class Cost:
     """What a run cost a picture, in F: one conditional forward pass of the fidelity network for one picture, counted in operations.
 
     Attributes:
-        parts: "text", "decode", and "predict ID", "probe ID", "move ID" of each branch that was called → F.
+        parts: "text", "encode", "decode", and "predict ID", "probe ID", "move ID" of each branch that was called → F.
         unit: floating point operations of one F.
     """
 
@@ -100,7 +100,7 @@ class Cost:
     @property
     def sampling(self) -> float:
         """F of predictions, probes and moves: what limits and tables are told in."""
-        return sum(value for part, value in self.parts.items() if part not in ("text", "decode"))
+        return sum(value for part, value in self.parts.items() if part not in ("text", "encode", "decode"))
 
     @property
     def total(self) -> float:
@@ -108,7 +108,7 @@ class Cost:
         return sum(self.parts.values())
 
     def by_kind(self) -> dict[str, float]:
-        """Kind ("text", "predict", "probe", "move", "decode") → F, over all branches."""
+        """Kind ("text", "encode", "predict", "probe", "move", "decode") → F, over all branches."""
         found: dict[str, float] = {}
         for part, value in self.parts.items():
             kind = part.split(" ")[0]
@@ -153,6 +153,27 @@ class Trace:
         self.predict_calls += len(acting)
         self.entries.append(entry)
         return entry
+
+    def then(self, other: Trace) -> Trace:
+        """This run's and a following one's as one: steps are counted on, and what they cost in this one's F."""
+        count, scale = len(self.entries), other.cost.unit / self.cost.unit
+        total, before = count + len(other.entries), self.cost.sampling
+        entries = [replace(entry, step=replace(entry.step, count=total)) for entry in self.entries]
+        entries += [
+            replace(entry, step=replace(entry.step, index=count + entry.step.index, count=total), spent=before + scale * entry.spent)
+            for entry in other.entries
+        ]
+        parts = dict(self.cost.parts)
+        for part, spent in other.cost.parts.items():
+            parts[part] = parts.get(part, 0.0) + scale * spent
+        return Trace(
+            self.names,
+            entries,
+            self.predict_calls + other.predict_calls,
+            self.probe_calls + other.probe_calls,
+            self.move_calls + other.move_calls,
+            Cost(parts, self.cost.unit),
+        )
 
     def only(self, pictures: Sequence[int]) -> Trace:
         """Of these pictures alone; the calls are those of the whole batch."""

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from ..errors import BadOption, BadRecipe, PluginProblem, RealCompoError, UnknownName, nearest
 from ..registry import Registry, installed
-from ..specs import BalancerSpec, BranchSpec, NoOptions, PlannerSpec, Spec, TransferSpec
+from ..specs import BalancerSpec, BranchSpec, NoOptions, PlannerSpec, Spec, TransferSpec, UpscalerSpec
 from .files import Path_, RecipeFile, dotted, parse, read_chain, read_file, undotted
 from .provenance import Layer, Merged, value_at
 from .recipe import (
@@ -27,6 +27,7 @@ from .recipe import (
     Carried,
     Component,
     GuidanceOptions,
+    Hires,
     PictureEntry,
     PlannerEntry,
     ProbeOptions,
@@ -321,6 +322,7 @@ def _model(loc: Path_) -> type[_Part]:
         "probe": ProbeOptions,
         "guidance": GuidanceOptions,
         "runtime": RuntimeOptions,
+        "hires": Hires,
         "pictures": PictureEntry,
     }
     return models.get(names[0], Recipe) if names else Recipe
@@ -380,6 +382,7 @@ def _check_components(recipe: Recipe, merged: Merged, registry: Registry) -> Non
     ]
     parts += [(("balancer",), recipe.balancer, BalancerSpec)]
     parts += [(("planner",), recipe.planner, PlannerSpec)] if recipe.planner is not None else []
+    parts += [(("hires", "upscaler"), recipe.hires.upscaler, UpscalerSpec)] if recipe.hires is not None else []
     for loc, part, kind in parts:
         try:
             spec: Spec = registry.find(kind, part.name)

@@ -17,8 +17,9 @@ from typing import Any
 import yaml
 
 from ..conditions.named import names_a_file, read_named_file
-from ..errors import BadRecipe
-from .recipe import dump_condition, migrate, plain_data
+from ..errors import BadPicture, BadRecipe
+from .copies import PictureCopy
+from .recipe import PICTURES, dump_condition, migrate, plain_data
 
 MAX_BYTES = 1 << 20
 MAX_PROMPTS = 10_000
@@ -155,6 +156,7 @@ def read_chain(path: Path, root: Path | None = None) -> list[RecipeFile]:
         parent = data.pop("extends", None)
         _expand_prompts(data, file, root)
         _expand_conditions(data, file, root)
+        _expand_pictures(data, file, root)
         chain.append(RecipeFile(file.path, file.text, data))
         following = None if parent is None else _confined(file, parent, root, "extends")
     return chain[::-1]
@@ -228,6 +230,23 @@ def _expand_conditions(data: dict[str, Any], file: RecipeFile, root: Path) -> No
                 path = _confined(file, told["file"], root, "file")
                 where = file.where(("pictures", index, "conditions"))
                 conditions[key] = dump_condition(read_named_file(kind, path, told, where))
+
+
+def _expand_pictures(data: dict[str, Any], file: RecipeFile, root: Path) -> None:
+    """``image = "photo.png"`` and ``mask_image`` to copies of the files beside the recipe: a picture carries what it was drawn from."""
+    pictures = data.get("pictures")
+    read: dict[tuple[Path, str], PictureCopy] = {}
+    for index, picture in enumerate(pictures if isinstance(pictures, list) else ()):
+        for name, mode in PICTURES:
+            if isinstance(picture, dict) and isinstance(picture.get(name), str):
+                path = _confined(file, picture[name], root, name)
+                if (path, mode) not in read:
+                    try:
+                        read[path, mode] = PictureCopy.of(path, mode, name)
+                    except BadPicture as error:
+                        where = file.where(("pictures", index, name))
+                        raise BadPicture(f"{picture[name]}: {error.what}", where=where, mend=error.mend) from None
+                picture[name] = read[path, mode]
 
 
 def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ..arguments import MAX_SIDE, SEEDS, flag, plain_number, real, shown, whole
 from ..conditions import KINDS, Condition
 from ..errors import BadOption, BadRecipe, UnknownName, nearest
 from ..interfaces import Runtime
+from .copies import PictureCopy
 
 VERSION = 1
 """Of the recipe format. An older one is migrated, a newer one refused."""
@@ -233,6 +234,13 @@ class RuntimeOptions(_Part):
         return Runtime(**self.model_dump())
 
 
+MAX_FEATHER = 1024
+"""Pixels of a mask's edge."""
+
+PICTURES: tuple[tuple[Literal["image", "mask_image"], Literal["RGB", "L"]], ...] = (("image", "RGB"), ("mask_image", "L"))
+"""Fields of a picture that are pictures themselves, and their modes."""
+
+
 class PictureEntry(_Part):
     """One picture of a recipe: what differs from picture to picture."""
 
@@ -246,17 +254,104 @@ class PictureEntry(_Part):
         default_factory=dict,
         description="kind of condition, or name of a branch → condition; planned where it is missing",
     )
+    image: PictureCopy | None = Field(None, description="a picture to begin with; in a recipe file, the name of a file beside it")
+    strength: Real | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="share of the steps that are drawn over the picture: 1 all; 0.8 where it is missing, 1 with a mask",
+    )
+    mask_image: PictureCopy | None = Field(
+        None, description="of the picture's size: what is white is drawn anew, what is black stays to the bit"
+    )
+    mask_feather: Whole | None = Field(
+        None, ge=0, le=MAX_FEATHER, description="pixels inside the mask over which the new fades in from its edge; 4 where it is missing"
+    )
+    padding_mask_crop: Whole | None = Field(
+        None, ge=0, le=MAX_SIDE, description="draw only the mask's surroundings, with so many pixels around it, at the full size"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_pictures(cls, value: Any) -> Any:
+        """Pictures in memory as copies. A text is none: a path that a recipe holds is not followed here."""
+        if not isinstance(value, Mapping):
+            return value
+        made = {}
+        for name, mode in PICTURES:
+            if isinstance(value.get(name), str):
+                raise BadRecipe(
+                    f"{name} is a text",
+                    where=name,
+                    mend=f"{name} = 'file.png' stands in a recipe file; in Python a pathlib.Path",
+                )
+            if value.get(name) is not None and not isinstance(value[name], Mapping):
+                made[name] = PictureCopy.of(value[name], mode, name)
+        return {**value, **made} if made else value
+
+    @model_validator(mode="after")
+    def _check_pictures(self) -> PictureEntry:
+        """What goes with what.
+
+        Raises:
+            BadOption: a strength, a mask or its settings without what they are for; a mask of another size.
+        """
+        if self.image is None:
+            for name in ("strength", "mask_image"):
+                if getattr(self, name) is not None:
+                    raise BadOption(f"{name} without an image", where=name, mend="give image, the picture to begin with")
+        if self.mask_image is None:
+            for name in ("mask_feather", "padding_mask_crop"):
+                if getattr(self, name) is not None:
+                    raise BadOption(f"{name} without a mask", where=name, mend="give mask_image: white where the picture is drawn anew")
+        elif self.image is not None and self.mask_image.size != self.image.size:
+            wide, high = self.mask_image.size
+            raise BadOption(
+                f"the mask is {wide}×{high} pixels, the image {self.image.size[0]}×{self.image.size[1]}",
+                where="mask_image",
+                mend="draw the mask on the image itself: a pixel for a pixel",
+            )
+        return self
 
     @field_validator("conditions", mode="before")
     @classmethod
     def _read(cls, value: Any) -> Any:
         return {key: read_condition(key, data) for key, data in value.items()} if isinstance(value, Mapping) else value
 
+    @property
+    def beginning(self) -> tuple[object, ...]:
+        """What the pictures of one batch must share: whether they begin with an image, at which strength, and whether with a mask."""
+        return self.image is not None, self.mask_image is not None, self.strength
+
     def model_dump_plain(self) -> dict[str, Any]:
         """Plain data that `PictureEntry` reads back equal."""
         data = self.model_dump(mode="json", exclude_none=True, exclude={"conditions"}, fallback=repr)
         data["conditions"] = {key: dump_condition(condition) for key, condition in self.conditions.items()}
         return data
+
+
+class Hires(_Part):
+    """A second pass: the picture is made larger and drawn over, with the same layout. By `scale`, or by a size in pixels."""
+
+    scale: Real | None = Field(None, gt=1, le=8, description="how many times as high and wide")
+    height: Whole | None = Field(None, ge=1, le=MAX_SIDE, description="pixels, in place of scale")
+    width: Whole | None = Field(None, ge=1, le=MAX_SIDE, description="pixels, in place of scale")
+    strength: Real = Field(0.5, gt=0, le=1, description="share of its steps that are drawn over what was made larger")
+    steps: Whole | None = Field(None, ge=1, le=MAX_STEPS, description="of which that is the share; the first pass's where it is missing")
+    upscaler: Component = Field(Component(name="core/latent"), description="core/latent, core/lanczos or a plugin's")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_scale(cls, value: Any) -> Any:
+        """A bare number is a scale."""
+        number = plain_number(value)
+        return {"scale": number} if isinstance(number, (int, float)) and not isinstance(number, bool) else value
+
+    @model_validator(mode="after")
+    def _check_size(self) -> Hires:
+        if (self.scale is None) == (self.height is None and self.width is None):
+            raise BadOption("hires says either a scale or a size", where="hires", mend="write 1.5, or { height = …, width = … }")
+        return self
 
 
 class Recipe(_Part):
@@ -284,6 +379,7 @@ class Recipe(_Part):
     num_inference_steps: Whole = Field(DEFAULT_STEPS, ge=1, le=MAX_STEPS, description="denoising steps")
     height: Whole | None = Field(None, ge=1, le=MAX_SIDE, description="pixels; the fidelity branch's default where it is missing")
     width: Whole | None = Field(None, ge=1, le=MAX_SIDE, description="pixels")
+    hires: Hires | None = Field(None, description="a second pass at a higher resolution; a number is its scale")
     device: str | None = Field(None, description="'cuda', 'cuda:1', 'mps', 'cpu'; the best there is where it is missing")
     dtype: Literal["float32", "float16", "bfloat16", "float64"] = Field("float32", description="of the networks")
     offload: Flag = Field(False, description="keep on the device only the network that is in use")
@@ -300,7 +396,10 @@ class Recipe(_Part):
         """Plain data of what was stated when it was made, without the defaults: a layer."""
         data = self.model_dump(mode="json", exclude_unset=True, exclude={"pictures"}, fallback=repr)
         if "pictures" in self.model_fields_set:
-            data["pictures"] = [picture.model_dump_plain() for picture in self.pictures]
+            data["pictures"] = [
+                {**picture.model_dump_plain(), **{name: one for name, _ in PICTURES if (one := getattr(picture, name)) is not None}}
+                for picture in self.pictures
+            ]  # copies as they are: one that is too large to be written has its pixels in memory
         return data
 
     def alone(self, index: int) -> Recipe:

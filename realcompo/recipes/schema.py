@@ -43,6 +43,12 @@ def recipe_schema() -> dict[str, Any]:
         ],
     }
     conditions = parts["PictureEntry"]["properties"]["conditions"]
+    drawn_over = parts["PictureEntry"]["properties"]
+    for name in ("image", "mask_image"):
+        beside = {"type": "string", "description": "a file beside the recipe"}
+        drawn_over[name] = {"description": drawn_over[name]["description"], "anyOf": [beside, {"$ref": "#/$defs/PictureCopy"}]}
+    hires = schema["properties"]["hires"]
+    hires["anyOf"] = [{"type": "number", "exclusiveMinimum": 1, "maximum": 8, "description": "its scale"}, *hires["anyOf"]]
     parts |= _measured_conditions()
     kinds = {"boxes": "Boxes", "keypoints": "Keypoints", "segmentation": "Segmentation", "hint": "Hint"}
     conditions.update(

@@ -13,17 +13,22 @@ import yaml
 from ..conditions import BoxItem
 from ..conditions.base import with_ids
 from ..errors import BadRecipe
-from ..files import write_whole
+from ..files import whole, write_whole
 from .files import SUFFIXES, Path_, dotted
-from .recipe import Recipe
+from .recipe import PICTURES, Recipe
 
 
 def to_toml(recipe: Recipe) -> str:
-    """A recipe as TOML. TOML has no null: options that are none are listed under `unset`."""
+    """A recipe as TOML."""
+    return _toml(short(recipe.plain()))
+
+
+def _toml(plain: Mapping[str, Any]) -> str:
+    """TOML has no null: options that are none are listed under `unset`."""
     import tomli_w
 
     empty: list[str] = []
-    data = _without_none(short(recipe.plain()), (), empty)
+    data = _without_none(plain, (), empty)
     if empty:
         data = {"unset": empty, **data}
     return one_line_arrays(tomli_w.dumps(data))
@@ -83,9 +88,11 @@ def _without_made_ids(items: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
 
 def to_yaml(recipe: Recipe) -> str:
     """A recipe as YAML."""
-    return str(
-        yaml.dump(short(recipe.plain()), Dumper=_PlainDumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
-    )
+    return _yaml(short(recipe.plain()))
+
+
+def _yaml(plain: Mapping[str, Any]) -> str:
+    return str(yaml.dump(plain, Dumper=_PlainDumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=120))
 
 
 class _PlainDumper(yaml.SafeDumper):  # type: ignore[misc]
@@ -104,11 +111,15 @@ _PlainDumper.add_representer(str, _PlainDumper.represent_str)
 
 def to_json(recipe: Recipe) -> str:
     """A recipe as JSON."""
-    return json.dumps(short(recipe.plain()), indent=2, ensure_ascii=False, allow_nan=False)
+    return _json(short(recipe.plain()))
+
+
+def _json(plain: Mapping[str, Any]) -> str:
+    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def write_recipe(recipe: Recipe, path: str | Path, notes: Iterable[str] = ()) -> Path:
-    """Write a recipe in the format of the path's suffix.
+    """Write a recipe in the format of the path's suffix. Pictures that it draws over are written beside it, and named in it.
 
     Args:
         notes: for whoever opens the file: comments at its top, where the format has any.
@@ -117,17 +128,34 @@ def write_recipe(recipe: Recipe, path: str | Path, notes: Iterable[str] = ()) ->
         BadRecipe: another suffix, or a place that cannot be written to.
     """
     path = Path(path).expanduser()
-    writers = {".toml": to_toml, ".yaml": to_yaml, ".yml": to_yaml, ".json": to_json}
+    writers = {".toml": _toml, ".yaml": _yaml, ".yml": _yaml, ".json": _json}
     if path.suffix.lower() not in writers:
         raise BadRecipe(f"{path.suffix or 'no suffix'} is no format of a recipe", where=str(path), mend=f"one of {', '.join(SUFFIXES)}")
     head = "" if path.suffix.lower() == ".json" else comments(notes)
     try:
-        write_whole(path, head + writers[path.suffix.lower()](recipe))
+        write_whole(path, head + writers[path.suffix.lower()](short(_with_files(recipe, path))))
     except UnicodeEncodeError:
         raise BadRecipe("a text in it holds half of a surrogate pair, which no file can hold", where=str(path), mend="mend it") from None
     except OSError as error:
         raise BadRecipe(f"it cannot be written: {error.strerror}", where=str(path), mend="choose another place") from None
     return path
+
+
+def _with_files(recipe: Recipe, path: Path) -> dict[str, Any]:
+    """Plain data with names of files in place of copies of pictures. The files are named by their pixels, so that none is written twice,
+    nor over another."""
+    data = recipe.plain()
+    for entry, plain in zip(recipe.pictures, data["pictures"], strict=True):
+        for name, _ in PICTURES:
+            copy = getattr(entry, name)
+            if copy is None or not copy.here:
+                continue
+            file = path.with_name(f"{path.stem}-{copy.sha256[:12]}.png")
+            if not file.exists():
+                with whole(file, links=False) as stream:
+                    copy.image(name).save(stream, "PNG")
+            plain[name] = file.name
+    return data
 
 
 def comments(notes: Iterable[str]) -> str:

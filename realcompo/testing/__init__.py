@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .suites import SuiteContract as SuiteContract
     from .toys import toy_registry as toy_registry
     from .transfers import TransferContract as TransferContract
+    from .upscalers import UpscalerContract as UpscalerContract
 
 _HOMES = {
     "BalancerContract": "balancers",
@@ -34,12 +35,13 @@ _HOMES = {
     "ScorerContract": "scorers",
     "SuiteContract": "suites",
     "TransferContract": "transfers",
+    "UpscalerContract": "upscalers",
     "contracts": "runner",
     "run": "runner",
     "small_source": "sources",
     "toy_registry": "toys",
 }
-_CHECKS = ("balancers", "branches", "common", "planners", "scorers", "suites", "transfers")
+_CHECKS = ("balancers", "branches", "common", "planners", "scorers", "suites", "transfers", "upscalers")
 
 __all__ = sorted(_HOMES)
 

@@ -21,6 +21,8 @@ Family = Literal[
     "sd2-v",
     "gligen",
     "sdxl",
+    "sd1-inpaint",
+    "sdxl-inpaint",
     "controlnet-sd1",
     "controlnet-sd2-v",
     "controlnet-sdxl",
@@ -65,6 +67,8 @@ def save_checkpoint(folder: Path, family: Family = "sd1", seed: int = 0) -> Path
                 **_sd1(folder, attention_type="gated"), safety_checker=None, **_EXTRAS
             ),
             "sdxl": lambda: diffusers.StableDiffusionXLPipeline(**_sdxl(folder)),
+            "sd1-inpaint": lambda: diffusers.StableDiffusionInpaintPipeline(**_sd1(folder, in_channels=9), safety_checker=None, **_EXTRAS),
+            "sdxl-inpaint": lambda: diffusers.StableDiffusionXLInpaintPipeline(**_sdxl(folder, in_channels=9)),
             "controlnet-sd1": lambda: _with_controlnet(_sd1(folder), "StableDiffusionControlNetPipeline", **_NO_CHECKER),
             "controlnet-sd2-v": lambda: _with_controlnet(_sd2(folder, "v_prediction"), "StableDiffusionControlNetPipeline", **_NO_CHECKER),
             "controlnet-sdxl": lambda: _with_controlnet(_sdxl(folder), "StableDiffusionXLControlNetPipeline"),
@@ -111,14 +115,14 @@ def open_gates(network: Any) -> None:
 # -- networks -----------------------------------------------------------------------------------------------------------------
 
 
-def _sd1(folder: Path, attention_type: str = "default") -> dict[str, Any]:
+def _sd1(folder: Path, **unet_config: Any) -> dict[str, Any]:
     """SD 1.x: `attention_head_dim` is the NUMBER of heads; the text config's end token is the historical 2."""
     unet = _unet(
         block_out_channels=(8, 16, 16, 16),
         down_block_types=("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
         up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
         attention_head_dim=2,
-        attention_type=attention_type,
+        **unet_config,
     )
     text, tokenizer = _text(folder, eos_token_id=2)
     return {"unet": unet, "text_encoder": text, "tokenizer": tokenizer, "vae": _vae(0.18215), "scheduler": _scheduler("epsilon")}
@@ -143,7 +147,7 @@ def _sd2(folder: Path, prediction_type: str) -> dict[str, Any]:
     }
 
 
-def _sdxl(folder: Path) -> dict[str, Any]:
+def _sdxl(folder: Path, **unet_config: Any) -> dict[str, Any]:
     """SDXL: three levels, deep transformers, two text encoders of different widths, size conditioning, Euler's scheduler; the second
     tokenizer pads with another token."""
     from transformers import CLIPTextModelWithProjection
@@ -159,6 +163,7 @@ def _sdxl(folder: Path) -> dict[str, Any]:
         addition_time_embed_dim=8,
         projection_class_embeddings_input_dim=POOLED + 6 * 8,
         cross_attention_dim=WIDTH + SECOND,
+        **unet_config,
     )
     text, tokenizer = _text(folder)
     second, tokenizer_2 = _text(

@@ -121,6 +121,7 @@ def _own(module: str) -> dict[str, type[Any]]:
         kit.TransferContract,
         kit.BalancerContract,
         kit.PlannerContract,
+        kit.UpscalerContract,
         kit.SuiteContract,
         kit.ScorerContract,
     )

@@ -8,6 +8,7 @@ attention of a region is a softmax over the regions' channels and a background: 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -124,6 +125,11 @@ class ToyBranch(Branch):
         rgb = ((z[:, :3].float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
         rgb = rgb.repeat_interleave(8, dim=2).repeat_interleave(8, dim=3).permute(0, 2, 3, 1)
         return [Image.fromarray(picture.numpy()) for picture in rgb]
+
+    def encode_pictures(self, pixels: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """What `decode` shows again, on squares of 8 pixels; a fourth channel of zeros."""
+        means = torch.nn.functional.avg_pool2d(pixels.to(self._device, self._dtype), 8)
+        return torch.cat([means, torch.zeros_like(means[:, :1])], dim=1)
 
     def to(self, device: Any = None, dtype: Any = None) -> ToyBranch:
         self._device = torch.device(device) if device is not None else self._device

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ..interfaces import Inpainting
 from .deep import DeepFeatures
 from .text import Text
 
@@ -24,6 +25,7 @@ class UNetConditioning:
         weights: (B, R, L) of each region's tokens.
         guidance_scale: of the blend u + g·(c − u).
         extra: what `DenoiserBranch.prepare` made.
+        inpainting: what an inpainting network is told beside z.
         deep: what a UNet's run keeps between steps where the option `deep_every` says so; empty otherwise.
     """
 
@@ -32,7 +34,15 @@ class UNetConditioning:
     weights: Tensor
     guidance_scale: float
     extra: Any = None
+    inpainting: Inpainting | None = None
     deep: DeepFeatures = field(default_factory=DeepFeatures, compare=False, repr=False)
+
+    def beside(self, sample: Tensor, half: Half) -> Tensor:
+        """The sample (rows, C, h, w) with the mask and what stands around it as further channels, of networks that inpaint."""
+        if self.inpainting is None:
+            return sample
+        more = torch.cat([self.inpainting.mask.to(sample), self.inpainting.around.to(sample)], dim=1)
+        return torch.cat([sample, self.rows(half, more)], dim=1)
 
     def rows(self, half: Half, conditional: Tensor, unconditional: Tensor | None = None) -> Tensor:
         """B conditional rows and B unconditional ones (the same, if None) as the rows of a half."""

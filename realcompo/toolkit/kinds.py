@@ -89,6 +89,10 @@ def context_width(shapes: Shapes, unet: str) -> int | None:
     )
 
 
+INPAINTING = 9
+"""Channels that a UNet which inpaints takes: latents, a mask, and the latents of what stands around it."""
+
+
 def _with_unet(shapes: Shapes, unet: str) -> Kind:
     """Of a file that holds a UNet in the original layout."""
     texts, family = _texts(shapes)
@@ -99,8 +103,8 @@ def _with_unet(shapes: Shapes, unet: str) -> Kind:
     gated = gate_prefix(shapes) == unet
     labelled = f"{unet}label_emb.0.0.weight" in shapes
     name = _family_name(family, context_width(shapes, unet), labelled)
-    if channels != 4:
-        return Kind(f"a checkpoint of {name} whose UNet takes {channels} channels: it inpaints, upscales or edits pictures")
+    if channels not in (4, INPAINTING):
+        return Kind(f"a checkpoint of {name} whose UNet takes {channels} channels: it upscales or edits pictures")
     if labelled and any(key.startswith(_REFINER) for key in shapes):
         return Kind("the refiner of SDXL, which has no text encoder of CLIP-L")
     if labelled and family in ("sd1", "sd2"):
@@ -111,7 +115,7 @@ def _with_unet(shapes: Shapes, unet: str) -> Kind:
     vae = next((prefix for prefix in _VAE if f"{prefix}decoder.conv_in.weight" in shapes), None)
     if vae is not None:
         parts["vae"] = vae
-    what = f"a single file of {'GLIGEN on ' if gated else ''}{name} in the original layout"
+    what = f"a single file of {'GLIGEN on ' if gated else ''}{name} in the original layout{', which inpaints' if channels != 4 else ''}"
     return Kind(what + ("" if vae is not None else ", without a VAE"), family, parts, gated)
 
 

@@ -88,6 +88,9 @@ class SingleFile:
         self.refuse()
         config = self._raw(part)
         if part == "unet":
+            first = self.file.shapes.get(self.kind.parts["unet"] + "input_blocks.0.0.weight", ())
+            if len(first) == 4:
+                config["in_channels"] = first[1]  # 9 of one that inpaints, whose configs are else the published ones
             if self.kind.gated:
                 config["attention_type"] = "gated"
             if self.kind.family == "sd2" and self.folder is None and self._prediction() == "v_prediction":

@@ -74,13 +74,14 @@ def read_traits(checkpoint: Checkpoint, spec: BranchSpec, options: CheckpointOpt
         BadCheckpoint: another architecture, parts that do not fit together, or a latent space that nothing tells.
     """
     unet = unet_config(checkpoint)
-    latent = latent_space(checkpoint, spec, options, unet["in_channels"], own)
+    latent = latent_space(checkpoint, spec, options, unet["out_channels"], own)
+    inpaints = spec.role != "spatial" and unet["in_channels"] == 2 * latent.channels + 1 and unet["out_channels"] == latent.channels
     for end in ("in_channels", "out_channels"):
-        if unet[end] != latent.channels:
+        if unet[end] != latent.channels and not inpaints:
             raise BadCheckpoint(
                 f"its UNet has {unet[end]} {end.replace('_', ' ')}, its latents {latent.channels}: it inpaints or upscales",
                 where=checkpoint.where,
-                mend="choose a text-to-image checkpoint",
+                mend="choose a text-to-image checkpoint; one that inpaints can be a fidelity branch",
             )
     encoders = [part for part in _ENCODERS if checkpoint.has(part)]
     widths: list[Any] = [checkpoint.config(part).get("hidden_size") for part in encoders]  # side by side, where there are several
@@ -103,6 +104,7 @@ def read_traits(checkpoint: Checkpoint, spec: BranchSpec, options: CheckpointOpt
         prediction_type=prediction,
         default_size=(side[0] * latent.downscale, side[1] * latent.downscale),
         size_multiple=latent.downscale,
+        inpaints=inpaints,
     )
 
 

@@ -32,7 +32,7 @@ from .sources import Checkpoint, holds_weights, is_pipeline, locate_part, open_c
 from .text import Text, TextEncoding, join_texts
 from .tokenizers import check_vocabulary, refuse_code
 from .traits import read_traits, unet_config
-from .vae import decode_pictures, decoding_dtype
+from .vae import decode_pictures, decoding_dtype, encode_pictures
 from .vae_option import check_own_vae, with_own_vae
 
 
@@ -221,7 +221,8 @@ class DenoiserBranch(Branch):
         g = self.blend_scale(request)
         conditional = self.text.encode(request.prompts).to(self.device, self.dtype)
         unconditional = self.encode_negative(request.negative_prompts).to(self.device, self.dtype) if g > 1 else None
-        return UNetConditioning(conditional, unconditional, weights.to(self.device), g, self.prepare(request))
+        extra = self.prepare(request)
+        return UNetConditioning(conditional, unconditional, weights.to(self.device), g, extra, inpainting=request.inpainting)
 
     def blend_scale(self, request: Request) -> float:
         """g of the blend u + g·(c − u) of two passes; 1 is one pass."""
@@ -270,7 +271,7 @@ class DenoiserBranch(Branch):
         text = conditioning.text(half).to(sample)
         with exclusive(bare(self.network)):
             told = self.told(sample, step, conditioning, half)
-            output = self.forward(sample, step, text, told)
+            output = self.forward(conditioning.beside(sample, half), step, text, told)
         return output.to(z)
 
     def forward(self, sample: Tensor, step: Step, text: Tensor, told: Mapping[str, Any]) -> Tensor:
@@ -353,6 +354,15 @@ class DenoiserBranch(Branch):
             return super().decode(z)
         latent = self.traits.latent
         return decode_pictures(self.vae, z / latent.scaling_factor + latent.shift_factor, self.options.vae_tiling)
+
+    @torch.no_grad()
+    def encode_pictures(self, pixels: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+        """Latents of pictures; see `realcompo.toolkit.vae.encode_pictures`."""
+        if self.vae is None:
+            return super().encode_pictures(pixels, generators)
+        latent = self.traits.latent
+        found = encode_pictures(self.vae, pixels, generators, self.options.vae_tiling)
+        return (found - latent.shift_factor) * latent.scaling_factor
 
     # -- where it is ----------------------------------------------------------------------------------------------------------
 

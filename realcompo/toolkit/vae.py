@@ -1,9 +1,9 @@
-"""Decoding: which precision a VAE can bear, and pictures of latents one by one. A VAE is left as it was."""
+"""Decoding and encoding: which precision a VAE can bear, pictures and latents one by one. A VAE is left as it was."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
@@ -46,6 +46,22 @@ def decode_pictures(vae: Any, latents: Tensor, tiling: bool = False) -> list[Ima
             pixels = (pixels.float() / 2 + 0.5).clamp(0, 1).permute(1, 2, 0).cpu()
             pictures.append(Image.fromarray((pixels * 255).round().to(torch.uint8).numpy()))
     return pictures
+
+
+def encode_pictures(vae: Any, pixels: Tensor, generators: Sequence[torch.Generator], tiling: bool = False) -> Tensor:
+    """Unscaled latents (B, C, h, w) of pixels (B, 3, H, W) in [−1, 1], picture by picture, on the VAE's device in float32 or more. An
+    encoder that tells a distribution is drawn from by each picture's own generator, as in diffusers' pipelines.
+
+    Args:
+        vae, tiling: see `decode_pictures`.
+    """
+    found = []
+    with exclusive(vae), _upcast(vae), _tiled(vae, tiling):
+        for one, generator in zip(pixels.unsqueeze(1), generators, strict=True):
+            encoded = vae.encode(one.to(vae.device, vae.dtype))
+            latents = encoded.latent_dist.sample(generator) if hasattr(encoded, "latent_dist") else encoded.latent
+            found.append(latents.to(torch.promote_types(latents.dtype, torch.float32)))
+    return torch.cat(found)
 
 
 def _check(pixels: Tensor) -> None:

@@ -43,6 +43,7 @@ ELSEWHERE = {
     "pip install": "it installs; tests/house/test_strangers.py installs from wheels",
     "export ": "the tests set what they need",
     "python -m realcompo_mini.train": "hours; plugins/realcompo-mini/tests trains a few steps",
+    "python -m realcompo_mini.preview": "half a minute of drawing; plugins/realcompo-mini/tests/test_mini_preview.py has its parts",
     "python -m realcompo_controlnet.photo": "it needs weights and an extra; plugins/realcompo-controlnet/tests has its parts",
 }
 """How a command begins → why it does not run here."""
@@ -134,7 +135,7 @@ def test_files_are_read(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REALCOMPO_CONFIG", str(tmp_path / "none.toml"))
     found = blocks(page, *READERS)
-    if any(re.search(r"^file = ", block.text, re.M) for block in found):
+    if any(re.search(r"^(file|image) = ", block.text, re.M) for block in found):
         run_python(page)  # its examples write the files that its recipes name
     read: list[Any] = []
     for number, block in enumerate(found):

@@ -127,6 +127,7 @@ def test_list_names_each_component_with_its_distribution(elsewhere: Elsewhere) -
         "hello-more/row": "realcompo-hello-more",
         "hello-more/pets": "realcompo-hello-more",
         "hello-more/contrast": "realcompo-hello-more",
+        "hello-more/crisp": "realcompo-hello-more",
         "core/balance": "realcompo",
     }.items():
         rows = [line.split() for line in said.splitlines() if line.split()[:1] == [id]]

@@ -164,7 +164,7 @@ def unlink(path: Path) -> None:
         (lambda f: edit(f / "unet/config.json", _class_name="Transformer2DModel"), "its network is a Transformer2DModel"),
         (lambda f: (f / "unet/config.json").write_text("{"), "config.json is damaged"),
         (lambda f: unlink(f / "unet/config.json"), "config.json is missing"),
-        (lambda f: edit(f / "unet/config.json", in_channels=9), "it inpaints or upscales"),
+        (lambda f: edit(f / "unet/config.json", in_channels=8), "8 in channels, its latents 4: it inpaints or upscales"),
         (lambda f: edit(f / "text_encoder/config.json", hidden_size=64), "its text encoder is 64 wide, its UNet expects 32"),
         (lambda f: edit(f / "scheduler/scheduler_config.json", prediction_type="pixels"), "it predicts 'pixels'"),
     ],

@@ -285,7 +285,7 @@ def lora(_: Any) -> dict[str, Any]:
 
 def widened(tensors: dict[str, Any]) -> dict[str, Any]:
     name = UNET + "input_blocks.0.0.weight"
-    return {**tensors, name: tensors[name].repeat(1, 3, 1, 1)[:, :9].contiguous()}
+    return {**tensors, name: tensors[name].repeat(1, 2, 1, 1).contiguous()}
 
 
 def refiner(tensors: dict[str, Any]) -> dict[str, Any]:
@@ -303,7 +303,7 @@ def refiner(tensors: dict[str, Any]) -> dict[str, Any]:
         ("sd1", part_of(UNET), "it is the UNet of a Stable Diffusion with text 32 wide alone, in the original layout"),
         ("sdxl", part_of(UNET, strip=UNET), "it is the UNet of SDXL alone"),
         ("sd1", lambda t: {"control_model.zero_convs.0.0.weight": torch.zeros(1)}, "it is a ControlNet"),
-        ("sd1", widened, "SD 1.x whose UNet takes 9 channels: it inpaints"),
+        ("sd1", widened, "SD 1.x whose UNet takes 8 channels: it upscales or edits pictures"),
         ("sdxl", refiner, "it is the refiner of SDXL"),
         ("sd1", lambda t: {"emb_params": torch.zeros(1, 2)}, "it is a textual inversion embedding"),
         ("sd1", lambda t: {"double_blocks.0.img_mlp.0.weight": torch.zeros(1)}, "it is a checkpoint of Flux"),

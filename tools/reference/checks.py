@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .markdown import attributes, cell, code, summary, table
 
-CONTRACTS = ("BranchContract", "TransferContract", "BalancerContract", "PlannerContract", "SuiteContract", "ScorerContract")
+CONTRACTS = tuple(f"{kind}Contract" for kind in ("Branch", "Transfer", "Balancer", "Planner", "Upscaler", "Suite", "Scorer"))
 SHARED = "ComponentContract"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from realcompo.cli.show import facts, sample_recipe
 from realcompo.errors import UnknownName
 from realcompo.registry import Registry
-from realcompo.specs import BalancerSpec, BranchSpec, NoOptions, PlannerSpec, ScorerSpec, Spec, SuiteSpec, TransferSpec
+from realcompo.specs import BalancerSpec, BranchSpec, NoOptions, PlannerSpec, ScorerSpec, Spec, SuiteSpec, TransferSpec, UpscalerSpec
 
 from .markdown import cell, code, field_rows, table
 
@@ -17,6 +17,7 @@ KINDS: dict[str, tuple[type[Any], str]] = {
     "transfers": (TransferSpec, "f(C): how a condition becomes the regions of the balance (Eq. 8)."),
     "balancers": (BalancerSpec, "Rules for the weights ξ of the branches (Eq. 2 to 7)."),
     "planners": (PlannerSpec, "From a sentence to a layout."),
+    "upscalers": (UpscalerSpec, "What makes the pictures of a first pass larger, for the second (`hires`)."),
     "suites": (SuiteSpec, "What `realcompo eval` draws: prompts, and what is known of each."),
     "scorers": (ScorerSpec, "What `realcompo eval` judges by."),
 }

@@ -22,12 +22,13 @@ from realcompo.specs import (
     SyntheticSpec,
     Traits,
     TransferSpec,
+    UpscalerSpec,
 )
 
 from .markdown import attributes, cell, code, summary, table
 
 SPECS: tuple[type[Any], ...] = (
-    *(BranchSpec, TransferSpec, BalancerSpec, PlannerSpec, SuiteSpec, ScorerSpec, SyntheticSpec, Column, Traits, LatentSpace),
+    *(BranchSpec, TransferSpec, BalancerSpec, PlannerSpec, UpscalerSpec, SuiteSpec, ScorerSpec, SyntheticSpec, Column, Traits, LatentSpace),
     *(NoiseSchedule, FlowSchedule, SigmaSchedule),
 )
 OTHERS = {NoiseSchedule: "as in the config of a diffusers scheduler"}

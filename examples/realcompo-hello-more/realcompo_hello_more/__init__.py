@@ -1,7 +1,7 @@
-"""Declares a transfer with a kind of condition of its own, a branch that takes it, a balancer, a planner, a suite and a scorer."""
+"""Declares a transfer with a kind of condition of its own, a branch that takes it, a balancer, a planner, an upscaler, a suite, scorers."""
 
 from realcompo import hookimpl
-from realcompo.specs import BalancerSpec, BranchSpec, Column, PlannerSpec, ScorerSpec, SuiteSpec, TransferSpec
+from realcompo.specs import BalancerSpec, BranchSpec, Column, PlannerSpec, ScorerSpec, SuiteSpec, TransferSpec, UpscalerSpec
 
 from .options import PulseOptions
 
@@ -28,6 +28,11 @@ def register_balancers():
 @hookimpl
 def register_planners():
     yield PlannerSpec(id="hello-more/row", target="realcompo_hello_more.row:Row", summary="the objects of a prompt in a row")
+
+
+@hookimpl
+def register_upscalers():
+    yield UpscalerSpec(id="hello-more/crisp", target="realcompo_hello_more.crisp:Crisp", summary="bicubic, then sharpened")
 
 
 @hookimpl

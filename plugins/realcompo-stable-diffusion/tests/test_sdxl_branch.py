@@ -207,7 +207,7 @@ def test_what_is_no_sdxl_base(checkpoint: Any, tmp_path: Path) -> None:
         ({"time_cond_proj_dim": 256}, "it is distilled: its UNet is told the guidance scale"),
         ({"encoder_hid_dim_type": "text_proj"}, "it is conditioned on 'text_proj' too"),
         ({"cross_attention_dim": 2048}, r"its text encoders are 32 \+ 48 wide, its UNet expects 2048"),
-        ({"in_channels": 9}, "9 in channels.*it inpaints or upscales"),
+        ({"in_channels": 8}, "8 in channels.*it inpaints or upscales"),
     ):
         name = next(iter(config))
         with pytest.raises(BadCheckpoint, match=said):

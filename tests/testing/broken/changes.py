@@ -18,8 +18,9 @@ class Change(NamedTuple):
 
 
 F, S, T, B, P = "passing/fidelity", "passing/spatial", "passing/boxes", "passing/step", "passing/row"
-U, C, _SUITE = "passing/rows", "passing/coloured", "suite.py"
+U, C, L, _SUITE = "passing/rows", "passing/coloured", "passing/plain", "suite.py"
 _SAY, _OPT, _NET, _TRANSFER, _BALANCER, _PLANNER = "__init__.py", "options.py", "branch.py", "transfer.py", "balancer.py", "planner.py"
+_UPSCALER, _LARGER = "upscaler.py", "return [one.resize((width, height)) for one in pictures]"
 
 CHANGES = [
     # -- declaration
@@ -128,4 +129,11 @@ CHANGES = [
     Change("a scorer that reads the labels alone", C, _SUITE, "np.asarray(shot.image, dtype=float), shot", "np.full((64, 64, 3), (255.0, 0.0, 0.0)), shot", "test_other_pictures_score_otherwise"),
     Change("a scorer that reads no labels", C, _SUITE, "return float((np.abs(inside - colour).max(axis=2) < 30).mean())", "return float((pixels.std(axis=2) > 30).mean() > 0)", "test_shuffled_labels_change_the_score"),
     Change("a label that it does not say to read", C, _SUITE, "shot.case.truth[\"objects\"]) for shot in shots]", "shot.case.truth[\"objects\"] * shot.case.prompt.count(\"box\")) for shot in shots]", "test_labels_that_it_does_not_read_change_nothing"),
+    # -- upscalers
+    Change("one more than there were", L, _UPSCALER, _LARGER, "return [one.resize((width, height)) for one in [*pictures, *pictures[2:]]]", "test_as_many_come_back"),
+    Change("a size with its sides swapped", L, _UPSCALER, "height, width = size", "width, height = size", "test_what_it_returns_is_as_large_as_asked"),
+    Change("a picture upside down", L, _UPSCALER, _LARGER, "return [one.resize((width, height)).rotate(180) for one in pictures]", "test_it_shows_the_same_things"),
+    Change("pictures in another order", L, _UPSCALER, _LARGER, "return [Image.blend(*pair, 0.46).resize((width, height)) for pair in zip(pictures[::-1], pictures)]", "test_each_is_its_own"),
+    Change("an upscaler that draws lots", L, _UPSCALER, _LARGER, "return [one.resize((width, height)).point(lambda v, d=__import__('random').randint(0, 9): v + d) for one in pictures]", "test_it_is_deterministic"),
+    Change("pictures changed in place", L, _UPSCALER, _LARGER, "return [one.resize((width, height)) for one in pictures if one.putpixel((0, 0), (1, 2, 3)) is None]", "test_what_it_is_given_stays_as_it_is"),
 ]

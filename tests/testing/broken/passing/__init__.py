@@ -3,7 +3,18 @@
 from collections.abc import Iterable
 
 from realcompo import hookimpl
-from realcompo.specs import BalancerSpec, BranchSpec, Column, LatentSpace, PlannerSpec, ScorerSpec, SuiteSpec, Traits, TransferSpec
+from realcompo.specs import (
+    BalancerSpec,
+    BranchSpec,
+    Column,
+    LatentSpace,
+    PlannerSpec,
+    ScorerSpec,
+    SuiteSpec,
+    Traits,
+    TransferSpec,
+    UpscalerSpec,
+)
 
 from .options import BranchOptions, StepOptions
 
@@ -36,6 +47,11 @@ def register_balancers() -> Iterable[BalancerSpec]:
 @hookimpl
 def register_planners() -> Iterable[PlannerSpec]:
     yield PlannerSpec(id="passing/row", target="passing.planner:Row", summary="objects in a row")
+
+
+@hookimpl
+def register_upscalers() -> Iterable[UpscalerSpec]:
+    yield UpscalerSpec(id="passing/plain", target="passing.upscaler:Plain", summary="resizes")
 
 
 _COLUMNS = (Column(name="right", title="right", top="right", bottom="objects"), Column(name="light", title="light", whole=True))

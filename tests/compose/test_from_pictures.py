@@ -1,0 +1,448 @@
+"""Runs that begin with a picture, on toys whose answer is known: what is drawn, what stays to the bit, and what is refused."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import realcompo as rc
+from realcompo.compose.canvas import Paste
+from realcompo.errors import BadOption, BadPicture, Incompatible, PluginProblem
+from realcompo.interfaces import Upscaler
+from realcompo.noise.beginning import begin_late, noised
+from realcompo.noise.diffusion import SCHEDULERS, Solver
+from realcompo.recipes.copies import PictureCopy
+from realcompo.recipes.recipe import PictureEntry
+from realcompo.specs import NoiseSchedule
+from realcompo.testing.toys import toy_registry
+from tests.toyworld import PROMPT, TWO, toys
+
+SIDE = 64
+
+
+def photo(seed: int = 0, wide: int = SIDE, high: int = SIDE) -> Image.Image:
+    shades = np.random.default_rng(seed).integers(0, 256, (high // 8 or 1, wide // 8 or 1, 3), dtype=np.uint8)
+    return Image.fromarray(shades.repeat(8, 0).repeat(8, 1)[:high, :wide])
+
+
+def mask(box: tuple[int, int, int, int] = (16, 8, 48, 56), wide: int = SIDE, high: int = SIDE) -> Image.Image:
+    pixels = np.zeros((high, wide), np.uint8)
+    pixels[box[1] : box[3], box[0] : box[2]] = 255
+    return Image.fromarray(pixels)
+
+
+def pixels(image: Any) -> np.ndarray[Any, Any]:
+    return np.asarray(image).astype(int)
+
+
+# -- fewer steps -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_steps_that_remain_are_the_last_ones_counted_anew(scheduler: str) -> None:
+    whole = Solver(scheduler, NoiseSchedule(), 20)
+    late = Solver(scheduler, NoiseSchedule(), 20)
+    begin_late(late, 20, 0.35)
+    assert [step.alpha_bar for step in late.steps] == [step.alpha_bar for step in whole.steps[13:]]
+    assert [step.index for step in late.steps] == list(range(len(late.steps))) and late.steps[0].count == len(late.steps)
+    clean, noise = torch.full((1, 1, 1, 1), 0.7), torch.full((1, 1, 1, 1), -1.3)
+    z = late.view(noised(late, clean, noise, late.steps[0]), late.steps[0])
+    bar = late.steps[0].alpha_bar
+    assert abs(float(z) - (bar**0.5 * 0.7 - (1 - bar) ** 0.5 * 1.3)) < 1e-6
+
+
+def test_shares_of_a_run_are_of_the_steps_that_remain() -> None:
+    """A warm-up of 0.5 of a run of 0.6 · 10 steps: three of the six that are drawn, not none of them (nor five)."""
+    composer = toys(balancer_options={"warmup": 0.5, "finish": 1.0})
+    result = composer(PROMPT, TWO, seed=0, image=photo(), strength=0.6)
+    assert [len(entry.acting) for entry in result.trace.entries] == [1, 1, 1, 2, 2, 2]
+
+
+def test_less_strength_stays_closer_to_the_picture() -> None:
+    composer, given = toys(dtype="float32"), pixels(photo())
+    far = [np.abs(pixels(composer(PROMPT, TWO, seed=0, image=photo(), strength=s).image) - given).mean() for s in (0.1, 0.5, 1.0)]
+    assert far[0] < far[1] < far[2] and far[0] < 0.5 * far[2]
+
+
+def test_a_picture_alone_and_in_a_batch_is_the_same() -> None:
+    composer = toys()
+    images, masks = [photo(0), photo(1)], [mask(), mask((0, 0, 32, 32))]
+    both = composer([PROMPT] * 2, TWO, seed=[5, 6], image=images, mask_image=masks, strength=0.7)
+    for b in range(2):
+        alone = composer(PROMPT, TWO, seed=5 + b, image=images[b], mask_image=masks[b], strength=0.7)
+        assert np.array_equal(pixels(alone.image), pixels(both.images[b]))
+
+
+# -- masks -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("output_type", ["pil", "np", "pt"])
+@pytest.mark.parametrize("feather", [0, 5])
+def test_what_is_not_masked_comes_back_to_the_bit(output_type: str, feather: int) -> None:
+    given, white = pixels(photo()), pixels(mask()) > 0
+    result = toys()(PROMPT, TWO, seed=0, image=photo(), mask_image=mask(), mask_feather=feather, output_type=output_type)
+    drawn = result.images[0]
+    if output_type != "pil":
+        drawn = np.moveaxis(np.asarray(drawn), 0, -1) if output_type == "pt" else drawn
+        drawn = np.rint(np.asarray(drawn, dtype=np.float64) * 255)
+    assert (pixels(drawn)[~white] == given[~white]).all()
+    assert (pixels(drawn)[white] != given[white]).any(-1).mean() > 0.9
+    full = toys()(PROMPT, TWO, seed=0, image=photo(), output_type="pil", strength=1.0)
+    assert (pixels(full.image)[~white] != given[~white]).any(), "without a mask it is drawn anew: the paste is what keeps it"
+
+
+def test_the_edge_of_a_mask_is_feathered_inwards() -> None:
+    """Old 0, new 100: from the mask's edge inwards the new rises over four pixels; black pixels have none of it."""
+    from realcompo.compose.canvas import _share
+
+    share = _share(pixels(mask((8, 0, 64, 64))) > 0, 4)
+    paste = Paste(Image.new("RGB", (SIDE, SIDE)), share)
+    row = pixels(paste(Image.new("RGB", (SIDE, SIDE), (100, 100, 100))))[30, :, 0]
+    assert row[:15].tolist() == [0] * 8 + [20, 40, 60, 80, 100, 100, 100] and (row[14:] == 100).all(), "the picture's own edge is none"
+
+
+def test_latents_outside_the_mask_are_the_pictures_at_every_step() -> None:
+    """Noised as far as the next step, with the noise that the run began with; after the last step the picture's own."""
+    noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    composer, seen = toys(), []
+
+    def look(composer: Any, index: int, t: float, told: dict[str, Any]) -> None:
+        seen.append(told["latents"].clone())
+
+    composer(PROMPT, TWO, latents=noise, image=photo(), mask_image=mask(), strength=0.6, callback_on_step_end=look, output_type="latent")
+    solver = composer._solver(10)
+    begin_late(solver, 10, 0.6)
+    from realcompo.testing.toys import ToyBranch
+
+    toy = composer.branches[0]
+    assert isinstance(toy, ToyBranch)
+    clean = toy.encode_pictures(torch.from_numpy(pixels(photo())).permute(2, 0, 1)[None] / 127.5 - 1, [])
+    outside = torch.from_numpy(pixels(mask())[4::8, 4::8] == 0)
+    for index, x in enumerate(seen):
+        wanted = noised(solver, clean, noise, solver.steps[index + 1]) if index + 1 < len(seen) else clean
+        assert (x - wanted)[:, :, outside].abs().max() < 1e-6
+        assert (x - wanted)[:, :, ~outside].abs().max() > 1e-2
+
+
+def test_nothing_outside_the_mask_is_moved() -> None:
+    from functools import partial
+
+    from realcompo.compose.moves import move_latents
+    from realcompo.interfaces import Move, Region, Regions
+
+    regions = Regions(((Region("a", "a", box=(0.0, 0.0, 0.5, 1.0)),),))
+    z = torch.randn(1, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    read = lambda at: at.sigmoid()[:, :1]  # noqa: E731
+    drawn = torch.zeros(1, 1, 8, 8)
+    drawn[..., 2:6, 2:6] = 1
+    move = partial(move_latents, z, [Move(2)], [read], regions, [None], 1.0)
+    free, bound = move()[0] - z, move(drawn=drawn)[0] - z
+    assert free[..., 0, 0].abs().max() > 0 and (bound * (1 - drawn)).abs().max() == 0
+    assert abs(float(bound.norm()) - float(free.norm())) < 0.3 * float(free.norm()), "a move is as long as ever"
+
+
+def test_regions_act_inside_the_mask() -> None:
+    """The dog's region lies outside and is none; the cat's is cut; ids stay, and so does the condition that the branches are told."""
+    told: list[Any] = []
+    composer = toys()
+    spatial: Any = composer.branches[1]
+    encode = spatial.encode
+    spatial.encode = lambda request: told.append(request) or encode(request)
+    result = composer(PROMPT, TWO, seed=0, image=photo(), mask_image=mask((0, 0, 24, 64)))
+    (region,) = result.regions
+    assert region.id == "a cat" and region.mask is not None
+    covered = pixels(region.mask > 0)
+    assert covered[:, 24:].sum() == 0 and covered[20, 10] == 1 and covered[2, 10] == 0
+    assert [r.id for r in told[0].regions.pictures[0]] == ["a cat"] and len(told[0].conditions[0].items) == 2
+    whole = composer(PROMPT, TWO, seed=0, image=photo(), mask_image=mask((0, 0, 64, 64)))
+    assert [r.mask for r in whole.regions] == [None, None], "a region that lies inside is as it was"
+
+
+# -- the surroundings of a mask ----------------------------------------------------------------------------------------------
+
+
+def test_only_the_surroundings_are_drawn_and_pasted_back() -> None:
+    """A picture four times as large: the run draws 64×64 of it, the rest never enters the network."""
+    big, small = photo(3, 256, 192), mask((120, 60, 150, 90), 256, 192)
+    result = toys()(PROMPT, rc.Boxes({"a cat": (0.45, 0.3, 0.6, 0.5)}), seed=0, image=big, mask_image=small, padding_mask_crop=4)
+    assert result.image.size == (256, 192) and result.latents.shape[-2:] == (8, 8)
+    white = pixels(small) > 0
+    assert (pixels(result.image)[~white] == pixels(big)[~white]).all() and (pixels(result.image)[white] != pixels(big)[white]).any()
+    (region,) = result.regions
+    assert region.id == "a cat"
+
+
+def test_conditions_are_told_as_they_are_in_the_window() -> None:
+    told: list[Any] = []
+    composer = toys()
+    spatial: Any = composer.branches[1]
+    encode = spatial.encode
+    spatial.encode = lambda request: told.append(request) or encode(request)
+    boxes = rc.Boxes({"a cat": (0.25, 0.25, 0.5, 0.5), "a dog": (0.9, 0.9, 1.0, 1.0)})
+    asked = {"image": photo(3, 128, 128), "mask_image": mask((32, 32, 64, 64), 128, 128), "padding_mask_crop": 0}
+    result = composer(PROMPT, boxes, seed=0, **asked)
+    (item,) = told[0].conditions[0].items
+    assert item.id == "a cat" and np.allclose(item.box, (0, 0, 1, 1))
+    assert result.recipe.pictures[0].conditions["boxes"] == boxes, "the recipe holds what was asked, of the whole picture"
+
+
+# -- what is refused ---------------------------------------------------------------------------------------------------------
+
+BAD: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "strength 0": ({"image": photo(), "strength": 0}, BadOption, "strength = 0 is out of bounds"),
+    "strength 1.5": ({"image": photo(), "strength": 1.5}, BadOption, "strength = 1.5 is out of bounds"),
+    "strength text": ({"image": photo(), "strength": "much"}, BadOption, "strength = 'much' is no number"),
+    "strength nan": ({"image": photo(), "strength": float("nan")}, BadOption, "no finite number"),
+    "no step left": ({"image": photo(), "strength": 0.05}, BadOption, "strength 0.05 of 10 steps leaves none"),
+    "strength alone": ({"strength": 0.5}, BadOption, "strength without an image"),
+    "mask alone": ({"mask_image": mask()}, BadOption, "mask_image without an image"),
+    "feather alone": ({"image": photo(), "mask_feather": 3}, BadOption, "mask_feather without a mask"),
+    "crop alone": ({"image": photo(), "padding_mask_crop": 3}, BadOption, "padding_mask_crop without a mask"),
+    "feather below 0": ({"image": photo(), "mask_image": mask(), "mask_feather": -1}, BadOption, "mask_feather = -1 is out of bounds"),
+    "crop a float": ({"image": photo(), "mask_image": mask(), "padding_mask_crop": 1.5}, BadOption, "no whole number"),
+    "another shape": ({"image": photo(0, 64, 32)}, BadOption, "64×32 pixels, the picture to draw 64×64: another shape"),
+    "mask of another size": ({"image": photo(), "mask_image": mask(wide=32)}, BadOption, "the mask is 32×64 pixels, the image 64×64"),
+    "black mask": ({"image": photo(), "mask_image": mask((0, 0, 0, 0))}, BadOption, "the mask is black"),
+    "thin mask": ({"image": photo(), "mask_image": mask((1, 1, 7, 60))}, BadOption, "the mask is too thin: it covers no latent pixel"),
+    "no file": ({"image": "nowhere.png"}, BadPicture, "there is no such picture"),
+    "a folder": ({"image": Path(__file__).parent}, BadPicture, "there is no such picture"),
+    "no picture": ({"image": __file__}, BadPicture, "it is no picture that can be read here"),
+    "a number": ({"image": 7}, BadPicture, "7 is no picture"),
+    "floats": ({"image": np.zeros((64, 64, 3))}, BadPicture, "float64 is no picture"),
+    "five channels": ({"image": np.zeros((64, 64, 5), np.uint8)}, BadPicture, "is no picture"),
+    "16 bits": ({"image": Image.new("I;16", (64, 64))}, BadPicture, "mode I;16"),
+    "two images": ({"image": [photo(), photo()]}, BadOption, "2 values of image for 1 prompts"),
+    "hires 1": ({"hires": 1}, rc.RealCompoError, "greater than 1"),
+    "hires 9": ({"hires": 9}, rc.RealCompoError, "less than or equal to 8"),
+    "hires text": ({"hires": "big"}, rc.RealCompoError, "hires"),
+    "hires of nothing": ({"hires": {"strength": 0.4}}, BadOption, "either a scale or a size"),
+    "hires unknown": ({"hires": {"scale": 2, "denoise": 1}}, rc.RealCompoError, "hires has no 'denoise'"),
+    "hires smaller": ({"hires": {"height": 32, "width": 32}}, BadOption, "the second pass is 32×32 pixels, the first 64×64"),
+    "hires of another shape": ({"hires": {"height": 64, "width": 128}}, BadOption, "of the same shape"),
+    "hires of odd size": ({"hires": {"height": 99, "width": 99}}, Incompatible, "multiples of 8"),
+    "hires of few steps": ({"hires": {"scale": 2, "strength": 0.1, "steps": 5}}, BadOption, "leaves none"),
+    "hires by nothing": ({"hires": {"scale": 2, "upscaler": "core/none"}}, rc.RealCompoError, "no upscaler is called"),
+    "hires and mask": ({"hires": 2, "image": photo(), "mask_image": mask()}, BadOption, "hires beside mask_image"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_told_before_anything_is_drawn(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, error, said = BAD[name]
+    composer = toys()
+    monkeypatch.setattr(type(composer), "branches", property(lambda self: pytest.fail("weights were loaded first")))
+    with pytest.raises(error) as caught:
+        composer(PROMPT, TWO, seed=0, **asked)
+    assert said in str(caught.value) and isinstance(caught.value, rc.RealCompoError) and caught.value.mend
+
+
+def test_pictures_that_begin_otherwise_are_no_batch() -> None:
+    with pytest.raises(BadOption, match=r"picture 0 begins with an image, picture 1 with noise"):
+        toys().compose([PictureEntry(prompt=PROMPT, conditions={"boxes": TWO}, image=photo()), PictureEntry(prompt=PROMPT)])
+
+
+def bomb(side: int) -> bytes:
+    """A PNG of a few kilobytes that unpacks to side² pixels."""
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    packer = zlib.compressobj()
+    rows = b"".join(packer.compress(b"\0" * (3 * side + 1)) for _ in range(64)) + packer.flush()
+    chunk = lambda kind, body: struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))  # noqa: E731
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+def saved(image: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (bomb(30000), "unpacks to too many pixels|30000×30000"),
+        (bomb(8000), "8000×8000 pixels"),
+        (saved(photo(0, 640, 640))[:-600], "it is damaged"),
+        (b"", "no picture that can be read"),
+        (b"\x89PNG\r\n\x1a\n" + b"x" * 40, "no picture that can be read|damaged"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no picture that can be read"),
+    ],
+    ids=["a bomb", "large", "cut off", "empty", "garbage", "PostScript"],
+)
+def test_files_of_pictures_are_not_trusted(data: bytes, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    with pytest.raises(BadPicture, match=said):
+        PictureCopy.of(path)
+    path.unlink()  # tests/canary.py opens what it finds
+
+
+def test_a_copy_is_upright_opaque_and_bare(tmp_path: Path) -> None:
+    """As a viewer shows the file: turned as its EXIF says, white behind what is transparent, and nothing else of the file."""
+    image = photo(1, 16, 8)
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "a camera's maker"
+    image.save(tmp_path / "a.png", exif=exif)
+    copy = PictureCopy.of(tmp_path / "a.png")
+    assert copy.size == (8, 16) and np.array_equal(pixels(copy.image()), pixels(image.rotate(-90, expand=True)))
+    assert b"camera" not in __import__("base64").b64decode(copy.png or "")
+    clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
+    assert pixels(PictureCopy.of(clear).image()).min() == 255
+
+
+def test_a_copy_that_is_not_what_its_digest_tells_of_is_refused() -> None:
+    plain, other = PictureCopy.of(photo(0)).model_dump(), PictureCopy.of(photo(1)).model_dump()
+    with pytest.raises(BadPicture, match="not the one that its digest tells of"):
+        PictureCopy(**{**plain, "png": other["png"]}).image()
+    with pytest.raises(BadPicture, match="damaged"):
+        PictureCopy(**{**plain, "png": "@@@"}).image()
+    stream = io.BytesIO(bomb(8000))
+    packed = __import__("base64").b64encode(stream.getvalue()).decode()
+    with pytest.raises(BadPicture, match="8000×8000"):
+        PictureCopy(**{**plain, "png": packed}).image()
+
+
+def test_a_branch_that_encodes_no_pictures_says_so() -> None:
+    from realcompo.interfaces import Branch
+
+    class Blind(type(toys().branches[0])):  # type: ignore[misc]
+        encode_pictures = Branch.encode_pictures
+
+    blind = Blind(toys().branches[0].spec, toys().branches[0].options)
+    composer = rc.Composer(blind, "toy/spatial", registry=toy_registry(), num_inference_steps=4, device="cpu")
+    with pytest.raises(Incompatible, match="encodes no pictures"):
+        composer(PROMPT, TWO, seed=0, image=photo())
+    with pytest.raises(Incompatible, match="encodes no pictures"):
+        composer(PROMPT, TWO, seed=0, hires={"scale": 2, "upscaler": "core/lanczos"})
+    assert composer(PROMPT, TWO, seed=0, hires=2).image.size == (128, 128), "latents are made larger without an encoder"
+
+
+# -- a second pass -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("upscaler", ["core/latent", "core/lanczos"])
+def test_a_second_pass_draws_over_the_first_made_larger(upscaler: str) -> None:
+    composer = toys(dtype="float32")
+    first = composer(PROMPT, TWO, seed=0)
+    weak, strong = (composer(PROMPT, TWO, seed=0, hires={"scale": 2, "strength": s, "steps": 20, "upscaler": upscaler}) for s in (0.1, 1.0))
+    assert first.image.size == (64, 64) and weak.image.size == strong.image.size == (128, 128)
+    assert [len(r.trace.entries) for r in (first, weak, strong)] == [10, 12, 30]
+    larger = pixels(first.image.resize((128, 128), Image.Resampling.BICUBIC))
+    assert np.abs(pixels(weak.image) - larger).mean() < 0.6 * np.abs(pixels(strong.image) - larger).mean()
+    assert [entry.step.index for entry in weak.trace.entries] == list(range(12)) and weak.trace.entries[0].step.count == 12
+    assert weak.recipe.hires is not None and first.recipe.hires is None
+
+
+def test_two_traces_are_one_in_the_unit_of_the_first() -> None:
+    from dataclasses import replace
+
+    from realcompo.pictures.trace import Cost
+
+    one = toys()(PROMPT, TWO, seed=0).trace
+    first = replace(one, cost=Cost({"predict a": 4.0, "decode": 1.0}, unit=10.0))
+    second = replace(one, entries=[replace(e, spent=3.0) for e in one.entries], cost=Cost({"predict a": 3.0, "encode": 1.0}, unit=40.0))
+    both = first.then(second)
+    assert both.cost.parts == {"predict a": 16.0, "decode": 1.0, "encode": 4.0} and both.cost.unit == 10.0
+    assert both.entries[-1].spent == 4.0 + 4 * 3.0 and both.predict_calls == 2 * one.predict_calls
+    assert both.cost.sampling == 16.0, "encoding and decoding are no sampling"
+
+
+def test_a_composer_keeps_its_second_pass_and_a_call_may_leave_it_out() -> None:
+    composer = toys(hires={"height": 96, "width": 96})
+    assert composer(PROMPT, TWO, seed=0).image.size == (96, 96)
+    assert composer(PROMPT, TWO, seed=0, hires=False).image.size == (64, 64)
+    import copy
+    import pickle
+
+    assert copy.deepcopy(composer).hires == composer.hires
+    assert toys().hires is None and pickle.dumps(rc.Recipe(hires=1.5))
+
+
+def test_a_second_pass_is_over_a_given_picture_too_and_tells_of_its_steps() -> None:
+    seen: list[Any] = []
+    composer = toys()
+    composer(PROMPT, TWO, seed=0, image=photo(), strength=0.5, hires=1.5, progress=lambda step, event: seen.append((step, event.passes)))
+    assert [passes for _, passes in seen] == [(1, 2)] * 5 + [(2, 2)] * 5
+    assert [step.index for step, _ in seen] == [0, 1, 2, 3, 4] * 2
+
+
+@pytest.mark.parametrize("at", [3, 12], ids=["first pass", "second pass"])
+def test_a_stop_in_either_pass_keeps_what_it_expected(at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from realcompo.errors import Stopped
+
+    count: list[int] = []
+
+    def progress(step: Any, event: Any) -> None:
+        count.append(step.index)
+        if len(count) - 1 == at:
+            event.stop(keep=True)
+
+    with pytest.raises(Stopped) as caught:
+        toys(dtype="float32")(PROMPT, TWO, seed=0, hires=2, progress=progress)
+    image = caught.value.result.image
+    assert image.size == ((64, 64) if at == 3 else (128, 128)) and image.facts["stopped"] == at
+    for module in ("realcompo.draw.kept", "realcompo.draw.reproduce", "realcompo.compose.composer"):
+        monkeypatch.setattr(f"{module}.installed", toy_registry)
+    image.save(tmp_path / "a.png")
+    assert rc.reproduce(tmp_path / "a.png").same
+
+
+class Stubborn(Upscaler):
+    """Returns its pictures as they are."""
+
+    def __call__(self, what: Any, size: tuple[int, int]) -> Any:
+        return what
+
+
+class StubbornLatents(Stubborn):
+    works_on = "latents"
+
+
+@pytest.mark.parametrize("cls", [Stubborn, StubbornLatents])
+def test_an_upscaler_that_breaks_its_contract_is_told(cls: type[Upscaler], monkeypatch: pytest.MonkeyPatch) -> None:
+    composer = toys()
+    monkeypatch.setattr(composer.registry, "upscaler", lambda name, options: cls())
+    with pytest.raises(PluginProblem, match=f"the upscaler {cls.__name__} returned"):
+        composer(PROMPT, TWO, seed=0, hires=2)
+
+
+# -- drawn again from the picture alone --------------------------------------------------------------------------------------
+
+KEPT: dict[str, dict[str, Any]] = {
+    "image": {"image": photo(), "strength": 0.6},
+    "mask": {"image": photo(), "mask_image": mask(), "mask_feather": 2},
+    "surroundings": {"image": photo(3, 128, 96), "mask_image": mask((30, 30, 60, 50), 128, 96), "padding_mask_crop": 6, "strength": 0.9},
+    "hires": {"hires": {"scale": 1.5, "strength": 0.6, "upscaler": "core/lanczos"}},
+    "image and hires": {"image": photo(), "strength": 0.6, "hires": 2},
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_picture_is_reproduced_from_its_file_alone(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("realcompo.draw.kept", "realcompo.draw.reproduce", "realcompo.compose.composer"):
+        monkeypatch.setattr(f"{module}.installed", toy_registry)
+    result = toys(dtype="float32")(PROMPT, TWO, seed=4, **KEPT[name])
+    result.image.save(tmp_path / "a.png")
+    found = rc.reproduce(tmp_path / "a.png")
+    assert found.same and not found.edited
+
+
+def test_a_picture_too_large_to_carry_is_told_by_its_digest_and_may_be_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("realcompo.draw.kept", "realcompo.draw.reproduce", "realcompo.compose.composer"):
+        monkeypatch.setattr(f"{module}.installed", toy_registry)
+    monkeypatch.setattr("realcompo.recipes.copies.MAX_COPY", 100)
+    photo().save(tmp_path / "photo.png")
+    result = toys(dtype="float32")(PROMPT, TWO, seed=4, image=tmp_path / "photo.png", strength=0.5)
+    result.image.save(tmp_path / "a.png")
+    with pytest.raises(BadPicture, match=r"too large to be carried.*\n.*--image FILE"):
+        rc.reproduce(tmp_path / "a.png")
+    with pytest.raises(BadPicture, match="another picture than it was drawn from"):
+        rc.reproduce(tmp_path / "a.png", image=photo(8))
+    assert rc.reproduce(tmp_path / "a.png", image=tmp_path / "photo.png").same

@@ -47,6 +47,8 @@ def level_scheduler(cls: type[Any], schedule: Schedule, told: Mapping[str, Any],
     own = {key: value for key, value in {**spaced, **told}.items() if key not in PROCESS}
     scheduler = cls(**known_to(cls, {**own, "num_train_timesteps": len(bars), "trained_betas": betas}))
     scheduler.alphas_cumprod = torch.tensor(bars, dtype=torch.float64)  # products of β in single precision lose the last of the noise
+    if not scheduler.config.get("set_alpha_to_one", True):  # DDIM's last level, taken before: a step to more noise has no variance, but NaN
+        scheduler.final_alpha_cumprod = scheduler.alphas_cumprod[0]
     return scheduler
 
 

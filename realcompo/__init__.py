@@ -42,6 +42,8 @@ _HOMES = {
     "generate": "draw.generate",
     "run": "draw.generate",
     "reproduce": "draw.reproduce",
+    "safe_recipe": "draw.reproduce",
+    "check_picture": "draw.checking",
     "plan": "draw.plan",
     "revise": "draw.plan",
 }

@@ -18,6 +18,8 @@ from ..errors import PluginProblem
 from .common import verb
 
 GROUP = "realcompo.commands"
+OFFERED = {"studio": "realcompo[studio]"}
+"""Verbs that this documentation speaks of → what brings them."""
 
 
 @cache
@@ -40,21 +42,25 @@ class Verbs(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of a name; None where there is none."""
         own = super().get_command(ctx, cmd_name)
-        return own if own is not None or cmd_name not in plugged() else command_of(cmd_name, plugged()[cmd_name])
+        if own is not None or cmd_name not in {*plugged(), *OFFERED}:
+            return own
+        return command_of(cmd_name, plugged().get(cmd_name, ()))
 
 
 def command_of(name: str, points: Iterable[importlib.metadata.EntryPoint]) -> Any:
     """The command behind entry points, or one that tells what is wrong with them."""
-    claims = tuple(points)
+    claims, where = tuple(points), f"realcompo {name}"
     rivals = ", ".join(sorted(map(_distribution, claims)))
-    problem = PluginProblem(f"the verb is claimed by {rivals}", where=f"realcompo {name}", mend="uninstall all but one of them")
-    if len(claims) == 1:
+    problem = PluginProblem(f"the verb is claimed by {rivals}", where=where, mend="uninstall all but one of them")
+    if not claims:
+        problem = PluginProblem("the verb is not installed", where=where, mend=f"pip install {OFFERED[name]!r}")
+    elif len(claims) == 1:
         try:
             return _made(name, claims[0].load())
         except Exception as error:  # a stranger's module may raise anything while it is imported
             problem = PluginProblem(
                 f"the verb of {rivals} cannot be loaded: {type(error).__name__}: {error}",
-                where=f"realcompo {name}",
+                where=where,
                 mend=f"install {rivals} again with what it needs, or uninstall it",
             )
 

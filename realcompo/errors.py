@@ -126,6 +126,21 @@ class NotFinite(RealCompoError):
         self.report = report
 
 
+class Stopped(RealCompoError):
+    """A run that its own progress function stopped (`Event.stop`), after a step and before its last.
+
+    Attributes:
+        result: the `realcompo.Result` of the pictures that the last step expected, where they were to be kept; else None.
+        report: the `BatchReport` of `realcompo.draw.batch.draw`: what is written and what is not.
+    """
+
+    exit_code = 130
+
+    def __init__(self, what: str, *, where: str | None = None, mend: str | None = None, result: Any = None, report: Any = None) -> None:
+        super().__init__(what, where=where, mend=mend)
+        self.result, self.report = result, report
+
+
 class PluginProblem(RealCompoError):
     """A plugin that does not load, clashes with another, or breaks its contract."""
 

@@ -38,6 +38,9 @@ class LatentSpace:
         channels: of a latent.
         downscale: picture pixels per latent pixel along a side.
         scaling_factor, shift_factor: latent = (encoded − shift_factor) · scaling_factor.
+        rgb: what a latent pixel looks like, for quick previews: one row (red, green, blue) a channel and a last one that is added, so that
+            latents @ rows + last row is in [−1, 1]. None: the published numbers of the name, where there are some
+            (`realcompo.interfaces.previews`). It decides no picture, so spaces that differ in it alone are equal.
     """
 
     name: str
@@ -45,6 +48,7 @@ class LatentSpace:
     downscale: int = 8
     scaling_factor: float = 0.18215
     shift_factor: float = 0.0
+    rgb: tuple[tuple[float, float, float], ...] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ..noise.devices import default_device, explain_memory, torch_dtype, version
 from ..noise.diffusion import Solver
 from ..noise.schedulers import check_solver, read_scheduler
 from ..pictures.result import Result, sign
-from ..pictures.trace import Trace, TraceEntry
+from ..pictures.trace import Trace
 from ..plans.planning import PlannedPicture, Task, plan_pictures, raise_first
 from ..recipes.members import Member, guided, member, recommended_steps, sort_roles
 from ..recipes.recipe import (
@@ -38,12 +38,13 @@ from ..registry import Registry, installed
 from .assembly import check_compatible, picture_regions, unite
 from .copying import Copied
 from .inputs import PictureInputs, picture_entries, size_asked
+from .live import Event, Watch
 from .moves import total_shift
 from .probe import blend, blend_shifts
 from .remarks import step_remarks, text_remarks, unread_of_branches, unread_of_files, warn
 from .run import Run, check_outputs, owners, remarks, returned_latents
 
-Progress = Callable[[Step, TraceEntry], None]
+Progress = Callable[[Step, Event], Any]
 Callback = Callable[[Any, int, float, dict[str, Any]], dict[str, Any] | None]
 OutputType = Literal["pil", "np", "pt", "latent"]
 
@@ -207,13 +208,15 @@ class Composer(Copied):
             generator: in place of seed, as in diffusers.
             latents: (B, C, h, w) unit noise to start from.
             callback_on_step_end: as in diffusers, ``f(composer, index, timestep, {"latents": …}) → dict or None``.
-            progress: called after each step.
+            progress: called after each step, ``f(step, event)``: the event is the step's entry of the trace, shows what the blend expects
+                (`Event.clean`, `Event.preview`), and can end the run (`Event.stop`).
 
         Returns:
             A `Result`.
 
         Raises:
             NotFinite: a picture holds NaN or infinity; the others are drawn first, and are its `result`.
+            Stopped: `progress` ended the run; carries what its last step expected, if that was to be kept.
         """
         pictures = picture_entries(prompt, condition, negative_prompt, seed, generator, latents, num_images_per_prompt)
         return self._compose(
@@ -271,8 +274,10 @@ class Composer(Copied):
             x, run = self._start(members, inputs, parts, size, solver)
             told = [*step_remarks(solver), *text_remarks(members, inputs.pictures, unread_of_branches(members, self.branches))]
             warn(told)
+            watch = Watch(progress, run)
             try:
-                z = self._denoise(x, run, inputs.generators, callback, progress)
+                z = self._denoise(x, run, inputs.generators, callback, watch)
+                watch.check()
                 images = run.finite.decode(z, lambda rows: self._decode(rows, run, output_type))
             finally:
                 run.sleep()
@@ -280,10 +285,12 @@ class Composer(Copied):
         if inputs.latents is not None or callback is not None:
             inputs = inputs.unseeded()  # the caller's latents or callback decide the picture, not the seed alone
         recipe = self.recipe(inputs.pictures, size, steps, members)
-        facts = {**self.facts(run.solver), **({"plans": list(inputs.transcripts)} if any(inputs.transcripts) else {})}
+        facts = {**self.facts(run.solver), **({"plans": list(inputs.transcripts)} if any(inputs.transcripts) else {}), **watch.facts()}
         if output_type == "pil":
             images = sign(images, recipe, facts, run.finite.good)
-        return run.finite.finish(Result(images, run.regions, run.trace, recipe, z, facts, tuple(told)))
+        result = run.finite.finish(Result(images, run.regions, run.trace, recipe, z, facts, tuple(told)))
+        watch.check(result)
+        return result
 
     def _start(
         self,
@@ -327,7 +334,7 @@ class Composer(Copied):
         run: Run,
         generators: Sequence[torch.Generator],
         callback: Callback | None,
-        progress: Progress | None,
+        watch: Watch,
     ) -> Tensor:
         """From noise to clean latents (B, C, h, w); x is z in the solver's own scale."""
         balancer, solver = self.balancer, run.solver
@@ -352,8 +359,9 @@ class Composer(Copied):
             if callback is not None:
                 x = returned_latents(callback(self, step.index, step.t, {"latents": x}), x)
                 x = run.finite.clean("callback", x, step)
-            if progress is not None:
-                progress(step, entry)
+            expected = watch.tell(step, entry, z, noise, shift)
+            if expected is not None:
+                return expected
             if run.finite.lost:
                 break
         return x

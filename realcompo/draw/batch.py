@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import BadOption, BadPicture, NotFinite, PlanningError, RealCompoError
+from ..errors import BadOption, BadPicture, NotFinite, PlanningError, RealCompoError, Stopped
 from ..files import clear_parts, file_name
 from ..pictures.png import read_recipe
 from ..plans.planning import PlannedPicture, Task, joined
@@ -103,6 +103,7 @@ def draw(
         PlanningError: pictures have no layout; those that have one are drawn first.
         NotFinite: pictures hold NaN or infinity; the others are drawn first, and the next call tries these again. Carries the report.
         BatchInterrupted: Ctrl-C; whatever was finished is there.
+        Stopped: `progress` ended the run; carries the report.
     """
     require_pictures(recipe)
     if batch_size < 1:
@@ -132,6 +133,9 @@ def draw(
                 _draw_batch(composer, ready[first : first + batch_size], report, progress, on_batch, on_result)
     except KeyboardInterrupt:
         raise BatchInterrupted(report) from None
+    except Stopped as stopped:
+        stopped.report = report
+        raise
     if failed:
         whole = joined(failed, len(todo))
         drawn = f" ({report} in {folder})" if len(todo) > 1 else ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BadOption, BadPicture, DifferentWeights, RealCompoError
+from ..errors import BadOption, BadPicture, DifferentWeights, RealCompoError, Stopped
 from ..pictures.png import Embedded, read_recipe
 from ..recipes.configuration import guarded_options
 from ..recipes.recipe import BranchEntry, Component, Recipe
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..compose.composer import Composer, Progress
+    from ..compose.live import Event
+    from ..interfaces import Step
     from ..pictures.result import Result
 
 
@@ -76,7 +78,7 @@ def reproduce(
     notes = _compare_facts(embedded, composer, path)
     for note in notes:
         warnings.warn(note, stacklevel=2)
-    result = composer.compose(recipe.pictures, progress=progress)
+    result = _drawn_again(composer, recipe, embedded.facts.get("stopped"), progress)
     largest, changed = _difference(original, result.image)
     digest = embedded.facts.get("pixels")
     return Reproduction(
@@ -87,6 +89,24 @@ def reproduce(
         edited=digest is not None and digest != pixel_digest(original),
         notes=tuple(notes),
     )
+
+
+def _drawn_again(composer: Composer, recipe: Recipe, stopped: Any, progress: Progress | None) -> Result:
+    """The recipe's picture; of one that was stopped, what the step after which it was stopped expects."""
+
+    def watch(step: Step, event: Event) -> None:
+        if progress is not None:
+            progress(step, event)
+        if step.index == stopped:
+            event.stop(keep=True)
+
+    try:
+        return composer.compose(recipe.pictures, progress=progress if stopped is None else watch)
+    except Stopped as error:
+        if error.result is None:
+            raise
+        result: Result = error.result
+        return result
 
 
 def _pixels(path: Path) -> Image:

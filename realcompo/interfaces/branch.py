@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..conditions import Condition
 from ..errors import BadOption
 from ..specs import BranchSpec, Options, Traits
+from .previews import glimpse, rows_of
 from .regions import Region, Regions
 from .step import Step
 
@@ -160,8 +161,10 @@ class Branch(ABC):
         raise NotImplementedError(f"{self.spec.id} does not decode: it is a {self.spec.role} branch")
 
     def preview(self, z: Tensor) -> list[Image.Image]:
-        """A quick look at unfinished latents; the full decoder unless overridden."""
-        return self.decode(z)
+        """A quick look at B clean latents (B, C, h, w): a linear map of their channels to RGB, a picture of w × h pixels each; by the full
+        decoder where nobody has measured the numbers of the latent space (`LatentSpace.rgb`)."""
+        rows = rows_of(self.traits.latent)
+        return self.decode(z.to(self.device)) if rows is None else glimpse(z, rows)
 
     @abstractmethod
     def to(self, device: Any = None, dtype: Any = None) -> Branch:

@@ -39,6 +39,12 @@ def convert(prediction: Tensor, kind: PredictionType, to: PredictionType, z: Ten
     return (prediction - s * z) / a
 
 
+def clean_latents(prediction: Tensor, kind: PredictionType, z: Tensor, alpha_bar: float) -> Tensor:
+    """x̂₀, the clean latents that a prediction at z expects: (z − √(1−ᾱ) ε) / √ᾱ, or √ᾱ z − √(1−ᾱ) v."""
+    a, s = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
+    return (z - s * prediction) / a if kind == "epsilon" else a * z - s * prediction
+
+
 def common_kind(kinds: Sequence[PredictionType]) -> PredictionType:
     """The kind that a run blends in: v only where every branch predicts v (exact at ᾱ = 0), else ε. A blend whose weights sum to 1
     is the same in either wherever ᾱ > 0."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
-from ..errors import BadOption, Mended, RealCompoError, Remark, printable
+from ..errors import BadOption, Mended, RealCompoError, Remark, Stopped, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,6 +32,9 @@ SetOption = Annotated[
 DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, mps; the best there is by default.")]
 DtypeOption = Annotated[str | None, typer.Option("--dtype", help="float32, float16 or bfloat16.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+PreviewOption = Annotated[
+    bool, typer.Option("--preview", help="Show after each step what the picture is to become, where the terminal can show pictures.")
+]
 ShowOption = Annotated[
     str | None,
     typer.Option("--show", metavar="LIST", help="Write overlays beside the picture: layout, weights, attention, loss, or all."),
@@ -48,6 +51,9 @@ def verb(function: Callable[P, int | None]) -> Callable[P, None]:
         try:
             with told_remarks():
                 code = function(*args, **kwargs)
+        except Stopped as error:
+            typer.secho(f"stopped after {error.where}", fg="yellow", err=True)
+            raise typer.Exit(error.exit_code) from None
         except RealCompoError as error:
             if debug:
                 raise

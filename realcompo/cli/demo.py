@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .common import QuietOption, print_regions, verb
+from .common import PreviewOption, QuietOption, print_regions, verb
 
 NAME = "demo"
 PROMPT = "two penguins and a yellow heart on snow"
@@ -18,6 +18,7 @@ def command(
     prompt: Annotated[str, typer.Argument(help="What to draw.")] = PROMPT,
     seed: Annotated[int, typer.Option(help="The same seed draws the same picture.")] = 7,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the picture.")] = Path("demo"),
+    preview: PreviewOption = False,
     quiet: QuietOption = False,
 ) -> int | None:
     """Plan, balance and draw one picture with the embedded models, and say what to try next."""
@@ -27,7 +28,7 @@ def command(
     from .progress import StepProgress
 
     typer.echo(f'drawing "{prompt}" with the embedded models …')
-    with StepProgress(quiet) as progress:
+    with StepProgress(quiet, preview=preview) as progress:
         result = generate(prompt, seed=seed, progress=progress)
     print_regions(result.regions, "\nplanned layout (shares of width and height)")
     output.mkdir(parents=True, exist_ok=True)

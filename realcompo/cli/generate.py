@@ -10,6 +10,7 @@ import typer
 from .common import (
     DeviceOption,
     DtypeOption,
+    PreviewOption,
     QuietOption,
     RecipeOption,
     ScaleOption,
@@ -47,6 +48,10 @@ def command(
     dtype: DtypeOption = None,
     show: ShowOption = None,
     scale: ScaleOption = None,
+    preview: PreviewOption = False,
+    keep: Annotated[
+        bool, typer.Option("--keep-stopped", help="Ctrl-C ends the run after its step, and writes what the picture was to become.")
+    ] = False,
     quiet: QuietOption = False,
 ) -> int | None:
     """Draw a prompt: plan where things stand, balance the branches, write a PNG that carries its recipe."""
@@ -57,13 +62,13 @@ def command(
     condition = parse_boxes(box)
     goal = _check_goal(output, count)
     from ..draw.generate import generate
-    from ..errors import NotFinite
+    from ..errors import NotFinite, Stopped
     from .progress import StepProgress
 
     settings = arguments(num_inference_steps=steps, device=device, dtype=dtype, fidelity=fidelity, spatial=spatial or None)
     settings |= parse_size(size)
-    problem = None
-    with StepProgress(quiet) as progress:
+    problem: NotFinite | Stopped | None = None
+    with StepProgress(quiet, preview=preview, keep=keep) as progress:
         try:
             result = generate(
                 prompt,
@@ -76,7 +81,7 @@ def command(
                 progress=progress,
                 **settings,
             )
-        except NotFinite as error:
+        except (NotFinite, Stopped) as error:
             if error.result is None:
                 raise
             result, problem = error.result, error  # what could be drawn is written first

@@ -1,9 +1,11 @@
-"""Progress on stderr: step, loss and time left. Silent where nobody looks."""
+"""Progress on stderr: step, loss and time left, and what the pictures are to become. Silent where nobody looks."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +14,9 @@ import typer
 from .common import console
 
 if TYPE_CHECKING:
+    from ..compose.live import Event
     from ..draw.batch import BatchReport, Item
     from ..interfaces import Step
-    from ..pictures.trace import TraceEntry
 
 
 class StepProgress:
@@ -23,10 +25,15 @@ class StepProgress:
     Args:
         quiet: show nothing; also where stderr is no terminal.
         pictures: how many will be drawn.
+        preview: show after each step what the pictures are to become, in the best way that the terminal has; nothing where it has none.
+        keep: Ctrl-C ends the run after its step, and what the pictures were to become is kept (a second one ends it at once).
     """
 
-    def __init__(self, quiet: bool = False, pictures: int = 1) -> None:
+    def __init__(self, quiet: bool = False, pictures: int = 1, preview: bool = False, keep: bool = False) -> None:
         self._bar: Any = None
+        self._preview: Any = None
+        self._keep, self._stopping = keep, False
+        self._handler: Any = None
         if os.environ.get("REALCOMPO_DOWNLOAD", "") in ("", "0"):
             # The loaders' own bars tell of milliseconds, in the midst of ours; where gigabytes may come they stay.
             os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -34,7 +41,22 @@ class StepProgress:
             return
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._bar = Progress(
+        if preview:
+            from .terminal import Preview, asked, cell, way_of
+
+            way = way_of(os.environ, asked, sys.stderr.encoding)
+            self._preview = None if way is None else Preview(way, cell())
+        shown = self._preview
+
+        class Bar(Progress):
+            """With the previews above the bar, in one display: neither scrolls the other away."""
+
+            def get_renderables(self) -> Any:
+                if shown is not None:
+                    yield shown
+                yield from super().get_renderables()
+
+        self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
@@ -42,6 +64,7 @@ class StepProgress:
             TimeRemainingColumn(),
             console=console(stderr=True),
             transient=True,
+            refresh_per_second=10 if shown is None else 4,
             redirect_stdout=False,  # rich would send what belongs to stdout to stderr
             redirect_stderr=False,
         )
@@ -49,18 +72,37 @@ class StepProgress:
         self._steps = self._bar.add_task("loading", total=None, loss="")
 
     def __enter__(self) -> StepProgress:
+        if self._keep and threading.current_thread() is threading.main_thread():
+            self._handler = signal.signal(signal.SIGINT, self._interrupted)
         if self._bar is not None:
             self._bar.start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self._handler is not None:
+            signal.signal(signal.SIGINT, self._handler)
+        self._end()
+
+    def _end(self) -> None:
         if self._bar is not None:
             self._bar.stop()
+        if self._preview is not None:
+            sys.stderr.write(self._preview.gone())
+            sys.stderr.flush()
 
-    def __call__(self, step: Step, entry: TraceEntry) -> None:
+    def _interrupted(self, *_: object) -> None:
+        if self._stopping:
+            raise KeyboardInterrupt
+        self._stopping = True
+
+    def __call__(self, step: Step, entry: Event) -> None:
         """After a denoising step."""
+        if self._stopping:
+            entry.stop(keep=True)
         if self._bar is None:
             return
+        if self._preview is not None:
+            self._preview.show(entry.preview())
         placement = entry.placement
         told = [] if placement is None else [f"loss {float(placement.sum(dim=(0, 2)).mean()):.3f}"]
         loss = ", ".join([*told, f"{entry.spent:.0f} F"])
@@ -68,8 +110,7 @@ class StepProgress:
 
     def say(self, text: str) -> None:
         """Print a line to stdout while the bar is out of the way."""
-        if self._bar is not None:
-            self._bar.stop()
+        self._end()
         typer.echo(text)
         if self._bar is not None:
             self._bar.start()

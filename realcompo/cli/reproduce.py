@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .common import DeviceOption, QuietOption, verb
+from .common import DeviceOption, PreviewOption, QuietOption, verb
 
 NAME = "reproduce"
 
@@ -18,13 +18,14 @@ def command(
     picture: Annotated[Path, typer.Argument(help="A PNG that RealCompo saved.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the new picture here (.png).")] = None,
     device: DeviceOption = None,
+    preview: PreviewOption = False,
     quiet: QuietOption = False,
 ) -> int | None:
     """Draw a picture again from the PNG alone, and compare the pixels. Exit code 0 if they are the same, 1 if not."""
     from ..draw.reproduce import reproduce
     from .progress import StepProgress
 
-    with StepProgress(quiet) as progress, warnings.catch_warnings():
+    with StepProgress(quiet, preview=preview) as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # they are told below
         found = reproduce(picture, device=device, progress=progress)
     for note in found.notes:

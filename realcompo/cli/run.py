@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import DeviceOption, DtypeOption, QuietOption, ScaleOption, SetOption, ShowOption, arguments, verb
+from .common import DeviceOption, DtypeOption, PreviewOption, QuietOption, ScaleOption, SetOption, ShowOption, arguments, verb
 
 if TYPE_CHECKING:
     from ..pictures.result import Result
@@ -29,6 +29,7 @@ def command(
     dtype: DtypeOption = None,
     show: ShowOption = None,
     scale: ScaleOption = None,
+    preview: PreviewOption = False,
     quiet: QuietOption = False,
 ) -> int | None:
     """Draw the pictures of a recipe. Finished ones are kept: the same command goes on where it stopped."""
@@ -49,7 +50,7 @@ def command(
         for path in save_overlays(result, paths, shows, scale):
             progress.say(str(path))
 
-    with StepProgress(quiet, len(found.recipe.pictures)) as progress:
+    with StepProgress(quiet, len(found.recipe.pictures), preview) as progress:
         report = draw(
             found.recipe,
             folder,

@@ -84,10 +84,11 @@ def rows_of(space: LatentSpace) -> Rows | None:
 
 
 def glimpse(z: Tensor, rows: Rows) -> list[Image.Image]:
-    """B pictures of latents (B, C, h, w), w × h pixels each. What is no number is grey."""
-    import torch
+    """B pictures of latents (B, C, h, w), w × h pixels each. What is no number counts as 0."""
+    import numpy as np
 
-    told = torch.tensor(rows, dtype=torch.float32, device=z.device)
-    pixels = torch.einsum("bchw,cd->bhwd", z.detach().float(), told[:-1]) + told[-1]
-    shown = ((pixels.nan_to_num(0.0, 0.0, 0.0) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+    told = np.asarray(rows, dtype=np.float32)
+    latents = np.nan_to_num(z.detach().float().cpu().numpy(), nan=0.0, posinf=0.0, neginf=0.0)
+    pixels = np.einsum("bchw,cd->bhwd", latents, told[:-1]) + told[-1]
+    shown = ((pixels + 1) * 127.5).round().clip(0, 255).astype(np.uint8)
     return [Image.fromarray(one) for one in shown]

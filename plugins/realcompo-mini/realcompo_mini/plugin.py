@@ -19,6 +19,7 @@ from realcompo_mini.bodies import BUILD
 from realcompo_mini.language import LanguageError, parse
 from realcompo_mini.palette import palette
 from realcompo_mini.planner import plan_boxes
+from realcompo_mini.preview import rows
 from realcompo_mini.world import load_world
 
 REALCOMPO_API = 1
@@ -66,7 +67,7 @@ def _latent() -> LatentSpace:
     """The family's latent space; its scale is what standardised the autoencoder's latents."""
     config = resources.files("realcompo_mini").joinpath("weights/fidelity/vae/config.json")
     scale = json.loads(config.read_text("utf-8"))["scaling_factor"] if config.is_file() else 1.0
-    return LatentSpace("mini", channels=8, downscale=8, scaling_factor=scale)
+    return LatentSpace("mini", channels=8, downscale=8, scaling_factor=scale, rgb=rows())
 
 
 def _traits(max_objects: int | None = None) -> Traits:

@@ -46,4 +46,3 @@ def check_picture(composer: Composer, picture: PictureEntry, where: str = "the p
         cls: type[Branch] = composer.registry.load(m.spec)
         tokens[m.name] = cls.locate(m.spec, m.options(composer.registry), m.own_prompt(picture.prompt), m.own_regions(regions), m.source)
     return PictureCheck(regions, tokens)
-

@@ -1,4 +1,5 @@
-"""The command line: a module a verb, and the verbs of other distributions (plugged.py). Nothing heavy is imported before a verb runs, so that ``--help`` is quick."""
+"""The command line: a module a verb, and the verbs of other distributions (plugged.py). Nothing heavy is imported before a verb runs, so
+that ``--help`` is quick."""
 
 from __future__ import annotations
 

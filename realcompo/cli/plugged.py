@@ -1,7 +1,7 @@
 """Verbs that other distributions bring: entry points of the group ``realcompo.commands``, verb → ``package.module:function``.
 
-The function is a command as Typer takes it, and its module is imported for `realcompo --help`, so it imports nothing heavy. A verb that cannot
-be loaded, that the core has itself, or that two distributions claim, costs nobody else a verb: it says why when it is called.
+The function is a command as Typer takes it, and its module is imported for `realcompo --help`, so it imports nothing heavy. A verb that
+cannot be loaded, that the core has itself, or that two distributions claim, costs nobody else a verb: it says why when it is called.
 """
 
 from __future__ import annotations

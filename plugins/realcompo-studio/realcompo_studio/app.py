@@ -95,9 +95,7 @@ def _errors(app: FastAPI, debug: bool) -> None:
         bad_json = any(one["type"] == "json_invalid" for one in found)
         problems = [
             Problem(
-                BadOption(
-                    str(one["msg"]), where=".".join(map(str, one["loc"])), mend="see GET /api/openapi.json for what this route takes"
-                ),
+                BadOption(str(one["msg"]), where=".".join(map(str, one["loc"])), mend="see GET /api/openapi.json"),
                 tuple(part for part in one["loc"][1:] if isinstance(part, (str, int))),
             )
             for one in found[:20]

@@ -1,4 +1,7 @@
-"""A recipe against its networks, before a weight is loaded: what is wrong and at which field, what is only doubtful, what it will cost. Imports torch when it is called."""
+"""A recipe against its networks, before a weight is loaded: what is wrong and at which field, what is only doubtful, what it will cost.
+
+Torch is imported when something is checked, not before.
+"""
 
 from __future__ import annotations
 
@@ -148,7 +151,7 @@ def _of_picture(error: RealCompoError, index: int, picture: PictureEntry) -> lis
 
 
 def spans_of(prompt: str, items: Sequence[Any]) -> list[tuple[Any, PhraseNotFound | None]]:
-    """Of each item (with phrase, id and span) its match in a prompt, or why there is none; those that have none take no words from others."""
+    """Of each item (with phrase, id and span) its match in a prompt, or why there is none; one without takes no words from others."""
     from realcompo.toolkit.phrases import find_phrases
 
     regions = [Region(str(number), item.phrase, span=item.span) for number, item in enumerate(items)]

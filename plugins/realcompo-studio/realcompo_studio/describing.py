@@ -1,6 +1,7 @@
 """What is installed, as plain data: components with their options' schemas, and which of them compose. The page makes its forms of it.
 
-What plugins declare is told at once, without torch. What needs the libraries (config files of checkpoints, which pairs compose) is looked at once, in the background.
+What plugins declare is told at once, without torch. What needs the libraries (config files of checkpoints, which pairs compose) is looked at
+once, in the background.
 """
 
 from __future__ import annotations

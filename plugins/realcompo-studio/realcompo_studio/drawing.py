@@ -1,6 +1,7 @@
 """Draws jobs: loads networks, plans what is lacking, watches the run, writes the picture. In the thread of its device.
 
-Networks are kept between jobs. A job with the same branches as the last takes its networks (the loader shares them while the last composer lives); for others the last composer is let go first.
+Networks are kept between jobs. A job with the same branches as the last takes its networks (the loader shares them while the last composer
+lives); for others the last composer is let go first.
 """
 
 from __future__ import annotations
@@ -166,7 +167,8 @@ class _Watch:
 
 
 def parents_of(recipe: Recipe) -> dict[str, Recipe]:
-    """Recipes that draw each parent alone with the same noise: the same networks, with one weight everywhere all the time. Without spatial branches the fidelity model is alone already."""
+    """Recipes that draw each parent alone with the same noise: the same networks, with one weight everywhere all the time. Without spatial
+    branches the fidelity model is alone already."""
     from realcompo.recipes.recipe import Component, ProbeOptions
 
     spatial = len(recipe.branches) > 1

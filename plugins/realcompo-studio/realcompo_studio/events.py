@@ -1,7 +1,7 @@
 """Events of all jobs, in order, and the streams that follow them.
 
-Events stand in one ring of bounded length. A stream holds no queue of its own, only how far it has read: a slow reader costs no memory, and one that falls
-behind the ring, or comes back after the server was started anew, is told how everything stands now.
+Events stand in one ring of bounded length. A stream holds no queue of its own, only how far it has read: a slow reader costs no memory, and
+one that falls behind the ring, or comes back after the server was started anew, is told how everything stands now.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Jobs: one picture to draw each, in queues, one a device, each with a thread of its own that draws.
 
-A job is on disk from the moment that it is asked for until it is forgotten. What a killed server left is put right when the next one starts: what waited waits again, what
-was being drawn is told as interrupted.
+A job is on disk from the moment that it is asked for until it is forgotten. What a killed server left is put right when the next one
+starts: what waited waits again, what was being drawn is told as interrupted.
 """
 
 from __future__ import annotations

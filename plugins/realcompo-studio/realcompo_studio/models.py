@@ -6,9 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-RecipeData = Annotated[
-    dict[str, Any], Field(description="a recipe as JSON: see GET /api/schema, and docs/recipes.md; {} is what is configured")
-]
+RecipeData = Annotated[dict[str, Any], Field(description="a recipe as JSON: see GET /api/schema; {} is what is configured")]
 
 
 class Body(BaseModel):
@@ -34,9 +32,7 @@ class PlanBody(Body):
     """Of plan."""
 
     recipe: RecipeData
-    wish: str = Field(
-        "", max_length=2000, description="what is wanted otherwise, such as 'move the dog left'; empty: the picture is planned anew"
-    )
+    wish: str = Field("", max_length=2000, description="what is wanted otherwise ('move the dog left'); empty: the picture is planned anew")
     locked: tuple[str, ...] = Field((), max_length=1000, description="ids of the regions that stay as they are")
 
 

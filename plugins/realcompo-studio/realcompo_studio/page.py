@@ -12,7 +12,8 @@ from fastapi.responses import HTMLResponse, Response
 from .problems import not_found
 
 MISSING = """<!doctype html><html lang="en"><meta charset="utf-8"><title>RealCompo studio</title><h1>RealCompo studio</h1>
-<p>The server runs, but its page is not built in this checkout: <code>make studio</code> builds it. The API answers at <a href="/api/openapi.json">/api/openapi.json</a>.</p>"""
+<p>The server runs, but its page is not built in this checkout: <code>make studio</code> builds it.
+The API answers at <a href="/api/openapi.json">/api/openapi.json</a>.</p>"""
 
 
 def page_of() -> Callable[[str], Response]:

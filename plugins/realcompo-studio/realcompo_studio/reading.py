@@ -1,6 +1,7 @@
 """From the JSON of a request to a recipe: all that is wrong with its form, each with its place. No torch.
 
-The words are the core's own: each part is read as the core reads it, and what it complains of is taken out before the rest is read, until nothing is wrong.
+The words are the core's own: each part is read as the core reads it, and what it complains of is taken out before the rest is read, until
+nothing is wrong.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -71,6 +72,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 def _serve(folder: Path | None, *, port: int, host: str, browser: bool, sets: tuple[str, ...], debug: bool) -> None:
     settings, bound = settings_of(folder, port=port, host=host, sets=sets)
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # bars of milliseconds, in a terminal that shows the address
     import uvicorn
 
     from .app import create_app
@@ -80,8 +82,8 @@ def _serve(folder: Path | None, *, port: int, host: str, browser: bool, sets: tu
     app = create_app(settings, studio, debug=debug)
     if not settings.local:
         typer.secho(
-            f"warning: the studio listens on {settings.host}, so others on the network can reach it. Whoever has the token can draw, read and plan "
-            "here, and the connection is not encrypted: pass the address on by a safe way, or use an SSH tunnel to the loopback.",
+            f"warning: the studio listens on {settings.host}, so others on the network can reach it. Whoever has the token can draw, "
+            "read and plan here, and the connection is not encrypted: pass the address on by a safe way, or use an SSH tunnel to the loopback.",
             fg="yellow",
             err=True,
         )
@@ -97,10 +99,8 @@ def _serve(folder: Path | None, *, port: int, host: str, browser: bool, sets: tu
     config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=5)
     bound.listen(128)  # whoever comes before the server is ready waits, and is not refused
     _greet(address, settings.folder, browser)
-    try:
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once everything is closed: that is how a server ends
         Server(config).run(sockets=[bound])
-    except KeyboardInterrupt:
-        pass  # uvicorn raises it again once everything is closed: that is how a server ends
     typer.echo(f"the studio has ended; finished pictures are in {settings.folder}")
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .conditions import Boxes as Boxes
     from .conditions import Keypoints as Keypoints
     from .conditions import Segmentation as Segmentation
+    from .draw.checking import check_picture as check_picture
+    from .draw.reproduce import safe_recipe as safe_recipe
     from .errors import RealCompoError as RealCompoError
     from .hookspecs import hookimpl as hookimpl
     from .pictures.result import Result as Result

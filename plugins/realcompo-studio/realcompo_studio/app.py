@@ -79,7 +79,8 @@ def create_app(settings: Settings, studio: Studio | None = None, *, debug: bool 
 def _errors(app: FastAPI, debug: bool) -> None:
     @app.exception_handler(Refused)
     async def refused(request: Request, error: Refused) -> Response:
-        return JSONResponse(answer([Problem(error)]), error.status)
+        # What is too large is still being sent: without the line's end it would be read to its own.
+        return JSONResponse(answer([Problem(error)]), error.status, {"connection": "close"} if error.status == 413 else None)
 
     @app.exception_handler(Unfit)
     async def unfit(request: Request, error: Unfit) -> Response:

@@ -1,7 +1,7 @@
 """What is installed, as plain data: components with their options' schemas, and which of them compose. The page makes its forms of it.
 
-What plugins declare is told at once, without torch. What needs the libraries (config files of checkpoints, which pairs compose) is looked at
-once, in the background.
+What plugins declare is told at once, without torch. What needs the libraries (config files of checkpoints, which pairs compose) is looked
+at once, in the background.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from realcompo.errors import RealCompoError
@@ -136,15 +137,13 @@ class Catalogue:
             pairs[first], solvers[first] = {}, {}
             for other in (id for id in roles if "spatial" in roles[id] and id != first):
                 reason = broken or self._problems.get(other)
-                pairs[first][other] = reason.plain() if reason else _trouble(lambda a=first, b=other: Composer(a, b, registry=registry))
+                pairs[first][other] = reason.plain() if reason else _trouble(partial(Composer, first, other, registry=registry))
             for name in SCHEDULERS:
-                solvers[first][name] = (
-                    broken.plain() if broken else _trouble(lambda a=first, n=name: Composer(a, scheduler=n, registry=registry))
-                )
-        balances = {id: _trouble(lambda id=id: registry.balancer(id)) for id in sorted(registry.balancers)}
-        for id, spec in registry.planners.items():
-            if _trouble(lambda spec=spec: registry.load(spec)) is None:
-                self._revises[id] = bool(registry.load(spec).revises)
+                solvers[first][name] = broken.plain() if broken else _trouble(partial(Composer, first, scheduler=name, registry=registry))
+        balances = {id: _trouble(partial(registry.balancer, id)) for id in sorted(registry.balancers)}
+        for id, planner in registry.planners.items():
+            if _trouble(partial(registry.load, planner)) is None:
+                self._revises[id] = bool(registry.load(planner).revises)
         self._schedulers = list(SCHEDULERS)
         self._found = {"checked": True, "pairs": pairs, "solvers": solvers, "balances": balances}
 

@@ -100,8 +100,7 @@ class Artist:
         """Write a picture and what was seen of it."""
         image = result.image
         if job.kind == "parent":
-            assert_parent = (job.of or "", job.parent or "")
-            self.store.keep_parent(image, *assert_parent)
+            self.store.keep_parent(image, job.of or "", job.parent or "")
             job.picture = job.of
             return
         entry = result.recipe.pictures[0]

@@ -137,7 +137,8 @@ def condition_of(kind: str, data: Any) -> Condition:
 
 def _form(plain: dict[str, Any]) -> list[Problem]:
     """Unknown keys and values of the wrong type, one after the other: each is told, then taken out."""
-    trial, found = _copied(plain), []
+    trial = _copied(plain)
+    found: list[Problem] = []
     while len(found) < MOST:
         try:
             Recipe.model_validate(trial)
@@ -165,20 +166,19 @@ def _copied(value: Any) -> Any:
 def _taken_out(data: Any, at: At) -> bool:
     """Remove what stands at a place, or what it is inside of; False where nothing can be."""
     for end in range(len(at), 0, -1):
-        node = data
+        node, last = data, at[end - 1]
         try:
             for part in at[: end - 1]:
                 node = node[part]
-            if isinstance(node, dict) and at[end - 1] in node and at[end - 1] not in ("name", "prompt"):
-                del node[at[end - 1]]
-                return True
-            if isinstance(node, list) and isinstance(at[end - 1], int):
-                node[at[end - 1]] = None
-                if end == 2 and at[0] in ("branches", "pictures"):
-                    node[at[end - 1]] = {"name": "mini/boxes"} if at[0] == "branches" else {"prompt": "-"}
-                return True
         except (KeyError, IndexError, TypeError):
             continue
+        if isinstance(node, dict) and last in node and last not in ("name", "prompt"):
+            del node[last]
+            return True
+        if isinstance(node, list) and isinstance(last, int) and last < len(node):
+            blank = {"branches": {"name": "-"}, "pictures": {"prompt": "-"}}
+            node[last] = blank.get(str(at[0])) if end == 2 else None
+            return True
     return False
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import socket
 import threading
 import webbrowser
@@ -49,8 +50,8 @@ def settings_of(folder: Path | None, *, port: int, host: str, sets: tuple[str, .
             mend=f"{SHORTEST_TOKEN} letters and digits or more, or leave it out: each start makes a new one",
         )
     bound = _bound(host, port)
-    more = {} if told is None else {"token": told}
-    return Settings(folder=place.expanduser().resolve(), host=host, port=bound.getsockname()[1], sets=sets, **more), bound
+    token = secrets.token_urlsafe(24) if told is None else told
+    return Settings(place.expanduser().resolve(), host=host, port=bound.getsockname()[1], token=token, sets=sets), bound
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -83,7 +84,7 @@ def _serve(folder: Path | None, *, port: int, host: str, browser: bool, sets: tu
     if not settings.local:
         typer.secho(
             f"warning: the studio listens on {settings.host}, so others on the network can reach it. Whoever has the token can draw, "
-            "read and plan here, and the connection is not encrypted: pass the address on by a safe way, or use an SSH tunnel to the loopback.",
+            "read and plan here, and the connection is not encrypted: pass the address on by a safe way, or use an SSH tunnel.",
             fg="yellow",
             err=True,
         )

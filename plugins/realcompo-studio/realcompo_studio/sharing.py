@@ -25,8 +25,12 @@ def text_of(recipe: Recipe, form: Form, registry: Registry) -> tuple[str, str]:
     """(text, file name) of a recipe in a form."""
     first = recipe.pictures[0] if recipe.pictures else None
     stem = file_name((first.name or first.prompt) if first is not None else "scene")
-    makers = {"json": to_json, "toml": to_toml, "yaml": to_yaml, "python": lambda one: python_of(one, stem)}
-    text = makers[form](recipe) if form in makers else command_of(recipe, registry, stem)
+    if form == "command":
+        text = command_of(recipe, registry, stem)
+    elif form == "python":
+        text = python_of(recipe, stem)
+    else:
+        text = {"json": to_json, "toml": to_toml, "yaml": to_yaml}[form](recipe)
     return text, stem + SUFFIX[form]
 
 

@@ -205,7 +205,7 @@ class Store:
 
     def jobs(self) -> list[Mapping[str, Any]]:
         """Jobs of earlier runs, oldest first; a file that is none is left aside."""
-        found = []
+        found: list[Mapping[str, Any]] = []
         for path in sorted(self._room("jobs").glob("*.json")):
             try:
                 data = json.loads(path.read_bytes())

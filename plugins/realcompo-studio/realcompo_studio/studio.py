@@ -232,7 +232,8 @@ class Studio:
         Raises:
             BadPicture, BadRecipe, BadOption, UnknownName: see `realcompo.safe_recipe`.
         """
-        return realcompo.safe_recipe(self.store.embedded(name), name, registry=self.registry)
+        found: Recipe = realcompo.safe_recipe(self.store.embedded(name), name, registry=self.registry)
+        return found
 
     def pictures(self, offset: int, limit: int) -> Plain:
         """See GET /api/pictures. What carries no recipe is no picture of ours."""

@@ -112,7 +112,7 @@ def _blamed(recipe: Recipe, registry: Registry, error: RealCompoError) -> At | N
         return ("scheduler_options",)
     if fine(scheduler=plain.scheduler, scheduler_options={}):
         return ("scheduler",)
-    for index in range(len(recipe.branches)):
+    for index in reversed(range(len(recipe.branches))):  # the last that was added, not the first of the two
         if fine(branches=tuple(one for n, one in enumerate(recipe.branches) if n != index)):
             return ("branches", index)
     return ("branches",)

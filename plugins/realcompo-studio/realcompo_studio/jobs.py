@@ -293,4 +293,6 @@ class Queues:
 
 
 def _new_id() -> str:
-    return f"{time.strftime('%Y%m%d-%H%M%S')}-{time.time_ns() % 10**9 // 1000:06d}-{secrets.token_hex(2)}"
+    now = time.time_ns()
+    day = time.strftime("%Y%m%d-%H%M%S", time.localtime(now // 10**9))
+    return f"{day}-{now % 10**9 // 1000:06d}-{secrets.token_hex(2)}"

@@ -4,6 +4,7 @@ import { api, Refused, url, type Job, type Problem, type Region, type Step } fro
 import { allRegionIds, EMPTY, freshKey, KINDS, thingsOf, type BoxThing, type Document, type Person, type Segment } from './model/document';
 import { canvases, conditions, fromRecipe, toRecipe } from './model/recipe';
 import type { Json } from './model/schema';
+import { sentence } from './model/words';
 import * as store from './store';
 
 type Table = Readonly<Record<string, Json>>;
@@ -151,7 +152,7 @@ export async function plan(wish: string): Promise<boolean> {
     const locked = store.things.value.filter((thing) => thing.locked).map((thing) => ids.get(thing.key) ?? thing.phrase);
     const found = await api.plan(recipe(), wish, locked);
     store.edit((before) => placed(before, found.picture.conditions));
-    store.notice.value = { text: found.remarks.join(' ') || (wish ? 'Changed as you said.' : 'Placed. Move what you would have elsewhere.'), tone: 'fine', undoable: true };
+    store.notice.value = { text: found.remarks.map(sentence).join(' ') || (wish ? 'Changed as you said.' : 'Placed. Move what you would have elsewhere.'), tone: 'fine', undoable: true };
     store.said.value = store.notice.value.text;
     return true;
   } catch (error) {
@@ -399,7 +400,7 @@ export async function reopen(name: string): Promise<void> {
   try {
     const [found] = await Promise.all([api.restore(name), showPicture(name)]);
     restore(found.recipe);
-    store.notice.value = { text: ['Back as it was drawn.', ...found.remarks].join(' '), tone: 'fine', undoable: true };
+    store.notice.value = { text: 'Back as it was drawn.', tone: 'fine', undoable: true };
   } catch (error) {
     fail(error);
   }
@@ -436,7 +437,7 @@ export async function bring(file: File): Promise<void> {
       };
       store.shownImage.value = address;
       store.view.value = { kind: 'picture' };
-      store.notice.value = { text: [`Everything of ${file.name} is back.`, ...found.remarks].join(' '), tone: 'fine', undoable: true };
+      store.notice.value = { text: [`Everything of ${file.name} is back.`, ...found.remarks.map(sentence)].join(' '), tone: 'fine', undoable: true };
     });
   } catch (error) {
     if (error instanceof Refused) store.mishaps.value = error.problems.map((one) => ({ ...one, at: ['import'] }));

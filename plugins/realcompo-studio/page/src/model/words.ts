@@ -82,3 +82,11 @@ export function suggestions(prompt: string, regions: readonly Phrased[]): string
   const found = parts.map((part) => part.trim()).filter((part) => /^(?:an?|the|one|two|three|four|five|six|\d+)\s+\S/iu.test(part));
   return [...new Set(found)].filter((part) => !held.has(part.toLowerCase()));
 }
+
+/** As a sentence of its own: the server's texts begin small and end without a stop. */
+export function sentence(text: string): string {
+  const trimmed = text.trim();
+  if (!trimmed) return '';
+  const head = /^[a-z][a-z]* /u.test(trimmed) ? trimmed[0]!.toUpperCase() + trimmed.slice(1) : trimmed;
+  return /[.!?…:]$/u.test(head) ? head : `${head}.`;
+}

@@ -1,6 +1,7 @@
 // Small parts that all others are made of.
 import type { ComponentChildren } from 'preact';
 import type { Problem } from '../api';
+import { sentence } from '../model/words';
 import { Icon, type IconName } from './icons';
 
 export function IconButton(props: {
@@ -39,14 +40,6 @@ export function Notes({ problems, id }: { problems: readonly Problem[]; id?: str
       ))}
     </div>
   );
-}
-
-/** As a sentence of its own: the server's texts begin small and end without a stop. */
-export function sentence(text: string): string {
-  const trimmed = text.trim();
-  if (!trimmed) return '';
-  const head = /^[a-z][a-z]* /u.test(trimmed) ? trimmed[0]!.toUpperCase() + trimmed.slice(1) : trimmed;
-  return /[.!?…:]$/u.test(head) ? head : `${head}.`;
 }
 
 export function Section(props: { title: string; children: ComponentChildren; aside?: ComponentChildren; id?: string }) {

@@ -117,7 +117,7 @@ export const placedAt = (box: Box): Record<string, string> => ({
 function OneBox({ thing, index, active }: { thing: BoxThing; index: number; active: boolean }) {
   const tint = tone(tones.value.byKey.get(thing.key) ?? index);
   const on = selected.value === thing.key;
-  const wrong = problems.value.some((one) => one.at && matchesPath(pathOf(one.at), `pictures.0.conditions.boxes.items.${index}`));
+  const wrong = naming.value !== thing.key && problems.value.some((one) => one.at && matchesPath(pathOf(one.at), `pictures.0.conditions.boxes.items.${index}`));
   return (
     <div
       class={`box ${on ? 'is-selected' : ''} ${hovered.value === thing.key ? 'is-hovered' : ''} ${thing.phrase ? '' : 'is-nameless'} ${wrong ? 'is-wrong' : ''}`}

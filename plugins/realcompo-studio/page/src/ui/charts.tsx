@@ -21,7 +21,7 @@ export function Timeline() {
   const width = (W - 2 * PAD) / Math.max(1, count);
   return (
     <div class="timeline">
-      <svg viewBox={`0 0 ${W} ${H}`} preserveAspectRatio="none" aria-hidden="true">
+      <svg viewBox={`0 0 ${W} ${H}`} preserveAspectRatio="none" shape-rendering="crispEdges" aria-hidden="true">
         <rect class="ground" x={PAD} y="0" width={W - 2 * PAD} height={H} rx="4" />
         {steps.map((step) => {
           let top = 0;
@@ -53,7 +53,7 @@ export function Timeline() {
       <div class="phases" aria-hidden="true">
         {stretches(steps).map((run) => (
           <span key={run.from} class={at && at.index >= run.from && at.index <= run.to ? 'is-now' : ''} style={{ left: `${(edge(run.from, count) / W) * 100}%`, width: `${((edge(run.to + 1, count) - edge(run.from, count)) / W) * 100}%` }}>
-            {PHASES[run.phase] ?? run.phase}
+            {run.to - run.from + 1 >= count / 8 || (at && at.index >= run.from && at.index <= run.to) ? (PHASES[run.phase] ?? run.phase) : ''}
           </span>
         ))}
       </div>

@@ -1,6 +1,6 @@
 // Below the stage: Draw, how far it is, what is being done, and how to stop it.
 import { cancel, draw } from '../session';
-import { checked, doc, exhibit, isBusy, job, notice, problems, problemsAt, said, state, undo, unreadable } from '../store';
+import { checked, doc, exhibit, isBusy, job, naming, notice, problems, problemsAt, said, state, undo, unreadable } from '../store';
 import { Notes, seconds } from './bits';
 import { Icon } from './icons';
 import { explained } from './reading';
@@ -12,7 +12,9 @@ export function DrawBar() {
   const now = job.value;
   const busy = isBusy.value;
   const loose = problems.value.filter((one) => !one.at || !FIELDS.test(one.at.join('.')));
-  const others = problems.value.length - loose.length + Object.keys(unreadable.value).length;
+  // Who is just being asked for a thing's words need not be told that it lacks them.
+  const asked = naming.value ? 1 : 0;
+  const others = Math.max(0, problems.value.length - loose.length - asked) + Object.keys(unreadable.value).length;
   const share = now && now.count ? now.step / now.count : 0;
   const cost = checked.value?.cost;
   return (
@@ -36,15 +38,9 @@ export function DrawBar() {
         </div>
       </div>
       <p class="sentence" data-testid="sentence">
-        {busy ? explained(now?.phase ?? null, exhibit.value?.branches ?? now?.branches ?? []) : afterwards()}
+        {busy ? explained(now?.phase ?? null, exhibit.value?.branches ?? now?.branches ?? []) : others > 0 ? <span class="wrong-count">{others === 1 ? 'One field needs a look: its note stands beside it.' : `${others} fields need a look: their notes stand beside them.`}</span> : afterwards()}
       </p>
       <Notes problems={[...loose, ...problemsAt('import')]} />
-      {others > 0 && !busy && <p class="quiet wrong-count">{others === 1 ? 'One field needs a look: its note stands beside it.' : `${others} fields need a look: their notes stand beside them.`}</p>}
-      {checked.value?.remarks.map((text) => (
-        <p class="quiet" key={text}>
-          {text}
-        </p>
-      ))}
       <p class="visually-hidden" role="status">
         {said.value}
       </p>

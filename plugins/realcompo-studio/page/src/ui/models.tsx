@@ -4,7 +4,8 @@ import type { BranchEntry, Component } from '../model/document';
 import { chooseFidelity, toggleSpatial } from '../actions';
 import { branchPart, components, doc, edit, obstacle, problemsAt, unreadable } from '../store';
 import { taking } from '../session';
-import { Notes, Section, sentence } from './bits';
+import { sentence } from '../model/words';
+import { Notes, Section } from './bits';
 import { OptionsForm, Typed } from './form';
 
 const TAKES: Record<string, string> = { boxes: 'boxes', keypoints: 'poses', segmentation: 'painted maps' };

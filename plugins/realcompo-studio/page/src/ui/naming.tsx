@@ -6,7 +6,7 @@ import type { Box } from '../model/geometry';
 import { suggestions } from '../model/words';
 import { doc, fidelityPart, naming, things } from '../store';
 
-export function Naming({ thing, box }: { thing: Thing; box: Box }) {
+export function Naming({ thing, box, person = false }: { thing: Thing; box: Box; person?: boolean }) {
   const field = useRef<HTMLInputElement>(null);
   const [text, setText] = useState(thing.phrase);
   useEffect(() => {
@@ -14,7 +14,7 @@ export function Naming({ thing, box }: { thing: Thing; box: Box }) {
     field.current?.select();
   }, []);
   const open = suggestions(doc.value.prompt, things.value.map((one) => ({ id: one.key, phrase: one.phrase }))).slice(0, 5);
-  const words = open.length ? open : nouns();
+  const words = open.length ? open : nouns(person);
   const take = (phrase: string): void => {
     if (phrase.trim()) rename(thing.key, phrase);
     naming.value = null;
@@ -33,13 +33,13 @@ export function Naming({ thing, box }: { thing: Thing; box: Box }) {
         take(text);
       }}
     >
-      <label for="naming">What is here?</label>
+      <label for="naming">{person ? 'Who is this?' : 'What is here?'}</label>
       <div class="row">
         <input
           id="naming"
           ref={field}
           value={text}
-          placeholder="a cat"
+          placeholder={person ? 'a person' : 'a cat'}
           autocomplete="off"
           onInput={(event) => setText(event.currentTarget.value)}
           onKeyDown={(event) => {
@@ -66,9 +66,12 @@ export function Naming({ thing, box }: { thing: Thing; box: Box }) {
   );
 }
 
-/** A few things that a small model knows, for who has said nothing yet. */
-function nouns(): string[] {
+const THINGS = ['a cat', 'a dog', 'a red car', 'a house', 'a tree', 'a blue balloon', 'a star'];
+const PEOPLE = ['a person', 'a red person', 'a blue person', 'a green person'];
+
+/** A few that a small model knows, for who has said nothing yet. */
+function nouns(person: boolean): string[] {
   const known = new Set(fidelityPart.value?.vocabulary ?? []);
   const taken = new Set(things.value.map((one) => one.phrase));
-  return ['a cat', 'a dog', 'a red car', 'a house', 'a tree', 'a blue balloon', 'a star'].filter((phrase) => phrase.split(' ').every((word) => known.has(word)) && !taken.has(phrase)).slice(0, 5);
+  return (person ? PEOPLE : THINGS).filter((phrase) => phrase.split(' ').every((word) => known.has(word)) && !taken.has(phrase)).slice(0, 5);
 }

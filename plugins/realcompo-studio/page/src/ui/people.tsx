@@ -74,7 +74,7 @@ export function PoseLayer({ active }: { active: boolean }) {
           </span>
         );
       })}
-      {active && named && <Naming key={named.key} thing={named} box={around(Object.values(named.points))} />}
+      {active && named && <Naming key={named.key} person thing={named} box={around(Object.values(named.points))} />}
     </div>
   );
 }

@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks';
 import { changeThing, classColour, duplicate, findThing, remove, rename, renameSegment, showJoints } from '../actions';
 import { tone } from '../model/colours';
 import { allRegionIds, thingsOf, type Person, type Segment, type Thing } from '../model/document';
-import { canvas, doc, exhibit, hovered, kinds, problemsAt, selected, shownStep, tones } from '../store';
+import { canvas, doc, exhibit, hovered, kinds, naming, problemsAt, selected, shownStep, tones } from '../store';
 import type { ConditionKind } from '../model/document';
 import { IconButton, Notes, percent, Section } from './bits';
 import { regionLoss } from './reading';
@@ -36,7 +36,7 @@ function Row({ kind, thing, index }: { kind: ConditionKind; thing: Thing; index:
   const loss = region !== undefined && exhibit.value && shownStep.value ? regionLoss(exhibit.value.steps, shownStep.value.index, region) : null;
   const at = `pictures.0.conditions.${kind}`;
   const place = segment?.backdrop ? 'backdrop' : 'items';
-  const problems = problemsAt(`${at}.${place}.${orderIn(thing, index)}`);
+  const problems = naming.value === thing.key ? [] : problemsAt(`${at}.${place}.${orderIn(thing, index)}`);
   const id = `words-${thing.key}`;
   const take = (): void => {
     if (draft !== null && draft.trim() !== thing.phrase) (segment ? renameSegment : rename)(thing.key, draft);
@@ -77,6 +77,7 @@ function Row({ kind, thing, index }: { kind: ConditionKind; thing: Thing; index:
       {loss !== null && (
         <span class="held" title={`At step ${shownStep.value!.index + 1}, ${percent(1 - loss)} of the attention to these words lies in their place`}>
           {percent(1 - loss)}
+          <span class="visually-hidden"> of the attention to it lies in its place</span>
         </span>
       )}
       {hidden > 0 && (

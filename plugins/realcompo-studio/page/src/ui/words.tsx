@@ -1,13 +1,12 @@
 // The prompt with its regions' words underlined, and planning.
 import { useRef, useState } from 'preact/hooks';
-import { pieces, type Piece } from '../model/words';
+import { pieces, sentence, suggestions, type Piece } from '../model/words';
 import { tone } from '../model/colours';
 import { plan, tryExample } from '../session';
 import { addBoxSomewhere, addToPrompt } from '../actions';
 import {
-  canvas, components, doc, edit, fidelityPart, hovered, kinds, matchedPrompt, matches, notice, planning, problemsAt, selected, settle, state, things, tones,
+  canvas, checked, components, doc, edit, fidelityPart, hovered, kinds, matchedPrompt, matches, notice, planning, problemsAt, selected, settle, state, things, tones,
 } from '../store';
-import { suggestions } from '../model/words';
 import { Notes, Section } from './bits';
 import { Icon } from './icons';
 
@@ -93,6 +92,11 @@ function Prompt() {
           <button type="button" class="link" onClick={() => addToPrompt(thing.phrase)}>
             Add it
           </button>
+        </p>
+      ))}
+      {checked.value?.remarks.map((text) => (
+        <p class="hint-line" key={text}>
+          {sentence(text)}
         </p>
       ))}
       <Vocabulary />

@@ -76,7 +76,7 @@ function watch(): void {
       }
       const found = await api.check(recipe(), signal);
       store.checked.value = found;
-      store.faults.value = found.errors;
+      store.faults.value = found.errors.map(besideItsField);
     },
   );
   effect(() => {
@@ -107,6 +107,13 @@ function watch(): void {
   effect(() => {
     if (store.kinds.value.length && !store.kinds.value.includes(store.canvas.peek())) store.canvas.value = store.kinds.value[0]!;
   });
+}
+
+/** A size that does not suit the fidelity branch belongs to the side that is wrong, not to the branch. */
+function besideItsField(found: Problem): Problem {
+  if (found.kind !== 'Incompatible' || found.at?.length !== 2 || found.at[1] !== 0 || !/ pixels: /u.test(found.what)) return found;
+  const multiple = store.fidelityPart.value?.multiple ?? 8;
+  return { ...found, at: [(store.doc.value.width ?? 0) % multiple ? 'width' : 'height'] };
 }
 
 /** Runs a task some time after what it depends on last changed; one that was overtaken is broken off. */
@@ -192,13 +199,23 @@ export async function draw(): Promise<void> {
   }
   store.mishaps.value = [];
   store.notice.value = null;
+  asking = true;
+  early = [];
   try {
     const { jobs } = await api.draw(recipe(), store.client);
-    if (jobs[0]) attach(jobs[0]);
+    const [job] = jobs;
+    if (!job) return;
+    attach(job);
+    for (const [name, data] of early) if (data.job === job.id) handles[name]!(data);
   } catch (error) {
     fail(error);
+  } finally {
+    asking = false;
+    early = [];
   }
 }
+/** Whether Draw was pressed and not answered yet. */
+let asking = false;
 
 export async function cancel(): Promise<void> {
   const job = store.job.value;
@@ -260,11 +277,27 @@ interface Told {
   readonly order?: readonly string[];
 }
 
+type Handle = (data: Told) => void;
+const mine = (data: Told): boolean => data.job !== null && data.job === store.job.value?.id;
+/** Of a run: what happens at each of its events. */
+const handles: Readonly<Record<string, Handle>> = {
+  queued: (data) => mine(data) && data.state && (store.job.value = data.state),
+  started: (data) => mine(data) && data.state && (store.job.value = data.state),
+  phase: (data) => mine(data) && (store.job.value = { ...store.job.value!, phase: data.phase ?? null }),
+  planned: (data) => mine(data) && planned(data),
+  step: (data) => mine(data) && stepped(data as unknown as Step & { job: string }),
+  done: (data) => finish(data),
+  failed: (data) => mine(data) && ended(data.state!, null, data.error ?? null),
+  cancelled: (data) => mine(data) && ended(data.state!, data.picture ?? null, null),
+};
+/** Events that came before the answer to Draw, which tells the run's id: a short run may be over by then. */
+let early: (readonly [string, Told])[] = [];
+const MOST_EARLY = 400;
+
 function listen(): void {
   const source = new EventSource('/api/events');
-  const on = (name: string, handle: (data: Told) => void): void =>
+  const on = (name: string, handle: Handle): void =>
     source.addEventListener(name, (event) => handle(JSON.parse((event as MessageEvent<string>).data) as Told));
-  const mine = (data: Told): boolean => data.job !== null && data.job === store.job.value?.id;
   source.onopen = () => void (store.connection.value = 'there');
   source.onerror = () => void (store.connection.value = 'lost');
   on('state', ({ jobs = [] }) => {
@@ -279,13 +312,11 @@ function listen(): void {
     const at = store.job.value ? order.indexOf(store.job.value.id) : -1;
     if (store.job.value?.status === 'queued' && at >= 0) store.job.value = { ...store.job.value, position: at };
   });
-  for (const name of ['queued', 'started']) on(name, (data) => mine(data) && data.state && (store.job.value = data.state));
-  on('phase', (data) => mine(data) && (store.job.value = { ...store.job.value!, phase: data.phase ?? null }));
-  on('planned', (data) => mine(data) && planned(data));
-  on('step', (data) => mine(data) && stepped(data as unknown as Step & { job: string }));
-  on('done', (data) => finish(data));
-  on('failed', (data) => mine(data) && ended(data.state!, null, data.error ?? null));
-  on('cancelled', (data) => mine(data) && ended(data.state!, data.picture ?? null, null));
+  for (const [name, handle] of Object.entries(handles))
+    on(name, (data) => {
+      if (asking) early = [...early, [name, data] as const].slice(-MOST_EARLY);
+      handle(data);
+    });
   on('picture', () => void fetchGallery());
   on('components', () => void fetchComponents().catch(fail));
 }

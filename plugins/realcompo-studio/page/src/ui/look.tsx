@@ -77,7 +77,7 @@ function Steps() {
         ))}
       </ul>
       <p class="sentence" aria-live="polite">
-        {explained(step?.phase ?? job.value?.phase ?? null, found.branches)}
+        {explained(step?.phase ?? job.value?.phase ?? null, found.branches, step === null || step.loss !== null)}
       </p>
     </Section>
   );

@@ -97,7 +97,7 @@ function OnePerson({ person, index, active }: { person: Person; index: number; a
         width={(box[2] - box[0]) * width + 12}
         height={(box[3] - box[1]) * height + 12}
         rx="6"
-        tabIndex={tabbable ? 0 : -1}
+        tabindex={tabbable ? 0 : -1}
         role="button"
         aria-label={`${name}, ${Object.keys(person.points).length} joints`}
         aria-pressed={on}
@@ -128,7 +128,7 @@ function OnePerson({ person, index, active }: { person: Person; index: number; a
             cx={x}
             cy={y}
             r={on ? 6 : 4}
-            tabIndex={on && layoutShown.value ? 0 : -1}
+            tabindex={on && layoutShown.value ? 0 : -1}
             role="button"
             aria-label={`${spokenJoint(joint)} of ${name}. Arrows move it, H hides it.`}
             onKeyDown={(event) => jointKeys(event, person, joint)}

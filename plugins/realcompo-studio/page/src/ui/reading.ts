@@ -49,7 +49,7 @@ const listed = (names: readonly string[]): string =>
   names.length < 2 ? (names[0] ?? 'the layout model') : `${names.slice(0, -1).join(', ')} and ${names.at(-1)!}`;
 
 /** What a phase does, for someone who has never read the paper. */
-export function explained(phase: string | null, branches: readonly string[]): string {
+export function explained(phase: string | null, branches: readonly string[], learnt = true): string {
   const [fidelity = 'the picture model', ...spatial] = branches;
   const many = spatial.length > 1;
   switch (phase) {
@@ -60,7 +60,9 @@ export function explained(phase: string | null, branches: readonly string[]): st
     case 'spatial alone':
       return `${listed(spatial)} ${many ? 'draw' : 'draws'} alone. ${many ? 'They know' : 'It knows'} your layout, so each thing begins where you put it.`;
     case 'balanced':
-      return `All models draw together. At each point more weight goes to the one whose attention keeps closer to your layout.`;
+      return learnt
+        ? 'All models draw together. At each point more weight goes to the one whose attention keeps closer to your layout.'
+        : 'All models draw together, each with the weight that its rule gives it.';
     case 'fidelity guided':
       return `${fidelity} draws now. Before each step the picture is nudged until the attention to each thing lies in its place again.`;
     case 'fidelity alone':
@@ -85,11 +87,11 @@ export function whyThere(phrase: string, steps: readonly Step[], region: string,
   if (guided)
     parts.push(
       guided.phase === 'balanced'
-        ? `then the weights were balanced point by point in ${inSteps(guided)}`
-        : `then ${fidelity} drew, nudged towards this place in ${inSteps(guided)}`,
+        ? `all models drew it together, weighed against each other in ${inSteps(guided)}`
+        : `${fidelity} drew, nudged towards this place in ${inSteps(guided)}`,
     );
-  const told = parts.length ? `${parts.join(', ')}.` : `${phrase} was drawn here.`;
-  const text = told[0]!.toUpperCase() === told[0] ? told : told;
+  const told = parts.length ? `${parts.join(', then ')}.` : `${phrase} was drawn here.`;
+  const text = planted ? told : told[0]!.toUpperCase() + told.slice(1);
   if (loss === null) return { text, verdict: 'unknown' };
   const share = Math.round((1 - loss) * 100);
   const verdict = loss <= 0.45 ? 'held' : loss <= 0.7 ? 'partly' : 'strayed';

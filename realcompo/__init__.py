@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .errors import RealCompoError as RealCompoError
     from .hookspecs import hookimpl as hookimpl
     from .pictures.result import Result as Result
+    from .pictures.rich import Live as Live
     from .recipes.configuration import user_settings as user_settings
     from .recipes.recipe import Recipe as Recipe
     from .registry import Registry as Registry
@@ -33,6 +34,7 @@ _HOMES = {
     "hookimpl": "hookspecs",
     "user_settings": "recipes.configuration",
     "Result": "pictures.result",
+    "Live": "pictures.rich",
     "Recipe": "recipes.recipe",
     "BranchEntry": "recipes.recipe",
     "Component": "recipes.recipe",

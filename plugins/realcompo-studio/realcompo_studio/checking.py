@@ -15,6 +15,7 @@ from realcompo.interfaces import Region, Setting, Step
 from realcompo.recipes.recipe import PictureEntry, Recipe
 from realcompo.registry import Registry
 
+from .first import alone
 from .problems import At, Problem, Unfit
 from .reading import MOST, read
 
@@ -45,6 +46,11 @@ def check(data: Any, registry: Registry, sets: tuple[str, ...] = ()) -> Checked:
         Unfit: with all that is wrong.
     """
     recipe = read(data, registry, sets)
+    with alone("check", *(entry.name for entry in recipe.branches), recipe.scheduler, recipe.balancer.name):
+        return _checked(recipe, registry)
+
+
+def _checked(recipe: Recipe, registry: Registry) -> Checked:
     composer = composed(recipe, registry)
     from realcompo import check_picture
 

@@ -18,6 +18,7 @@ from realcompo.recipes.recipe import Recipe
 from realcompo.registry import Registry
 from realcompo.specs import BranchSpec, NoOptions, Spec, Traits
 
+from .first import alone
 from .problems import Problem, unexpected
 
 Plain = dict[str, Any]
@@ -109,7 +110,8 @@ class Catalogue:
         self._looking.start()
 
     def _look_and_tell(self, then: Callable[[], None]) -> None:
-        self.look()
+        with alone("look"):
+            self.look()
         then()
 
     def look(self) -> None:

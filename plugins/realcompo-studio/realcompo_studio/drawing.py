@@ -14,13 +14,14 @@ from collections.abc import Mapping
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from realcompo.errors import RealCompoError
+from realcompo.errors import RealCompoError, Stopped
 from realcompo.interfaces import Region
 from realcompo.plans.planning import PlannedPicture, Task, raise_first
 from realcompo.recipes.recipe import Recipe
 from realcompo.registry import Registry
 
 from .checking import regions_plain
+from .first import alone
 from .inside import maps, numbers
 from .jobs import Interrupted, Job, Queues
 from .store import Store
@@ -52,19 +53,19 @@ class Artist:
         Raises:
             Interrupted: it was stopped; its picture, if it was to be kept, is there.
         """
-        from realcompo import check_picture
-        from realcompo.errors import Stopped
-
         self._phase(job, "loading")
-        composer = self._composer(job)
-        composer.branches  # noqa: B018 (the weights are loaded when they are first asked for)
+        with alone("draw", *(entry.name for entry in job.recipe.branches), job.recipe.scheduler):
+            composer = self._composer(job)
+        from realcompo import check_picture
+
         planned = PlannedPicture(job.recipe.pictures[0])
         if composer.planner is not None:
             self._phase(job, "planning")
             planned = raise_first(composer.plan([Task(planned.picture)]))[0]
         _stop_if_asked(job)
         regions = check_picture(composer, planned.picture).regions
-        job.regions, job.remarks = regions_plain(regions, planned.picture.conditions), list(planned.remarks)
+        job.regions = regions_plain(regions, planned.picture.conditions)
+        job.remarks += [one for one in planned.remarks if one not in job.remarks]
         conditions = planned.picture.model_dump_plain()["conditions"]
         self._tell(job, "planned", {"regions": job.regions, "conditions": conditions, "remarks": job.remarks})
         watch = _Watch(self, job, [m.name for m in composer.members], regions)

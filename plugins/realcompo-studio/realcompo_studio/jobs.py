@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from realcompo.errors import RealCompoError
+from realcompo.errors import PlanningError, RealCompoError
 from realcompo.recipes.recipe import Recipe, migrate
 
 from .events import Hub
@@ -101,6 +101,7 @@ class Queues:
     def __init__(self, store: Store, hub: Hub, limits: Limits, draw: Draw) -> None:
         self.store, self.hub, self.limits, self._draw = store, hub, limits, draw
         self._lock = threading.RLock()
+        self._door = threading.Lock()
         self._news = threading.Condition(self._lock)
         self._jobs: dict[str, Job] = {}
         self._waiting: dict[str, list[Job]] = {}
@@ -110,34 +111,37 @@ class Queues:
 
     # -- asking ------------------------------------------------------------------------------------------------------------------
 
-    def submit(self, jobs: Sequence[tuple[str, Recipe]], **common: Any) -> list[Job]:
+    def submit(self, jobs: Sequence[tuple[str, Recipe]], *, remarks: Sequence[str] = (), **common: Any) -> list[Job]:
         """Put pictures into the queues of their devices.
 
         Args:
             jobs: (device, recipe of one picture with its seed) each.
+            remarks: what is known of them before they are drawn.
             common: client, kind, of, parent.
 
         Raises:
             Refused: the queue is full, or the server ends.
         """
         made = [Job(_new_id(), device, recipe, **common) for device, recipe in jobs]
+        with self._door:  # files are written while nobody else waits for the queues
+            self._check_room(len(made))
+            for job in made:
+                job.remarks = list(remarks)
+                self._write(job)
+            with self._lock:
+                for job in made:
+                    self._enter(job)
+                self._news.notify_all()
+        return made
+
+    def _check_room(self, count: int) -> None:
         with self._lock:
             if self._closing:
                 raise Refused(503, "the server is ending", mend="start it again: realcompo studio")
             busy = sum(job.status in ("queued", "running") for job in self._jobs.values())
-            if busy + len(made) > self.limits.queue:
-                raise Refused(
-                    429,
-                    f"{busy} pictures wait already",
-                    where="queue",
-                    mend=f"wait for some of them, or cancel some: {self.limits.queue} can wait",
-                )
-            for job in made:
-                self._write(job)
-            for job in made:
-                self._enter(job)
-            self._news.notify_all()
-        return made
+        if busy + count > self.limits.queue:
+            mend = f"wait for some of them, or cancel some: {self.limits.queue} can wait"
+            raise Refused(429, f"{busy} pictures wait already", where="queue", mend=mend)
 
     def _enter(self, job: Job) -> None:
         self._jobs[job.id] = job
@@ -194,13 +198,15 @@ class Queues:
         with self._lock:
             if job.status in OVER:
                 raise Refused(409, f"the job is over: {job.status}", where=f"job {id}", mend="nothing is left to cancel")
-            if job.status == "queued":
+            waited = job.status == "queued"
+            if waited:
                 self._waiting[job.device].remove(job)
-                self._over(job, "cancelled")
-                self._tell_order(job.device)
             else:
                 job.keep = keep
                 job.stop.set()
+        if waited:
+            self._over(job, "cancelled")
+            self._tell_order(job.device)
         return job
 
     def close(self, patience: float) -> None:
@@ -226,15 +232,15 @@ class Queues:
                     return
                 job = self._waiting[device].pop(0)
                 job.status, job.started = "running", time.time()
-                self._write(job)
-                self._tell(job, "started", {"state": job.plain()})
-                self._tell_order(device)
+            self._write(job)
+            self._tell(job, "started", {"state": job.plain()})
+            self._tell_order(device)
             try:
                 self._draw(job)
             except Interrupted:
                 self._over(job, "interrupted" if self._closing and not job.picture else "cancelled")
             except BaseException as error:  # whatever a plugin raises: the next job is drawn
-                job.error = Problem(unexpected(error), None).plain()
+                job.error = Problem(unexpected(error), ("pictures", 0, "prompt") if isinstance(error, PlanningError) else None).plain()
                 self._over(job, "failed")
             else:
                 self._over(job, "done")
@@ -244,13 +250,14 @@ class Queues:
         with self._lock:
             job.status, job.ended, job.phase, job.left = status, time.time(), None, None
             job.seen = Seen()  # a finished picture's stands beside it on disk
-            self._write(job)
-            data = {"picture": job.picture, "error": job.error, "state": job.plain()}
-            self._tell(job, status, data)
             over = [one for one in self._jobs.values() if one.status in OVER]
-            for old in over[: max(0, len(over) - self.limits.finished)]:
+            forgotten = over[: max(0, len(over) - self.limits.finished)]
+            for old in forgotten:
                 del self._jobs[old.id]
-                self.store.drop_job(old.id)
+        self._write(job)
+        for old in forgotten:
+            self.store.drop_job(old.id)
+        self._tell(job, status, {"picture": job.picture, "error": job.error, "state": job.plain()})
 
     def _tell(self, job: Job, name: str, data: Mapping[str, Any]) -> None:
         self.hub.tell(name, {"job": job.id, **data}, job=job.id, client=job.client)
@@ -260,7 +267,8 @@ class Queues:
         self._tell(job, name, data)
 
     def _tell_order(self, device: str) -> None:
-        self.hub.tell("queue", {"device": device, "order": [one.id for one in self._waiting[device]]})
+        with self._lock:
+            self.hub.tell("queue", {"device": device, "order": [one.id for one in self._waiting[device]]})
 
     # -- on disk ---------------------------------------------------------------------------------------------------------------------------
 

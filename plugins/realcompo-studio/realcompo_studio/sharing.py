@@ -80,7 +80,10 @@ def command_of(recipe: Recipe, registry: Registry, stem: str) -> str:
     words = _generate(recipe, registry) if len(recipe.pictures) == 1 else None
     if words is not None:
         return " ".join(map(shlex.quote, words)) + "\n"
-    return f"cat > {stem}.toml <<'RECIPE'\n{to_toml(recipe)}RECIPE\nrealcompo run {stem}.toml\n"
+    text, end = to_toml(recipe), "RECIPE"
+    while end in text:  # a stranger's prompt ends no text of the shell's
+        end += "_"
+    return f"cat > {stem}.toml <<'{end}'\n{text}{end}\nrealcompo run {stem}.toml\n"
 
 
 def _generate(recipe: Recipe, registry: Registry) -> list[str] | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import realcompo
 from realcompo.conditions import KINDS, Condition
-from realcompo.errors import BadRecipe, RealCompoError
+from realcompo.errors import BadRecipe, PlanningError, RealCompoError
 from realcompo.interfaces import Region
 from realcompo.pictures.drawing import SERIES
 from realcompo.pictures.png import Embedded
@@ -22,6 +22,7 @@ from .checking import check, composed, counted_cost, regions_plain, spans_of
 from .describing import Catalogue
 from .drawing import Artist, parents_of
 from .events import Hub
+from .first import alone
 from .jobs import Job, Queues
 from .models import PhrasesBody, PlanBody
 from .problems import Problem, Unfit
@@ -119,11 +120,15 @@ class Studio:
         """See POST /api/plan.
 
         Raises:
-            Unfit: the recipe cannot be planned. PlanningError: there is no layout.
+            Unfit: the recipe cannot be planned, or there is no layout.
         """
         recipe = read(asked.recipe, self.registry, self.settings.sets)
         if not recipe.pictures:
             raise Unfit([Problem(BadRecipe("it holds no picture", mend="give pictures = [{prompt: …}]"), ("pictures",))])
+        with alone("plan", *(entry.name for entry in recipe.branches), str(recipe.planner and recipe.planner.name)):
+            return self._planned(asked, recipe)
+
+    def _planned(self, asked: PlanBody, recipe: Recipe) -> Plain:
         composer = composed(recipe, self.registry)
         picture = recipe.pictures[0]
         kinds = {m.spec.condition for m in composer.members if m.role == "spatial"} - {None}
@@ -137,7 +142,10 @@ class Studio:
         bare = picture.model_copy(update={"conditions": {key: one for key, one in picture.conditions.items() if key not in mine}})
         held = bool(kept or asked.wish)
         task = Task(bare, keep=kept, layout=regions if asked.wish else (), wish=asked.wish, before=before if held else None)
-        planned = raise_first(composer.plan([task]))[0]
+        try:
+            planned = raise_first(composer.plan([task]))[0]
+        except PlanningError as error:
+            raise Unfit([Problem(error, ("wish",) if asked.wish else ("pictures", 0, "prompt"))]) from None
         found = planned.picture
         if not found.conditions:
             problem = BadRecipe("no branch of the recipe takes a condition: there is nothing to plan", mend="add a spatial branch")
@@ -195,10 +203,8 @@ class Studio:
             raise Unfit([Problem(BadRecipe(what, mend=mend), ("pictures",))])
         whole = found.recipe.model_copy(update={"height": found.composer.size[0], "width": found.composer.size[1]})
         device = str(found.composer.device)
-        jobs = self.queues.submit([(device, self._ready(whole, device, n)) for n in range(count)], client=client)
-        for job, remarks in zip(jobs, [found.remarks] * count, strict=True):
-            job.remarks = list(remarks)
-        return jobs
+        ready = [(device, self._ready(whole, device, n)) for n in range(count)]
+        return self.queues.submit(ready, client=client, remarks=found.remarks)
 
     def _ready(self, recipe: Recipe, device: Any, index: int) -> Recipe:
         """The recipe of one of its pictures, with a seed, on a device."""
@@ -217,11 +223,12 @@ class Studio:
         recipe = self.safe(name)
         there = self.store.parents(name)
         with_device = recipe if recipe.device is not None else recipe.model_copy(update={"device": "cpu"})
-        composed(with_device, self.registry)
+        with alone("parents", *(entry.name for entry in recipe.branches)):
+            composed(with_device, self.registry)
         made: list[Job] = []
-        for which, alone in parents_of(with_device).items():
+        for which, parent in parents_of(with_device).items():
             if which not in there:
-                made += self.queues.submit([(str(alone.device), alone)], client=client, kind="parent", of=name, parent=which)
+                made += self.queues.submit([(str(parent.device), parent)], client=client, kind="parent", of=name, parent=which)
         return made
 
     # -- the gallery -------------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,8 +16,6 @@ import uvicorn
 from realcompo_studio.app import create_app
 from realcompo_studio.settings import Limits, Settings
 from realcompo_studio.studio import Studio
-
-from realcompo.testing import toy_registry
 
 TOKEN = "a-token-that-only-tests-know"
 BOXES = {
@@ -143,13 +142,15 @@ class Client:
 @contextmanager
 def serving(folder: Path, *, registry: Any = None, limits: Limits | None = None, **more: Any) -> Iterator[Client]:
     """A server on a free port, with toys; ended as Ctrl-C ends one."""
-    import socket
+    if registry is None:
+        from realcompo.testing import toy_registry  # it imports torch
 
+        registry = toy_registry()
     bound = socket.socket()
     bound.bind(("127.0.0.1", 0))
     settings = Settings(folder, port=bound.getsockname()[1], token=TOKEN, warm=False, limits=limits or Limits())
     settings = replace(settings, **more)
-    studio = Studio(settings, registry or toy_registry())
+    studio = Studio(settings, registry)
     app = create_app(settings, studio)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5))
     bound.listen(64)

@@ -11,7 +11,7 @@ from typing import Any
 
 from studio_client import Client
 
-PATIENCE = 40_000
+PATIENCE = 180_000
 """Milliseconds until a test gives up: for busy machines; nothing is asserted of it."""
 Share = tuple[float, float]
 

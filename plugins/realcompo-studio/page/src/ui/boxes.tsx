@@ -125,7 +125,7 @@ function OneBox({ thing, index, active }: { thing: BoxThing; index: number; acti
       data-key={thing.key}
       tabIndex={active && layoutShown.value ? 0 : -1}
       role="button"
-      aria-label={`${thing.phrase || 'A box without words'}, ${spoken(thing.box)}`}
+      aria-label={`${thing.phrase || 'name it: a box without words'}, ${spoken(thing.box)}`}
       aria-pressed={on}
       onFocus={() => active && (selected.value = thing.key)}
       onPointerEnter={() => (hovered.value = thing.key)}

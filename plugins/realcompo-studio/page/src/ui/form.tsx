@@ -16,13 +16,23 @@ interface Props {
 
 export function OptionsForm({ schema, defaults, options, path, onChange }: Props) {
   const list = fields(schema, defaults);
-  if (!list.length) return <p class="quiet">It has no options.</p>;
+  const known = new Set(list.map((field) => field.name));
+  // Of several options together, or of one that there is not.
+  const whole = problemsAt(path).filter((one) => !known.has(String(one.at?.[path.split('.').length] ?? '')));
+  if (!list.length)
+    return (
+      <>
+        <p class="quiet">It has no options.</p>
+        <Notes problems={whole} />
+      </>
+    );
   const set = (name: string, value: Json | undefined): void => {
     const { [name]: _old, ...rest } = options;
     onChange(value === undefined ? rest : { ...rest, [name]: value });
   };
   return (
     <div class="options">
+      <Notes problems={whole} />
       {list.map((field) => (
         <OptionField
           key={field.name}

@@ -1,4 +1,6 @@
 // Who draws: one fidelity branch, any number of spatial ones. What does not compose is grey and says why.
+import type { ComponentChildren } from 'preact';
+import { useEffect, useState } from 'preact/hooks';
 import type { BranchPart, Part } from '../api';
 import type { BranchEntry, Component } from '../model/document';
 import { chooseFidelity, toggleSpatial } from '../actions';
@@ -106,10 +108,7 @@ function BranchOptions({ entry, index, part }: { entry: BranchEntry; index: numb
   const path = `branches.${index}`;
   const id = `guidance-${index}`;
   return (
-    <details class="more" open={wrong || undefined}>
-      <summary>
-        Options<span class="visually-hidden"> of {entry.name}</span>
-      </summary>
+    <Options of={entry.name} wrong={wrong}>
       <div class="option">
         <label for={id}>guidance scale</label>
         <Typed
@@ -126,6 +125,22 @@ function BranchOptions({ entry, index, part }: { entry: BranchEntry; index: numb
         <Notes problems={problemsAt(`${path}.guidance_scale`)} />
       </div>
       <OptionsForm schema={part.schema} defaults={part.defaults} options={entry.options} path={`${path}.options`} onChange={(options) => change({ options }, 'form')} />
+    </Options>
+  );
+}
+
+/** Folded away; it opens by itself for an error, and stays open when that is mended. */
+function Options({ of, wrong, children }: { of: string; wrong: boolean; children: ComponentChildren }) {
+  const [open, setOpen] = useState(false);
+  useEffect(() => {
+    if (wrong) setOpen(true);
+  }, [wrong]);
+  return (
+    <details class="more" open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>
+        Options<span class="visually-hidden"> of {of}</span>
+      </summary>
+      {open && children}
     </details>
   );
 }
@@ -134,12 +149,9 @@ export function ComponentOptions({ part, chosen, path, onChange }: { part: Part 
   if (!part) return null;
   const wrong = problemsAt(`${path}.options`).length > 0;
   return (
-    <details class="more" open={wrong || undefined}>
-      <summary>
-        Options<span class="visually-hidden"> of {chosen.name}</span>
-      </summary>
+    <Options of={chosen.name} wrong={wrong}>
       <OptionsForm schema={part.schema} defaults={part.defaults} options={chosen.options} path={`${path}.options`} onChange={onChange} />
-    </details>
+    </Options>
   );
 }
 

@@ -134,7 +134,7 @@ function OnePerson({ person, index, active }: { person: Person; index: number; a
             onKeyDown={(event) => jointKeys(event, person, joint)}
             onDblClick={() => hideJoint(person.key, joint)}
           >
-            <title>{spokenJoint(joint)}: drag it; twice hides it</title>
+            <title>{`${spokenJoint(joint)} of ${name}`}</title>
           </circle>
         );
       })}

@@ -78,8 +78,8 @@ class Live:
 
     Args:
         every: show every so many steps.
-        show: how a page's place is made and written over: called with HTML the first time, it returns a function that takes the HTML that follows. IPython's
-            display by default.
+        show: how a place of the page is made: called with HTML the first time, it returns a function that takes the HTML that follows.
+            IPython's display by default.
     """
 
     def __init__(self, every: int = 1, show: Callable[[str], Callable[[str], Any]] | None = None) -> None:

@@ -21,7 +21,7 @@ from .describing import poses, vocabulary
 from .guard import Guard, check_length, headers_of
 from .models import CancelBody, CheckBody, DrawBody, ErrorsModel, PhrasesBody, PlanBody, RecipeBody
 from .page import page_of
-from .problems import Problem, Refused, Unfit, answer, not_found, unexpected
+from .problems import Denied, Problem, Unfit, answer, not_found, unexpected
 from .reading import read
 from .settings import Settings
 from .sharing import Form, text_of
@@ -77,8 +77,8 @@ def create_app(settings: Settings, studio: Studio | None = None, *, debug: bool 
 
 
 def _errors(app: FastAPI, debug: bool) -> None:
-    @app.exception_handler(Refused)
-    async def refused(request: Request, error: Refused) -> Response:
+    @app.exception_handler(Denied)
+    async def refused(request: Request, error: Denied) -> Response:
         # What is too large is still being sent: without the line's end it would be read to its own.
         return JSONResponse(answer([Problem(error)]), error.status, {"connection": "close"} if error.status == 413 else None)
 
@@ -106,7 +106,7 @@ def _errors(app: FastAPI, debug: bool) -> None:
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         what = "there is no such route" if error.status_code == 404 else str(error.detail)
-        told = Refused(error.status_code, what, where=request.url.path[:200], mend="see GET /api/openapi.json")
+        told = Denied(what, where=request.url.path[:200], mend="see GET /api/openapi.json", status=error.status_code)
         return JSONResponse(answer([Problem(told)]), error.status_code)
 
     @app.exception_handler(Exception)

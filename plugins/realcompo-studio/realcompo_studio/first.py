@@ -1,7 +1,7 @@
 """First times, one after the other.
 
-diffusers and transformers put other objects in the place of their modules while these are imported. A thread that imports one at that moment is
-given what was there before, and finds nothing in it. What imports them for the first time therefore does so alone.
+diffusers and transformers put other objects in the place of their modules while these are imported. A thread that imports one at that
+moment is given what was there before, and finds nothing in it. What imports them for the first time therefore does so alone.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from .problems import Problem, Refused, answer, too_large
+from .problems import Denied, Problem, answer, too_large
 from .settings import Settings
 
 Scope = dict[str, Any]
@@ -66,7 +66,7 @@ class Guard:
             self._check_token(scope, headers)
             if scope["path"] not in UPLOADS:
                 receive = await self._bounded(headers, receive)
-        except Refused as refused:
+        except Denied as refused:
             await tell(signed, refused)
             return
         await self.app(scope, receive, signed)
@@ -76,11 +76,11 @@ class Guard:
     def _check_host(self, headers: dict[str, list[str]]) -> None:
         hosts = headers.get("host", [])
         if len(hosts) != 1 or not self._known_host(hosts[0]):
-            raise Refused(
-                403,
+            raise Denied(
                 f"this server is not called {', '.join(hosts)[:80] or 'nothing'!r}",
                 where="Host",
                 mend=f"ask {self.settings.address}; a name that leads here may be a stranger's (DNS rebinding)",
+                status=403,
             )
 
     def _known_host(self, text: str) -> bool:
@@ -105,11 +105,11 @@ class Guard:
         origins, sites = headers.get("origin", []), headers.get("sec-fetch-site", [])
         foreign = [one for one in origins if one.lower() != f"http://{host.lower()}"]
         if foreign or "cross-site" in sites or (origins and len(origins) > 1):
-            raise Refused(
-                403,
+            raise Denied(
                 f"a page of {', '.join(foreign)[:80] or 'another site'} may not ask this server",
                 where="Origin",
                 mend=f"open {self.settings.address} itself, or ask by a program, which sends no Origin",
+                status=403,
             )
 
     def _shown(self, scope: Scope) -> str | None:
@@ -127,11 +127,11 @@ class Guard:
         if (told := self._shown(scope)) is not None:
             shown.append(told)
         if not any(self._right(one) for one in shown):
-            raise Refused(
-                401,
+            raise Denied(
                 "the token is wrong" if shown else "there is no token",
                 where="token",
                 mend="open the address that `realcompo studio` printed, with its token; a program sends Authorization: Bearer TOKEN",
+                status=401,
             )
 
     def _right(self, token: str) -> bool:
@@ -161,7 +161,9 @@ class Guard:
             more = message.get("more_body", False)
         body = b"".join(parts)
         if deeper(body, self.settings.limits.depth):
-            raise Refused(400, "tables or lists are nested too deeply", where="body", mend="send a recipe as docs/recipes.md shows it")
+            raise Denied(
+                "tables or lists are nested too deeply", where="body", mend="send a recipe as docs/recipes.md shows it", status=400
+            )
         return _replay({"type": "http.request", "body": body, "more_body": False}, receive)
 
 
@@ -169,7 +171,7 @@ def check_length(headers: dict[str, list[str]], most: int) -> None:
     """Refuse a body that says itself that it is too large, before a byte of it is read."""
     for text in headers.get("content-length", []):
         if not (text.isascii() and text.isdigit()):
-            raise Refused(400, "its length is no number", where="Content-Length", mend="send a plain request")
+            raise Denied("its length is no number", where="Content-Length", mend="send a plain request", status=400)
         if len(text) > 15 or int(text) > most:
             raise too_large(f"the request is larger than {most >> 20} MiB", "send less")
 
@@ -182,7 +184,7 @@ def headers_of(scope: Scope) -> dict[str, list[str]]:
     return found
 
 
-async def tell(send: Any, refused: Refused) -> None:
+async def tell(send: Any, refused: Denied) -> None:
     """An error as an answer."""
     body = json.dumps(answer([Problem(refused)])).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]

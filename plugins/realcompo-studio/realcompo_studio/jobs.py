@@ -17,7 +17,7 @@ from realcompo.errors import PlanningError, RealCompoError
 from realcompo.recipes.recipe import Recipe, migrate
 
 from .events import Hub
-from .problems import Problem, Refused, not_found, unexpected
+from .problems import Denied, Problem, not_found, unexpected
 from .settings import Limits
 from .store import Store
 
@@ -120,7 +120,7 @@ class Queues:
             common: client, kind, of, parent.
 
         Raises:
-            Refused: the queue is full, or the server ends.
+            Denied: the queue is full, or the server ends.
         """
         made = [Job(_new_id(), device, recipe, **common) for device, recipe in jobs]
         with self._door:  # files are written while nobody else waits for the queues
@@ -137,11 +137,11 @@ class Queues:
     def _check_room(self, count: int) -> None:
         with self._lock:
             if self._closing:
-                raise Refused(503, "the server is ending", mend="start it again: realcompo studio")
+                raise Denied("the server is ending", mend="start it again: realcompo studio", status=503)
             busy = sum(job.status in ("queued", "running") for job in self._jobs.values())
         if busy + count > self.limits.queue:
             mend = f"wait for some of them, or cancel some: {self.limits.queue} can wait"
-            raise Refused(429, f"{busy} pictures wait already", where="queue", mend=mend)
+            raise Denied(f"{busy} pictures wait already", where="queue", mend=mend, status=429)
 
     def _enter(self, job: Job) -> None:
         self._jobs[job.id] = job
@@ -157,7 +157,7 @@ class Queues:
         """A job by its id.
 
         Raises:
-            Refused: there is none.
+            Denied: there is none.
         """
         with self._lock:
             job = self._jobs.get(id)
@@ -192,12 +192,12 @@ class Queues:
         """Take a job out of its queue, or stop it after its present step.
 
         Raises:
-            Refused: there is none, or it is over.
+            Denied: there is none, or it is over.
         """
         job = self.get(id)
         with self._lock:
             if job.status in OVER:
-                raise Refused(409, f"the job is over: {job.status}", where=f"job {id}", mend="nothing is left to cancel")
+                raise Denied(f"the job is over: {job.status}", where=f"job {id}", mend="nothing is left to cancel", status=409)
             waited = job.status == "queued"
             if waited:
                 self._waiting[job.device].remove(job)

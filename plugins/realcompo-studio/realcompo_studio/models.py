@@ -68,7 +68,7 @@ class RecipeBody(Body):
 class ProblemModel(BaseModel):
     """One error."""
 
-    kind: str = Field(description="class of the error, or Refused, NotFound, TooLarge")
+    kind: str = Field(description="class of the error, or Denied, NotFound, TooLarge")
     what: str
     where: str | None
     mend: str | None

@@ -1,5 +1,5 @@
-"""What the studio costs: ``python -m realcompo_studio.overhead`` draws the same picture alternately in this process and by a server, and
-prints the median of the ratios, and how soon the first preview came. It judges nothing: machines differ, and a busy one differs from itself.
+"""What the studio costs: ``python -m realcompo_studio.overhead`` draws the same pictures alternately in this process and by a server, and
+prints the median of the ratios, and how soon the first preview came. It judges nothing: machines differ, and a busy one from itself.
 
 By the server the picture is checked, queued, drawn with its events and previews told to a listener, and written with its trace; here it is
 only drawn and written.

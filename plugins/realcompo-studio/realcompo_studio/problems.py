@@ -12,22 +12,22 @@ At = tuple[str | int, ...]
 """Where a value stands in a recipe: ("pictures", 0, "seed")."""
 
 
-class Refused(RealCompoError):
-    """A request that is not answered: the wrong place, nobody's, or too much."""
+class Denied(RealCompoError):
+    """A request to the studio that is not answered: nobody's, to the wrong place, or too much."""
 
-    def __init__(self, status: int, what: str, *, where: str | None = None, mend: str | None = None, kind: str = "Refused") -> None:
+    def __init__(self, what: str, *, status: int, where: str | None = None, mend: str | None = None, kind: str = "Refused") -> None:
         super().__init__(what, where=where, mend=mend)
         self.status, self.kind = status, kind
 
 
-def not_found(what: str, mend: str) -> Refused:
+def not_found(what: str, mend: str) -> Denied:
     """404."""
-    return Refused(404, what, mend=mend, kind="NotFound")
+    return Denied(what, mend=mend, kind="NotFound", status=404)
 
 
-def too_large(what: str, mend: str) -> Refused:
+def too_large(what: str, mend: str) -> Denied:
     """413."""
-    return Refused(413, what, mend=mend, kind="TooLarge")
+    return Denied(what, mend=mend, kind="TooLarge", status=413)
 
 
 @dataclass(frozen=True)

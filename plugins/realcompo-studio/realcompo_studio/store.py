@@ -66,7 +66,7 @@ class Store:
         """The path of a picture.
 
         Raises:
-            Refused: there is none of that name.
+            Denied: there is none of that name.
         """
         return self._inside(self.folder, name if name.endswith(".png") else "")
 
@@ -87,7 +87,7 @@ class Store:
         """What a picture carries, kept as long as its file is the same.
 
         Raises:
-            Refused: there is none. BadPicture, BadRecipe: it carries nothing, or nothing that can be read.
+            Denied: there is none. BadPicture, BadRecipe: it carries nothing, or nothing that can be read.
         """
         path = self.picture(name)
         there = path.stat()
@@ -153,7 +153,7 @@ class Store:
         """What was seen while a picture was drawn; the last few are kept.
 
         Raises:
-            Refused: it was not drawn here.
+            Denied: it was not drawn here.
         """
         stem = self.picture(name).stem
         with self._lock:
@@ -181,7 +181,7 @@ class Store:
         """The picture that one parent drew alone.
 
         Raises:
-            Refused: it is not drawn.
+            Denied: it is not drawn.
         """
         stem = self.picture(name).stem
         if which not in self.parents(name):

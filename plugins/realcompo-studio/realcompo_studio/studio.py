@@ -193,7 +193,7 @@ class Studio:
         """See POST /api/draw.
 
         Raises:
-            Unfit: it cannot be drawn. Refused: the queue is full.
+            Unfit: it cannot be drawn. Denied: the queue is full.
         """
         found = check(data, self.registry, self.settings.sets)
         count = len(found.recipe.pictures)
@@ -218,7 +218,7 @@ class Studio:
         """See POST /api/pictures/NAME/parents.
 
         Raises:
-            Refused: there is no such picture. And what `safe_recipe` raises.
+            Denied: there is no such picture. And what `safe_recipe` raises.
         """
         recipe = self.safe(name)
         there = self.store.parents(name)

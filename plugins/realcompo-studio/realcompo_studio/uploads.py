@@ -20,7 +20,7 @@ async def received(pieces: AsyncIterator[bytes], store: Store, limits: Limits) -
     """A file that holds what was sent.
 
     Raises:
-        Refused: it is larger than a picture may be; what came of it is removed.
+        Denied: it is larger than a picture may be; what came of it is removed.
     """
     path, size = store.upload(), 0
     try:

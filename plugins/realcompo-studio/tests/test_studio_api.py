@@ -22,7 +22,7 @@ def drawn(client: Client) -> str:
     return client.drawn(toys(balancer={"name": "core/balance", "options": {"warmup": 0.2}}))
 
 
-# -- what there is -----------------------------------------------------------------------------------------------------------------------
+# -- what there is -----------------------------------------------------------------------------------------------------
 
 
 def test_state_tells_the_tool_and_its_bounds(client: Client) -> None:
@@ -96,7 +96,7 @@ def test_openapi_documents_every_route(client: Client) -> None:
     assert client.get("/api/docs").status == 404, "its page would load scripts from elsewhere"
 
 
-# -- words and plans ----------------------------------------------------------------------------------------------------------------------
+# -- words and plans ---------------------------------------------------------------------------------------------------
 
 
 def test_phrases_find_their_words(client: Client) -> None:
@@ -121,7 +121,7 @@ def test_a_recipe_without_a_planner_says_so(client: Client) -> None:
     assert answer.status == 422 and "planner" in answer.problems[0]["text"]
 
 
-# -- check -------------------------------------------------------------------------------------------------------------------------------
+# -- check -------------------------------------------------------------------------------------------------------------
 
 
 def test_a_fine_recipe_is_told_with_its_regions_and_cost(client: Client) -> None:
@@ -152,7 +152,7 @@ def test_cost_is_measured_once_it_was_drawn(client: Client) -> None:
     assert client.post("/api/check", {"recipe": toys(num_inference_steps=8)}).json["cost"]["how"] == "counted"
 
 
-# -- draw --------------------------------------------------------------------------------------------------------------------------------
+# -- draw --------------------------------------------------------------------------------------------------------------
 
 
 def test_a_drawing_tells_its_steps_and_ends_with_its_picture(client: Client) -> None:
@@ -225,7 +225,7 @@ def test_a_client_sees_its_own(client: Client) -> None:
 def test_cancel_stops_after_the_step_and_keeps_what_is_asked(client: Client) -> None:
     slow = toys(num_inference_steps=900)
     first, second, third = client.draw(slow), client.draw(slow), client.draw(slow)
-    for _, name, data in client.events(f"/api/jobs/{first}/events"):
+    for _, name, _data in client.events(f"/api/jobs/{first}/events"):
         if name == "step":
             break
     inside = client.get(f"/api/jobs/{first}/steps/0").json
@@ -255,7 +255,7 @@ def test_a_failure_is_told_and_the_next_is_drawn(client: Client, monkeypatch: py
     client.drawn(toys())
 
 
-# -- look inside --------------------------------------------------------------------------------------------------------------------------
+# -- look inside -------------------------------------------------------------------------------------------------------
 
 
 def unpacked(told: dict[str, Any]) -> Any:
@@ -310,7 +310,7 @@ def test_the_parents_alone(client: Client, drawn: str) -> None:
     assert f"{drawn[:-4]}.fidelity.png" not in str(client.get("/api/pictures").json)
 
 
-# -- the gallery ----------------------------------------------------------------------------------------------------------------------------
+# -- the gallery -------------------------------------------------------------------------------------------------------
 
 
 def test_the_gallery_lists_what_was_drawn(client: Client, drawn: str) -> None:
@@ -353,7 +353,7 @@ def test_a_removed_picture_s_name_and_trace_are_not_taken_over(client: Client) -
     assert client.drawn(toys(prompt="a cat, a dog, removed")) != name
 
 
-# -- recipes as texts ------------------------------------------------------------------------------------------------------------------------
+# -- recipes as texts --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", ["json", "toml", "yaml", "python", "command"])

@@ -16,7 +16,7 @@ from studio_client import BOXES, TOKEN, Client, serving, toys
 EVERY = ["/", "/api/state", "/api/components", "/api/jobs", "/api/pictures", "/api/events", "/api/openapi.json", "/assets/x.js", "/none"]
 
 
-# -- the token -----------------------------------------------------------------------------------------------------------------------
+# -- the token ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", EVERY)
@@ -47,7 +47,7 @@ def test_the_three_ways_to_show_it(client: Client) -> None:
     assert client.get("/?token=wrong", Authorization=None).status == 401
 
 
-# -- other pages, other names --------------------------------------------------------------------------------------------------------------
+# -- other pages, other names ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/", "/api/state", "/api/pictures"])
@@ -90,7 +90,7 @@ def test_headers_keep_other_sites_out(client: Client) -> None:
         assert "default-src 'self'" in headers["content-security-policy"] and "http" not in headers["content-security-policy"]
 
 
-# -- paths ---------------------------------------------------------------------------------------------------------------------------------
+# -- paths -------------------------------------------------------------------------------------------------------------
 
 OUTWARD = [
     "..%2f..%2fsecret.png",
@@ -156,7 +156,7 @@ def test_every_route_asks_the_guard(client: Client) -> None:
         assert client.ask(method, path.replace("{", "x").replace("}", "x"), headers={"Authorization": None}).status == 401
 
 
-# -- too much --------------------------------------------------------------------------------------------------------------------------------
+# -- too much ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_gigabyte_is_refused_by_its_length(client: Client) -> None:

@@ -117,7 +117,7 @@ def test_a_reader_that_is_slow_is_told_how_things_stand(tmp_path: Path) -> None:
 
 
 def kill_in_the_midst(tmp_path: Path, times: int) -> None:
-    """Kill a server while it draws, again and again: what it had finished is whole and listed, nothing half stands under a picture's name."""
+    """Kill a server while it draws, again and again: what it had finished is whole and listed, nothing half stands in the gallery."""
     finished: set[str] = set()
     for turn in range(times):
         process, client = other_process(tmp_path)

@@ -1,4 +1,4 @@
-"""The embedded family through the API: plans and revisions, pictures that `realcompo reproduce` draws again, texts that draw the same picture."""
+"""The embedded family through the API: plans and revisions, pictures that `reproduce` draws again, texts that draw the same picture."""
 
 from __future__ import annotations
 

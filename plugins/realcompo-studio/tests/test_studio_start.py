@@ -1,4 +1,5 @@
-"""How the studio starts and ends: what is imported before anything is drawn, what is printed, what Ctrl-C does. Quickness is asserted by imports."""
+"""How the studio starts and ends: what is imported before anything is drawn, what is printed, what Ctrl-C does.
+docs/studio.md shows the commands."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ with serving(Path({folder!r}), registry=installed()) as client:
     assert [one["name"] for one in state["recipe"]["branches"]] == ["mini/fidelity", "mini/boxes"]
     parts = client.get("/api/components").json
     assert {{"mini/fidelity", "mini/boxes"}} <= {{one["id"] for one in parts["branches"]}}
-    for path in ("/", "/api/schema", "/api/poses", "/api/vocabulary?branch=mini/segmentation", "/api/jobs", "/api/pictures", "/api/openapi.json"):
+    for path in ("schema", "poses", "vocabulary?branch=mini/segmentation", "jobs", "pictures", "openapi.json"):
+        assert client.get("/api/" + path).status == 200, path
+    for path in ("/", "/index.html"):
         assert client.get(path).status == 200, path
     items = [{{"id": "1", "phrase": "a cat"}}]
     assert client.post("/api/phrases", {{"prompt": "a cat", "items": items}}).json["matches"][0]["span"]

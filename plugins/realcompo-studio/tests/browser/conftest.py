@@ -1,4 +1,4 @@
-"""A browser for the page's tests: Debian's Chromium, or the one that Playwright fetched. Where there is none, the tests are skipped and say so."""
+"""A browser for the page's tests: Debian's Chromium, or the one that Playwright fetched. Without one they are skipped and say so."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from studio_client import Client
 PATIENCE = 180_000
 """Milliseconds until a test gives up: for busy machines; nothing is asserted of it."""
 Share = tuple[float, float]
+PETS = "a cat and a red car"
 
 
 @dataclass
@@ -79,6 +80,12 @@ class Tab:
         self.page.get_by_label("What is here?").fill(phrase)
         self.page.keyboard.press("Enter")
         self.page.locator(".naming").wait_for(state="detached")
+
+    def two_boxes(self, steps: int = 4) -> None:
+        """A layout that most tests begin with; its prompt is `PETS`."""
+        self.box((0.06, 0.42), (0.46, 0.9), "a cat")
+        self.box((0.56, 0.5), (0.94, 0.88), "a red car")
+        self.steps(steps)
 
     def canvas(self, name: str) -> None:
         """Boxes, Poses or Paint."""

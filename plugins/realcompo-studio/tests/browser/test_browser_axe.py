@@ -1,4 +1,5 @@
-"""No violation of WCAG's levels A and AA, in six states of the page and both its papers; and the page on a tablet. axe-core comes from page/node_modules."""
+"""No violation of WCAG's levels A and AA, in six states of the page, light and dark; and the page on a tablet.
+axe-core comes from page/node_modules."""
 
 from __future__ import annotations
 

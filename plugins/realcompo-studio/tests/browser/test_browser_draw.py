@@ -1,4 +1,4 @@
-"""The page in a browser, in every run: two boxes by mouse, drawn, and the picture is what the page said it would be. The long form is in test_browser.py."""
+"""The page in a browser, in every run: two boxes by mouse, drawn, and the picture is what the page said it would be."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def _ipython(text: str) -> Callable[[str], Any]:
     Raises:
         ImportError: there is no IPython.
     """
-    from IPython.display import HTML, display  # type: ignore[import-not-found]  # a notebook brings it
+    from IPython.display import HTML, display  # a notebook brings it
 
     handle = display(HTML(text), display_id=True)
     return lambda told: handle.update(HTML(told))

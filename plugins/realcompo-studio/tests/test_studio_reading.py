@@ -56,7 +56,7 @@ NEXT: dict[str, tuple[dict[str, Any], list[Any], str]] = {
         ["branches", 1, "transfer", "name"],
         "core/none",
     ),
-    "two of a name": ({"branches": [{"name": "toy/fidelity"}, {"name": "toy/spatial"}, {"name": "toy/spatial"}]}, ["branches", 1], "twice"),
+    "two of a name": ({"branches": [{"name": "toy/fidelity"}, {"name": "toy/spatial"}, {"name": "toy/spatial"}]}, ["branches", 2], "twice"),
     "the probe": ({"probe": {"every": 0}}, ["probe", "every"], "every"),
     "no prompt": ({"pictures": [{"seed": 1}]}, ["pictures", 0, "prompt"], "prompt"),
     "a seed": ({"pictures": [picture(seed=1.5)]}, ["pictures", 0, "seed"], "seed"),

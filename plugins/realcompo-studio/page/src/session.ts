@@ -19,7 +19,7 @@ export async function start(): Promise<void> {
   } catch (error) {
     fail(error);
   }
-  listen();
+  listen(kept !== null && !kept.picture);
   watch();
   void fetchGallery();
   if (kept?.picture) void showPicture(kept.picture).catch(() => undefined);
@@ -294,7 +294,7 @@ const handles: Readonly<Record<string, Handle>> = {
 let early: (readonly [string, Told])[] = [];
 const MOST_EARLY = 400;
 
-function listen(): void {
+function listen(fresh: boolean): void {
   const source = new EventSource('/api/events');
   const on = (name: string, handle: Handle): void =>
     source.addEventListener(name, (event) => handle(JSON.parse((event as MessageEvent<string>).data) as Told));
@@ -307,6 +307,12 @@ function listen(): void {
     if (now && !['queued', 'running'].includes(now.status)) ended(now, now.picture, now.error);
     else if (open && open.id !== store.job.value?.id) void reattach(open).catch(fail);
     else if (store.isBusy.value && !now) store.job.value = null;
+    else if (fresh && !store.exhibit.value) {
+      // It was finished while the page was away.
+      const last = own.findLast((job) => job.status === 'done' && job.picture);
+      if (last?.picture) void showPicture(last.picture).catch(() => undefined);
+    }
+    fresh = false;
   });
   on('queue', ({ order = [] }) => {
     const at = store.job.value ? order.indexOf(store.job.value.id) : -1;
@@ -485,6 +491,20 @@ export async function askParents(): Promise<void> {
   } catch (error) {
     fail(error);
   }
+}
+
+/** An empty page, with the models as they are; undo brings the old one back. */
+export function beginAnew(): void {
+  store.edit((before) => ({ ...EMPTY, fidelity: before.fidelity, spatial: before.spatial, balancer: before.balancer, planner: before.planner }));
+  batch(() => {
+    store.selected.value = null;
+    store.naming.value = null;
+    store.view.value = { kind: 'picture' };
+    if (store.isBusy.value) return;
+    store.job.value = null;
+    store.exhibit.value = null;
+    store.shownImage.value = null;
+  });
 }
 
 export function tryExample(): void {

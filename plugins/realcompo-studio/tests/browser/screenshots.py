@@ -70,6 +70,7 @@ def poses(tab: Tab) -> None:
         tab.drag((0.5, 0.55) if x < 0 else (0.25, 0.55), (0.5 + x, 0.55))
     page.get_by_label("Prompt").fill("a red person and a blue person on snow")
     page.get_by_label("mini/boxes").uncheck()
+    tab.steps(12)
     tab.draw()
     tab.done()
 
@@ -98,6 +99,7 @@ def gallery(tab: Tab) -> None:
     """What was drawn, two pictures compared."""
     page = tab.page
     three_things(tab)
+    tab.steps(12)
     for seed in ("3", "11"):
         page.get_by_label("Seed", exact=True).fill(seed)
         tab.draw()
@@ -126,7 +128,7 @@ def taken(tab: Tab) -> bytes:
     whole = Image.open(io.BytesIO(tab.page.screenshot(animations="disabled"))).convert("RGB")
     for colours in (256, 128, 64):
         stream = io.BytesIO()
-        whole.quantize(colours, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
+        whole.quantize(colours, dither=Image.Dither.FLOYDSTEINBERG).save(stream, "PNG", optimize=True)
         if stream.tell() <= LARGEST:
             break
     return stream.getvalue()
@@ -147,8 +149,11 @@ def main(names: list[str]) -> None:
         for name in names or list(STATES):
             arrive, paper = STATES[name]
             with Tab.opened(browser, studio, color_scheme=paper) as tab:
+                tab.page.set_default_timeout(900_000)
                 arrive(tab)
                 (FOLDER / f"{name}.png").write_bytes(taken(tab))
+                if tab.button("Cancel").is_visible():
+                    tab.button("Cancel").click()
                 print(name, (FOLDER / f"{name}.png").stat().st_size, *tab.complaints)
         browser.close()
 

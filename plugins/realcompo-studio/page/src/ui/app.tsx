@@ -1,6 +1,6 @@
 // The page: words and models at the left, the stage in the middle, what is behind a picture at the right.
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { bring, draw } from '../session';
+import { beginAnew, bring, draw } from '../session';
 import { connection, isBusy, panel, redo, state, theme, undo, type Panel } from '../store';
 import { IconButton } from './bits';
 import { Compare } from './compare';
@@ -76,6 +76,9 @@ function Header() {
       <p class={`line is-${connection.value}`} role="status">
         {connection.value === 'lost' ? 'The studio does not answer. Trying again …' : [state.value?.device, state.value ? `pictures in ${state.value.folder}` : ''].filter(Boolean).join(' · ')}
       </p>
+      <button type="button" class="button is-quiet" onClick={beginAnew}>
+        New
+      </button>
       <button type="button" class="button is-quiet" onClick={() => file.current?.click()}>
         Open a picture
       </button>

@@ -9,6 +9,7 @@ import {
 } from '../store';
 import { Notes, Section } from './bits';
 import { Icon } from './icons';
+import { ComponentOptions } from './models';
 
 export function Words() {
   return (
@@ -143,7 +144,7 @@ function Plan() {
   const planners = components.value?.planners ?? [];
   const chosen = doc.value.planner?.name ?? planners[0]?.id ?? '';
   const part = planners.find((one) => one.id === chosen);
-  const problems = problemsAt('plan', 'planner', 'wish', 'locked');
+  const problems = problemsAt('plan', 'planner', 'wish', 'locked').filter((one) => one.at?.[1] !== 'options');
   const placed = things.value.length > 0;
   const revises = part ? part.revises !== false : true;
   return (
@@ -172,6 +173,14 @@ function Plan() {
           ))}
         </select>
       </div>
+      {part && Object.keys(part.schema.properties ?? {}).length > 0 && (
+        <ComponentOptions
+          part={part}
+          chosen={doc.value.planner ?? { name: chosen, options: {} }}
+          path="planner"
+          onChange={(options) => edit((before) => ({ ...before, planner: { ...(before.planner ?? {}), name: chosen, options } }), 'planner')}
+        />
+      )}
       {placed && (
         <form
           class="row"

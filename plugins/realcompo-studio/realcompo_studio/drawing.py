@@ -109,7 +109,7 @@ class Artist:
             "version": 1,
             "branches": [m.name for m in composer.members],
             "regions": job.regions,
-            "count": job.recipe.num_inference_steps,
+            "count": len(job.seen.steps),
             "steps": job.seen.steps,
             "maps": job.seen.maps,
             "previews": {str(index): base64.b64encode(data).decode() for index, data in job.seen.previews.items()},
@@ -135,20 +135,25 @@ class _Watch:
 
     def __init__(self, artist: Artist, job: Job, names: list[str], regions: tuple[Region, ...]) -> None:
         self.artist, self.job, self.names, self.regions = artist, job, names, regions
-        self.began = time.time()
+        self.began, self.before = time.time(), 0
 
     def __call__(self, step: Any, event: Any) -> None:
         job, seen = self.job, self.job.seen
+        which, passes = getattr(event, "passes", (1, 1))
+        if step.index == 0:
+            self.before = len(seen.steps)
+        index = self.before + step.index  # over all passes of a run that has several
         told = numbers(event, self.names, self.regions)
-        left = (time.time() - self.began) / (step.index + 1) * (step.count - step.index - 1)
-        told |= {"left": round(left, 2), "preview": self._preview(step.index, event)}
+        left = (time.time() - self.began) / (index + 1) * (step.count - step.index - 1)
+        told |= {"index": index, "count": self.before + step.count, "pass": [which, passes]}
+        told |= {"left": round(left, 2), "preview": self._preview(index, event)}
         seen.steps.append(told)
         seen.maps.append(maps(event, self.names, self.regions))
-        job.step, job.phase, job.left = step.index + 1, told["phase"], told["left"]
+        job.step, job.count, job.phase, job.left = index + 1, told["count"], told["phase"], told["left"]
         if told["preview"]:
-            job.preview = step.index
+            job.preview = index
         self.artist._tell(job, "step", told)
-        if step.index + 1 == step.count:
+        if which == passes and step.index + 1 == step.count:
             job.phase = "decoding"
             self.artist._tell(job, "phase", {"phase": "decoding"})
         elif job.stop.is_set():

@@ -10,7 +10,7 @@ import asyncio
 import json
 import secrets
 import threading
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +42,7 @@ class Hub:
         self.run = secrets.token_hex(4)
         self._ring: deque[Event] = deque(maxlen=length)
         self._lock = threading.Lock()
+        self._ended: OrderedDict[str, int] = OrderedDict()
         self._count = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._news: asyncio.Event | None = None
@@ -62,6 +63,10 @@ class Hub:
         with self._lock:
             self._count += 1
             self._ring.append(Event(self._count, name, job, client, text))
+            if job is not None and name in LAST:
+                self._ended[job] = self._count
+                while len(self._ended) > (self._ring.maxlen or 0):
+                    self._ended.popitem(last=False)
         self._wake()
 
     def _wake(self) -> None:
@@ -121,6 +126,8 @@ class Hub:
                 yield self._text(event.number, event.name, event.data)
                 if job is not None and event.name in LAST:
                     return
+            if job is not None and number >= self._ended.get(job, number + 1):
+                return  # the reader has seen its last
             if found or news is None:
                 continue
             try:

@@ -52,6 +52,7 @@ class Job:
     parent: str | None = None
     status: Status = "queued"
     step: int = 0
+    count: int | None = None
     phase: str | None = None
     left: float | None = None
     created: float = field(default_factory=time.time)
@@ -74,7 +75,7 @@ class Job:
         return {
             **{name: getattr(self, name) for name in same},
             "position": position,
-            "count": self.recipe.num_inference_steps,
+            "count": self.recipe.num_inference_steps if self.count is None else self.count,
             "prompt": entry.prompt,
             "seed": entry.seed,
             "size": [self.recipe.height, self.recipe.width],
@@ -283,7 +284,20 @@ class Queues:
             try:
                 recipe = Recipe.model_validate(migrate(data["recipe"]))
                 job = Job(told["id"], told["device"], recipe)
-                for name in ("client", "kind", "of", "parent", "status", "step", "created", "started", "ended", "regions", "remarks"):
+                for name in (
+                    "client",
+                    "kind",
+                    "of",
+                    "parent",
+                    "status",
+                    "step",
+                    "count",
+                    "created",
+                    "started",
+                    "ended",
+                    "regions",
+                    "remarks",
+                ):
                     setattr(job, name, told[name])
                 job.picture, job.error = told["picture"], told["error"]
             except (KeyError, TypeError, ValueError, RealCompoError):

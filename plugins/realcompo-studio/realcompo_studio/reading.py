@@ -17,7 +17,7 @@ from realcompo.conditions import KINDS, Condition
 from realcompo.errors import BadRecipe, RealCompoError
 from realcompo.recipes.configuration import explain_invalid, guarded_options, resolve
 from realcompo.recipes.files import dotted
-from realcompo.recipes.recipe import Carried, Recipe, migrate, plain_data, read_condition
+from realcompo.recipes.recipe import Carried, PictureEntry, Recipe, migrate, plain_data, read_condition
 from realcompo.registry import Registry
 from realcompo.specs import BalancerSpec, BranchSpec, NoOptions, PlannerSpec, Spec, TransferSpec
 
@@ -149,11 +149,24 @@ def _form(plain: dict[str, Any]) -> list[Problem]:
             if not _taken_out(trial, at):
                 break
         except RealCompoError as error:
-            found.append(Problem(error))
+            found.append(Problem(error, _raised_at(trial, error)))
             break
         else:
             break
     return found
+
+
+def _raised_at(data: Mapping[str, Any], error: RealCompoError) -> At | None:
+    """The picture, and its field where the error names one, that an error of ours was raised for."""
+    for index, picture in enumerate(data.get("pictures", ())):
+        try:
+            PictureEntry.model_validate(picture)
+        except RealCompoError:
+            named = error.where is not None and error.where in PictureEntry.model_fields
+            return ("pictures", index, str(error.where)) if named else ("pictures", index)
+        except ValidationError:
+            continue
+    return None
 
 
 def _copied(value: Any) -> Any:

@@ -26,7 +26,7 @@ class Limits:
         side: pixels along a side of an uploaded picture.
     """
 
-    body: int = 8 << 20
+    body: int = 32 << 20
     upload: int = 32 << 20
     depth: int = 64
     queue: int = 1000

@@ -156,13 +156,17 @@ def test_cost_is_measured_once_it_was_drawn(client: Client) -> None:
 
 
 def test_a_drawing_tells_its_steps_and_ends_with_its_picture(client: Client) -> None:
+    before = client.draw(toys(num_inference_steps=900))
     id = client.draw(toys(balancer={"name": "core/guided", "options": {"plant": 0.34}}), client="me")
-    told = list(client.events(f"/api/jobs/{id}/events"))
+    stream = client.events(f"/api/jobs/{id}/events")
+    told = [next(stream)]
+    client.post(f"/api/jobs/{before}/cancel")  # it waited until somebody listened
+    told += list(stream)
     names = [name for _, name, _ in told]
     assert names[0] == "state" and names[-1] == "done" and "planned" in names
     steps = [data for _, name, data in told if name == "step"]
     job = told[-1][2]["state"]
-    assert [one["index"] for one in steps] == list(range(6))[-len(steps) :] and all(one["count"] == 6 for one in steps)
+    assert [one["index"] for one in steps] == list(range(6)) and all(one["count"] == 6 for one in steps)
     assert (job["status"], job["client"], job["step"], job["count"], job["seed"]) == ("done", "me", 6, 6, 3)
     name = told[-1][2]["picture"]
     drawn = read_recipe(client.studio.settings.folder / name)  # type: ignore[union-attr]
@@ -199,6 +203,7 @@ def test_events_resume_where_they_were_left(client: Client) -> None:
     again = list(client.events(f"/api/jobs/{id}/events", Last_Event_ID=told[middle][0]))
     assert again == told[middle + 1 :]
     assert list(client.events(f"/api/jobs/{id}/events?after={told[middle][0]}")) == again
+    assert list(client.events(f"/api/jobs/{id}/events?after={told[-1][0]}")) == [], "who has seen the last does not wait"
     other = list(client.events(f"/api/jobs/{id}/events", Last_Event_ID="anotherrun-5"))
     assert [name for _, name, _ in other] == ["state", "done"], "of another run: how it stands now"
     whole = [one for one in _until(client, "/api/events?after=" + told[0][0], id)]
@@ -381,3 +386,32 @@ def test_a_server_that_ends_ends_its_streams(tmp_path: Any) -> None:
         stream = one.events("/api/events")
         next(stream)
     assert list(stream) == []
+
+
+def test_a_run_of_two_passes_counts_its_steps_on(tmp_path: Any) -> None:
+    """As a run that is drawn over at a larger size tells them: each pass counts from 0."""
+    from types import SimpleNamespace
+
+    import torch
+    from realcompo_studio.drawing import Artist, _Watch
+    from realcompo_studio.jobs import Job
+    from realcompo_studio.store import Store
+
+    import realcompo as rc
+    from realcompo.interfaces import Step
+    from realcompo.pictures.trace import TraceEntry
+
+    job = Job("x", "cpu", rc.Recipe.model_validate(toys()))
+    watch = _Watch(Artist(Store(tmp_path), rc.installed()), job, ["a", "b"], ())
+    for which, count in ((1, 3), (2, 2)):
+        for index in range(count):
+            step = Step(index, count, 1.0, 0.0, 0.5, 0.6)
+            entry = TraceEntry(step, ("a",), torch.zeros(2, 1, 4, 4))
+            told = SimpleNamespace(**vars(entry), seen=entry.seen, placement=None, phase=entry.phase, passes=(which, 2))
+            told.preview = lambda: [Image.new("RGB", (4, 4))]
+            told.stop = lambda keep: None
+            watch(step, told)
+            assert (job.phase == "decoding") == (which == 2 and index == 1)
+    assert [one["index"] for one in job.seen.steps] == [0, 1, 2, 3, 4] == sorted(job.seen.previews)
+    assert [one["pass"] for one in job.seen.steps] == [[1, 2]] * 3 + [[2, 2]] * 2
+    assert (job.step, job.count, job.preview) == (5, 5, 4)

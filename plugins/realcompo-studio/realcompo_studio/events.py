@@ -126,8 +126,9 @@ class Hub:
                 yield self._text(event.number, event.name, event.data)
                 if job is not None and event.name in LAST:
                     return
-            if job is not None and number >= self._ended.get(job, number + 1):
-                return  # the reader has seen its last
+            last = None if job is None else self._ended.get(job)
+            if last is not None and number is not None and number >= last:
+                return  # the reader has seen it
             if found or news is None:
                 continue
             try:

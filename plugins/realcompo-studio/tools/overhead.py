@@ -1,5 +1,6 @@
-"""What the studio costs: ``python -m realcompo_studio.overhead`` draws the same pictures alternately in this process and by a server, and
-prints the median of the ratios, and how soon the first preview came. It judges nothing: machines differ, and a busy one from itself.
+"""What the studio costs: ``python plugins/realcompo-studio/tools/overhead.py`` draws the same pictures alternately in this process and by a
+server, and prints the median of the ratios, and how soon the first preview came. It judges nothing: machines differ, and a busy one from
+itself.
 
 By the server the picture is checked, queued, drawn with its events and previews told to a listener, and written with its trace; here it is
 only drawn and written.
@@ -22,9 +23,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from realcompo.recipes.configuration import resolve
+from realcompo_studio.settings import TOKEN_VARIABLE
 
-from .settings import TOKEN_VARIABLE
+from realcompo.recipes.configuration import resolve
 
 PICTURE = {
     "prompt": "a cat and a red balloon on grass",

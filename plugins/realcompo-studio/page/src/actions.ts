@@ -1,11 +1,12 @@
 // What a user does to the document.
+import { tone, type Tone } from './model/colours';
 import { beside, clamp, moved, type Box } from './model/geometry';
 import { branch, freshKey, type BoxThing, type ConditionKind, type Document, type Person, type Segment, type Thing } from './model/document';
 import { movedPerson } from './model/poses';
 import { placeOf, withPhrase, withRenamed } from './model/words';
 import { decode, emptyMask, encode, type Mask } from './model/runs';
 import { filledPolygon, isEmpty, united, without } from './model/painting';
-import { branchPart, canvas, components, doc, edit, kinds, naming, notice, obstacle, poses, said, selected, size, vocabulary } from './store';
+import { branchPart, canvas, components, doc, edit, kinds, naming, notice, obstacle, poses, said, selected, size, tones, vocabulary } from './store';
 
 // -- all kinds of things ---------------------------------------------------------------------------------------------------------
 
@@ -207,6 +208,14 @@ export const classColour = (label: string): string => {
   const found = vocabulary.value.find((one) => one.name === label);
   return found ? `rgb(${found.colour.join(' ')})` : 'rgb(128 128 128)';
 };
+
+/** A thing's colours: a segment has its class's own, everything else the tone of its turn. */
+export function tintOf(key: string): Tone {
+  const segment = doc.value.segments.items.find((one) => one.key === key);
+  if (!segment) return tone(tones.value.byKey.get(key) ?? 0);
+  const own = classColour(segment.label);
+  return { strong: own, bright: own };
+}
 
 // -- branches --------------------------------------------------------------------------------------------------------------------
 

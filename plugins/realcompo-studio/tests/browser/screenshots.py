@@ -1,6 +1,6 @@
 """Draws the pictures of docs/studio.md: ``python plugins/realcompo-studio/tests/browser/screenshots.py [STATE …]``. Minutes on two cores.
 
-Each state is arrived at as a person would; pictures are drawn by the embedded family. 1280×800, 256 colours.
+Each state is arrived at as a person would; pictures are drawn by the embedded family. 1280×800; in 256 colours where all are too many bytes.
 """
 
 from __future__ import annotations
@@ -126,11 +126,12 @@ def taken(tab: Tab) -> bytes:
     """The page as a small PNG."""
     tab.page.wait_for_timeout(1500)
     whole = Image.open(io.BytesIO(tab.page.screenshot(animations="disabled"))).convert("RGB")
-    for colours in (256, 128, 64):
+    stream = io.BytesIO()
+    whole.save(stream, "PNG", optimize=True)
+    if stream.tell() > LARGEST:
+        colours = whole.quantize(256, kmeans=3)
         stream = io.BytesIO()
-        whole.quantize(colours, dither=Image.Dither.FLOYDSTEINBERG).save(stream, "PNG", optimize=True)
-        if stream.tell() <= LARGEST:
-            break
+        whole.quantize(palette=colours, dither=Image.Dither.FLOYDSTEINBERG).save(stream, "PNG", optimize=True)
     return stream.getvalue()
 
 

@@ -1,9 +1,9 @@
 // Curves over the steps of a run: who has the say, the loss of each region, gradients. Drawn as SVG, told in words beside.
 import type { Step } from '../api';
 import { tone } from '../model/colours';
-import { exhibit, hovered, pinned, shownStep, tones } from '../store';
+import { tintOf } from '../actions';
 import { allRegionIds } from '../model/document';
-import { doc } from '../store';
+import { doc, exhibit, hovered, pinned, shownStep } from '../store';
 import { lossOf, PHASES, stretches } from './reading';
 
 const W = 340;
@@ -94,7 +94,8 @@ function Curves({ curves, count, low, high, label, height = 92 }: { curves: read
 const format = (value: number): string => (value === 0 ? '0' : Math.abs(value) >= 0.01 && Math.abs(value) < 1000 ? String(Math.round(value * 100) / 100) : value.toExponential(0));
 
 export function regionTone(id: string, order: number): string {
-  const tint = tone(tones.value.byRegion.get(id) ?? order);
+  const key = [...allRegionIds(doc.value)].find(([, region]) => region === id)?.[0];
+  const tint = key === undefined ? tone(order) : tintOf(key);
   return `light-dark(${tint.strong}, ${tint.bright})`;
 }
 

@@ -88,8 +88,10 @@ export function whyThere(phrase: string, steps: readonly Step[], region: string,
     parts.push(
       guided.phase === 'balanced'
         ? `all models drew it together, weighed against each other in ${inSteps(guided)}`
-        : `${fidelity} drew, nudged towards this place in ${inSteps(guided)}`,
+        : `${fidelity} drew, nudged towards this place, in ${inSteps(guided)}`,
     );
+  const free = runs.find((one) => one.phase === 'fidelity alone');
+  if (free && parts.length) parts.push(`${fidelity} finished it in ${inSteps(free)}`);
   const told = parts.length ? `${parts.join(', then ')}.` : `${phrase} was drawn here.`;
   const text = planted ? told : told[0]!.toUpperCase() + told.slice(1);
   if (loss === null) return { text, verdict: 'unknown' };

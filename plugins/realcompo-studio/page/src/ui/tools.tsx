@@ -118,7 +118,7 @@ function PaintTools() {
         <input type="range" min="1" max="40" value={brushSize.value} onInput={(event) => (brushSize.value = Number(event.currentTarget.value))} />
       </label>
       {doc.value.segments.items.length > 0 && <IconButton icon="trash" label="Clear the map" onClick={clearMap} />}
-      <span class="quiet tip">Words in the list make a region of a segment.</span>
+      <span class="quiet tip">Name a segment in the list.</span>
     </>
   );
 }

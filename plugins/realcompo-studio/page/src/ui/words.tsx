@@ -1,11 +1,10 @@
 // The prompt with its regions' words underlined, and planning.
 import { useRef, useState } from 'preact/hooks';
 import { pieces, sentence, suggestions, type Piece } from '../model/words';
-import { tone } from '../model/colours';
 import { plan, tryExample } from '../session';
-import { addBoxSomewhere, addToPrompt } from '../actions';
+import { addBoxSomewhere, addToPrompt, tintOf } from '../actions';
 import {
-  canvas, checked, components, doc, edit, fidelityPart, hovered, kinds, matchedPrompt, matches, notice, planning, problemsAt, selected, settle, state, things, tones,
+  canvas, checked, components, doc, edit, fidelityPart, hovered, kinds, matchedPrompt, matches, notice, planning, problemsAt, selected, settle, state, things,
 } from '../store';
 import { Notes, Section } from './bits';
 import { Icon } from './icons';
@@ -59,7 +58,7 @@ function Prompt() {
         <div class="prompt-mirror" aria-hidden="true" ref={mirror}>
           {promptPieces().map((piece, k) => {
             if (!piece.ids.length) return <span key={k}>{piece.text}</span>;
-            const tint = tone(tones.value.byKey.get(piece.ids[0]!) ?? 0);
+            const tint = tintOf(piece.ids[0]!);
             const on = piece.ids.some((key) => key === hovered.value || key === selected.value);
             return (
               <mark key={k} class={on ? 'is-on' : ''} style={{ '--strong': tint.strong, '--bright': tint.bright }}>
@@ -196,7 +195,7 @@ function Plan() {
             id="wish"
             type="text"
             value={wish}
-            placeholder={revises ? `e.g. move ${withThe(things.value[0]?.phrase)} left` : `${chosen} does not revise`}
+            placeholder={revises ? `move ${withThe(things.value.find((thing) => thing.phrase)?.phrase)} left` : `${chosen} does not revise`}
             disabled={!revises}
             aria-invalid={problems.length > 0}
             aria-describedby={problems.length ? 'plan-wrong' : undefined}

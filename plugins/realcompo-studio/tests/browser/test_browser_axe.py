@@ -89,10 +89,15 @@ def test_axe_finds_nothing(browser: Any, studio: Client, state: str, paper: str)
 
 @pytest.mark.parametrize("size", [(1280, 800), (1024, 768), (820, 1180)], ids=lambda size: f"{size[0]}x{size[1]}")
 def test_all_fits_without_scrolling_sideways(browser: Any, studio: Client, size: tuple[int, int]) -> None:
-    """And the stage with its Draw button is in sight where the page begins."""
+    """The stage with its Draw button is in sight where the page begins, and nothing lies over what is further down."""
     with Tab.opened(browser, studio) as tab:
         tab.page.set_viewport_size({"width": size[0], "height": size[1]})
         layout(tab)
         assert tab.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
         draw = tab.button("Draw").bounding_box()
         assert draw["y"] + draw["height"] <= size[1] and tab.stage["width"] >= 300
+        tab.page.get_by_role("button", name="OK").click(trial=True)
+        tab.page.keyboard.press("Escape")
+        tab.page.get_by_role("tab", name="Recipe").click()
+        tab.page.get_by_role("button", name="Copy").click()
+        tab.page.get_by_label("Scheduler").click(trial=True)

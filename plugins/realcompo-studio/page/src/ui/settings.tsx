@@ -3,6 +3,7 @@ import type { Json } from '../model/schema';
 import type { Document } from '../model/document';
 import { components, doc, edit, fidelityPart, problemsAt, state } from '../store';
 import { sizeStep } from '../actions';
+import { sentence } from '../model/words';
 import { IconButton, Notes, Section } from './bits';
 import { Typed } from './form';
 import { ComponentOptions, Unreadable } from './models';
@@ -91,7 +92,7 @@ export function Settings() {
             );
           })}
         </select>
-        {found && <p class="help">{found.summary}</p>}
+        {found && <p class="help">{sentence(found.summary)}</p>}
         <Notes problems={problemsAt('balancer').filter((one) => one.at?.[1] !== 'options')} />
         <ComponentOptions part={found} chosen={balancer} path="balancer" onChange={(options) => edit((before) => ({ ...before, balancer: { ...balancer, options } }), 'balancer')} />
       </div>

@@ -1,6 +1,6 @@
-"""Draws the pictures of docs/studio.md: ``python plugins/realcompo-studio/tests/browser/screenshots.py [STATE …]``. Minutes on two cores.
+"""Draws the pictures of docs/studio.md: ``python plugins/realcompo-studio/tools/screenshots.py [STATE …]``. Minutes on two cores.
 
-Each state is arrived at as a person would; pictures are drawn by the embedded family. 1280×800; in 256 colours where all are too many bytes.
+Each state is arrived at as a person would; pictures are drawn by the embedded family. 1280×800; 256 colours where all are too many.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[4]
-sys.path[:0] = [str(ROOT), str(Path(__file__).parents[1]), str(Path(__file__).parent)]
+ROOT = Path(__file__).resolve().parents[3]
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+sys.path[:0] = [str(ROOT), str(TESTS), str(TESTS / "browser")]
 
 from driver import Tab  # noqa: E402
 from PIL import Image  # noqa: E402

@@ -58,6 +58,7 @@ export interface State {
   readonly recipe: Readonly<Record<string, Json>>;
   readonly sample: { readonly prompt: string; readonly conditions: Readonly<Record<string, Json>> } | null;
   readonly problems: readonly string[];
+  readonly limits: Readonly<Record<string, number>>;
   readonly folder: string;
 }
 export interface Region {

@@ -49,6 +49,9 @@ export function fail(error: unknown): void {
 
 const problem = (what: string, mend: string | null): Problem => ({ kind: 'Page', what, where: null, mend, at: null, text: what });
 
+/** That the server looks for in one question. */
+const MOST_PHRASES = 200;
+
 // -- what follows the document ---------------------------------------------------------------------------------------------------
 
 function watch(): void {
@@ -56,7 +59,8 @@ function watch(): void {
     () => [store.doc.value.prompt, store.things.value.map((thing) => thing.phrase).join('\n')],
     120,
     async (signal) => {
-      const items = store.things.value.filter((thing) => thing.phrase.trim()).map((thing) => ({ id: thing.key, phrase: thing.phrase }));
+      const named = store.things.value.filter((thing) => thing.phrase.trim()).slice(0, MOST_PHRASES);
+      const items = named.map((thing) => ({ id: thing.key, phrase: thing.phrase }));
       const prompt = store.doc.value.prompt;
       const found = items.length ? (await api.phrases(prompt, items, signal)).matches : [];
       batch(() => {
@@ -193,6 +197,7 @@ export function placed(before: Document, told: Table): Document {
 }
 
 export async function draw(): Promise<void> {
+  if (!store.doc.value.prompt.trim() || store.isBusy.value) return;
   if (Object.keys(store.unreadable.value).length) {
     store.said.value = 'A field holds what is no value';
     return;
@@ -453,6 +458,18 @@ export function restore(recipe: Table): void {
 
 /** A PNG from outside: its recipe becomes the state, its pixels are shown. The server judges what is in it. */
 export async function bring(file: File): Promise<void> {
+  if (file.type.startsWith('image/') && file.type !== 'image/png') {
+    // Only a PNG can carry a recipe; a photo is there to be traced.
+    store.tracing.value = { source: URL.createObjectURL(file), opacity: 0.55 };
+    store.notice.value = { text: `${file.name} lies below the canvas, to trace it.`, tone: 'fine' };
+    return;
+  }
+  const most = store.state.value?.limits['upload'] ?? Infinity;
+  if (file.size > most) {
+    const what = `${file.name} is larger than ${Math.floor(most / 1048576)} MB`;
+    store.mishaps.value = [{ ...problem(what, 'drop a picture that RealCompo drew'), at: ['import'] }];
+    return;
+  }
   try {
     const found = await api.bring(file);
     restore(found.recipe);

@@ -144,15 +144,15 @@ def test_a_picture_of_the_gallery_brings_everything_back_and_two_are_compared(ta
     assert Path(caught.value.path()).read_bytes() == first.read_bytes()
 
 
-def dropped(tab: Tab, data: bytes, name: str) -> None:
+def dropped(tab: Tab, data: bytes, name: str, kind: str = "image/png") -> None:
     """A file from the desktop falls onto the page."""
     carried = tab.page.evaluate_handle(
-        """([bytes, name]) => {
+        """([bytes, name, type]) => {
             const carried = new DataTransfer();
-            carried.items.add(new File([Uint8Array.from(bytes)], name, { type: 'image/png' }));
+            carried.items.add(new File([Uint8Array.from(bytes)], name, { type }));
             return carried;
         }""",
-        [list(data), name],
+        [list(data), name, kind],
     )
     tab.page.dispatch_event(".app", "drop", {"dataTransfer": carried})
 
@@ -181,3 +181,22 @@ def test_a_file_that_is_none_of_ours_is_refused_beside_draw_and_changes_nothing(
         tab.page.locator(".draw-bar .notes").wait_for()
     assert tab.document() == before
     tab.complaints.clear()  # the browser writes each refusal to its console
+
+
+def test_a_photo_that_is_dropped_is_there_to_trace(tab: Tab) -> None:
+    """It carries no recipe, and is not sent."""
+    sent: list[str] = []
+    tab.page.on("request", lambda request: sent.append(request.url))
+    dropped(tab, b"\xff\xd8\xff", "photo.jpg", "image/jpeg")
+    tab.page.get_by_test_id("sentence").get_by_text("photo.jpg lies below the canvas").wait_for()
+    assert tab.page.locator(".tracing").count() == 1
+    assert not [url for url in sent if "import" in url]
+
+
+def test_a_seed_that_was_made_can_be_kept(tab: Tab) -> None:
+    tab.two_boxes()
+    tab.page.get_by_label("Seed", exact=True).fill("")
+    tab.draw()
+    drawn = read_recipe(tab.done()).recipe.pictures[0].seed
+    tab.button("Keep it").click()
+    assert tab.document()["seed"] == drawn

@@ -1,7 +1,7 @@
 // Numbers of the picture, what it shall not show, and who weighs.
 import type { Json } from '../model/schema';
 import type { Document } from '../model/document';
-import { components, doc, edit, fidelityPart, problemsAt, state } from '../store';
+import { components, doc, edit, fidelityPart, job, problemsAt, state } from '../store';
 import { sizeStep } from '../actions';
 import { sentence } from '../model/words';
 import { IconButton, Notes, Section } from './bits';
@@ -55,6 +55,7 @@ export function Settings() {
         <NumberField name="width" label="Width" path="width" usual={part?.size?.[1] ?? undefined} />
         <NumberField name="height" label="Height" path="height" usual={part?.size?.[0] ?? undefined} />
       </div>
+      <DrawnSeed />
       <p class="help">Sides are multiples of {sizeStep()} pixels. An empty field takes what suits the model.</p>
       <div class="field">
         <label for="negative">Not in the picture</label>
@@ -98,6 +99,20 @@ export function Settings() {
       </div>
       <Scheduler />
     </Section>
+  );
+}
+
+/** The seed that the server made for a run, to keep where the picture pleased. */
+function DrawnSeed() {
+  const seed = job.value?.seed ?? null;
+  if (doc.value.seed !== null || seed === null) return null;
+  return (
+    <p class="help">
+      Last drawn with seed {seed}.{' '}
+      <button type="button" class="link" onClick={() => edit((before) => ({ ...before, seed }))}>
+        Keep it
+      </button>
+    </p>
   );
 }
 

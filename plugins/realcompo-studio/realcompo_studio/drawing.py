@@ -15,7 +15,8 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from realcompo.errors import RealCompoError, Stopped
-from realcompo.interfaces import Region
+from realcompo.interfaces import Branch, Region, Step
+from realcompo.interfaces.previews import rows_of
 from realcompo.plans.planning import PlannedPicture, Task, raise_first
 from realcompo.recipes.recipe import Recipe
 from realcompo.registry import Registry
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 PARENT = {"fidelity": 0.0, "spatial": 1.0}
 """A parent alone → the weight of the spatial branches everywhere (`core/fixed`): 0 and 1 leave the others out of the run."""
+
+DECODED = 8
+"""Previews of a run, where each costs a pass of the decoder."""
 
 
 class Artist:
@@ -68,7 +72,7 @@ class Artist:
         job.remarks += [one for one in planned.remarks if one not in job.remarks]
         conditions = planned.picture.model_dump_plain()["conditions"]
         self._tell(job, "planned", {"regions": job.regions, "conditions": conditions, "remarks": job.remarks})
-        watch = _Watch(self, job, [m.name for m in composer.members], regions)
+        watch = _Watch(self, job, [m.name for m in composer.members], regions, is_quick(composer.branches[0]))
         try:
             result = composer.compose([planned], progress=watch)
         except Stopped as stopped:
@@ -133,11 +137,11 @@ class Artist:
 class _Watch:
     """The progress function of one run."""
 
-    def __init__(self, artist: Artist, job: Job, names: list[str], regions: tuple[Region, ...]) -> None:
-        self.artist, self.job, self.names, self.regions = artist, job, names, regions
+    def __init__(self, artist: Artist, job: Job, names: list[str], regions: tuple[Region, ...], quick: bool = True) -> None:
+        self.artist, self.job, self.names, self.regions, self.quick = artist, job, names, regions, quick
         self.began, self.before = time.time(), 0
 
-    def __call__(self, step: Any, event: Any) -> None:
+    def __call__(self, step: Step, event: Any) -> None:
         job, seen = self.job, self.job.seen
         which, passes = getattr(event, "passes", (1, 1))
         if step.index == 0:
@@ -146,7 +150,7 @@ class _Watch:
         told = numbers(event, self.names, self.regions)
         left = (time.time() - self.began) / (index + 1) * (step.count - step.index - 1)
         told |= {"index": index, "count": self.before + step.count, "pass": [which, passes]}
-        told |= {"left": round(left, 2), "preview": self._preview(index, event)}
+        told |= {"left": round(left, 2), "preview": self._due(step) and self._preview(index, event)}
         seen.steps.append(told)
         seen.maps.append(maps(event, self.names, self.regions))
         job.step, job.count, job.phase, job.left = index + 1, told["count"], told["phase"], told["left"]
@@ -159,6 +163,10 @@ class _Watch:
         elif job.stop.is_set():
             event.stop(keep=job.keep)
 
+    def _due(self, step: Step) -> bool:
+        """Whether a step gets a preview: each, or where the decoder itself has to make it, a few of the run."""
+        return self.quick or step.index % max(1, -(-step.count // DECODED)) == 0 or step.index + 1 == step.count
+
     def _preview(self, index: int, event: Any) -> bool:
         """Keep a look at what the step expects; a branch that has none costs the picture nothing."""
         try:
@@ -169,6 +177,11 @@ class _Watch:
         image.convert("RGB").save(buffer, "PNG", compress_level=1)
         self.job.seen.previews[index] = buffer.getvalue()
         return True
+
+
+def is_quick(branch: Branch) -> bool:
+    """Whether a branch's previews cost next to nothing: by the numbers of its latent space, or in a way of its own."""
+    return type(branch).preview is not Branch.preview or rows_of(branch.traits.latent) is not None
 
 
 def parents_of(recipe: Recipe) -> dict[str, Recipe]:

@@ -415,3 +415,10 @@ def test_a_run_of_two_passes_counts_its_steps_on(tmp_path: Any) -> None:
     assert [one["index"] for one in job.seen.steps] == [0, 1, 2, 3, 4] == sorted(job.seen.previews)
     assert [one["pass"] for one in job.seen.steps] == [[1, 2]] * 3 + [[2, 2]] * 2
     assert (job.step, job.count, job.preview) == (5, 5, 4)
+
+
+def test_previews_that_the_decoder_has_to_make_are_few(client: Client) -> None:
+    """Nobody has measured the toys' latent space: a preview costs as much as decoding a picture."""
+    trace = client.get(f"/api/pictures/{client.drawn(toys(num_inference_steps=40))}/trace").json
+    assert trace["previews"] == [0, 5, 10, 15, 20, 25, 30, 35, 39]
+    assert [step["index"] for step in trace["steps"] if step["preview"]] == trace["previews"]

@@ -236,10 +236,18 @@ def test_ten_thousand_boxes_are_refused_with_their_place(client: Client) -> None
     assert "1000 boxes" in problem["what"] and problem["at"] == ["pictures", 0, "conditions", "boxes"] and problem["mend"]
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000 + "]" * 100_000, "[" * 5_000_000, '{"a":' * 100_000, "[[]" * 100_000])
-def test_json_without_bottom_is_refused(client: Client, text: str) -> None:
+BOTTOMLESS = {
+    "lists": "[" * 100_000 + "]" * 100_000,
+    "open lists": "[" * 5_000_000,
+    "open tables": '{"a":' * 100_000,
+    "lists and lists": "[[]" * 100_000,
+}
+
+
+@pytest.mark.parametrize("kind", BOTTOMLESS)
+def test_json_without_bottom_is_refused(client: Client, kind: str) -> None:
     for path in ("/api/check", "/api/draw", "/api/plan", "/api/phrases", "/api/recipe"):
-        answer = client.ask("POST", path, text.encode(), {"Content-Type": "application/json"})
+        answer = client.ask("POST", path, BOTTOMLESS[kind].encode(), {"Content-Type": "application/json"})
         assert answer.status == 400 and "nested" in answer.problems[0]["what"]
 
 
@@ -250,9 +258,22 @@ def test_brackets_are_counted_outside_of_texts() -> None:
     assert deeper(b'{"a":' * 65 + b"1" + b"}" * 65, 64) and not deeper(b'"' + b'\\"' * 100_000, 8)
 
 
-@pytest.mark.parametrize("text", ["", "{", "nul", "NaN", '{"recipe": {"num_inference_steps": Infinity}}', "[1]", '"x"', "\ud800"])
-def test_what_is_no_request_is_told(client: Client, text: str) -> None:
-    answer = client.ask("POST", "/api/draw", text.encode("utf-8", "surrogatepass"), {"Content-Type": "application/json"})
+NO_REQUEST = {
+    "nothing": "",
+    "half": "{",
+    "no JSON": "nul",
+    "no number": "NaN",
+    "infinity": '{"recipe": {"num_inference_steps": Infinity}}',
+    "a list": "[1]",
+    "a text": '"x"',
+    "no UTF-8": "\ud800",
+    "half a pair": '{"recipe": {"pictures": [{"prompt": "\\ud800"}]}}',
+}
+
+
+@pytest.mark.parametrize("kind", NO_REQUEST)
+def test_what_is_no_request_is_told(client: Client, kind: str) -> None:
+    answer = client.ask("POST", "/api/draw", NO_REQUEST[kind].encode("utf-8", "surrogatepass"), {"Content-Type": "application/json"})
     assert answer.status in (400, 422) and answer.problems
 
 

@@ -167,13 +167,29 @@ def test_a_guarded_option_is_the_user_s_to_turn_on(client: Client) -> None:
     assert recipe.branches[0].options["allow_pickle"] is True
 
 
-@pytest.mark.parametrize("data", [None, 5, [], "x", {"pictures": 5}, {"pictures": [5]}, {"branches": "x"}, {"branches": [None]}, {5: 1}])
-def test_what_is_no_recipe_is_told(data: Any) -> None:
+NO_RECIPE: dict[str, Any] = {
+    "nothing": None,
+    "a number": 5,
+    "a list": [],
+    "a text": "x",
+    "pictures that are a number": {"pictures": 5},
+    "a picture that is a number": {"pictures": [5]},
+    "branches that are a text": {"branches": "x"},
+    "a branch that is nothing": {"branches": [None]},
+    "a key that is no text": {5: 1},
+    "half a surrogate pair": {"pictures": [{"prompt": "\ud800"}]},
+    "a number of thousands of digits": {"num_inference_steps": 10**5000},
+    "tables in each other": {"balancer": {"name": "core/guided", "options": {"a": {"b": [[[[{}]]]]}}}},
+}
+
+
+@pytest.mark.parametrize("kind", NO_RECIPE)
+def test_what_is_no_recipe_is_told(kind: str) -> None:
     from realcompo_studio.problems import Unfit
     from realcompo_studio.reading import read
 
     from realcompo.testing import toy_registry
 
     with pytest.raises(Unfit) as unfit:
-        read(data, toy_registry())
-    assert unfit.value.problems
+        read(NO_RECIPE[kind], toy_registry())
+    assert all(one.error.what and one.error.mend for one in unfit.value.problems)

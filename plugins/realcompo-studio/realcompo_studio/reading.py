@@ -54,7 +54,7 @@ def read(data: Any, registry: Registry, sets: tuple[str, ...] = ()) -> Recipe:
     try:
         return resolve(Carried(stated, "recipe"), sets=sets, registry=registry).recipe
     except RealCompoError as error:
-        raise Unfit([Problem(error, _guarded_at(stated, registry))]) from None
+        raise Unfit([Problem(error, _blamed(stated, registry))]) from None
 
 
 def without_nothing(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -246,9 +246,13 @@ def _options(spec: Spec, values: Mapping[str, Any], at: At, registry: Registry) 
     return found
 
 
-def _guarded_at(recipe: Recipe, registry: Registry) -> At | None:
-    """Where a recipe turns on what only the user may."""
+def _blamed(recipe: Recipe, registry: Registry) -> At | None:
+    """Where a recipe turns on what only the user may; else the branches, which alone are looked at together where each is right."""
     for at, part, kind in parts_of(recipe):
-        for name in guarded_options(registry.find(kind, part.name), part.options):
+        try:
+            found = guarded_options(registry.find(kind, part.name), part.options)
+        except RealCompoError:
+            continue
+        for name in found:
             return (*at, "options", *name.split("."))
-    return None
+    return ("branches",) if "branches" in recipe.model_fields_set else None

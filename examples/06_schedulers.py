@@ -4,7 +4,7 @@ import realcompo as rc
 from realcompo.testing import toy_registry
 
 layout = rc.Boxes({"a cat": (0.0, 0.3, 0.5, 1.0)})
-for name in ("ddim", "pndm", "euler", "euler-ancestral", "dpm++-2m", "dpm++-2m-karras", "unipc"):
+for name in ("ddim", "pndm", "euler", "euler-ancestral", "dpm++-2m", "dpm++-2m-karras", "unipc", "flow-euler"):
     composer = rc.Composer("toy/fidelity", "toy/spatial", scheduler=name, registry=toy_registry(), num_inference_steps=10, device="cpu")
     result = composer("a cat", layout, seed=0)
     step, losses = result.trace.losses[-1]

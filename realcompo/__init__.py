@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .compose.composer import Composer as Composer
     from .conditions import Boxes as Boxes
+    from .conditions import Hint as Hint
     from .conditions import Keypoints as Keypoints
     from .conditions import Segmentation as Segmentation
     from .draw.checking import check_picture as check_picture
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Composer": "compose.composer",
     "Boxes": "conditions",
+    "Hint": "conditions",
     "Keypoints": "conditions",
     "Segmentation": "conditions",
     "RealCompoError": "errors",

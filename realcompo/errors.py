@@ -79,6 +79,10 @@ class Incompatible(RealCompoError):
     """Branches, schedulers or sizes that cannot work together."""
 
 
+class WrongLevel(Incompatible):
+    """A branch was told a noise level that it was not trained at, or a timestep that another branch counts."""
+
+
 class BadRecipe(RealCompoError):
     """A recipe file that cannot be read, or that is of a newer version."""
 

@@ -12,11 +12,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from .processes import FlowSchedule as FlowSchedule
+from .processes import NoiseSchedule as NoiseSchedule
+from .processes import PredictionType as PredictionType
+from .processes import Schedule as Schedule
+from .processes import SigmaSchedule as SigmaSchedule
+
 API_VERSION = 1
 """The plugin API that this host speaks. A plugin module states the one it was written for as ``REALCOMPO_API``."""
 
 Role = Literal["fidelity", "spatial"]
-PredictionType = Literal["epsilon", "v_prediction"]
 
 
 class Options(BaseModel):
@@ -52,39 +57,12 @@ class LatentSpace:
 
 
 @dataclass(frozen=True)
-class NoiseSchedule:
-    """β of the forward process, and how a scheduler spaces its timesteps (names and defaults as in diffusers' SD configs)."""
-
-    num_train_timesteps: int = 1000
-    beta_start: float = 0.00085
-    beta_end: float = 0.012
-    beta_schedule: str = "scaled_linear"
-    rescale_betas_zero_snr: bool = False
-    timestep_spacing: str = "leading"
-    steps_offset: int = 1
-    set_alpha_to_one: bool = False
-    trained_betas: tuple[float, ...] | None = None
-
-    @property
-    def process(self) -> tuple[object, ...]:
-        """What two branches must share: the forward process, not the spacing."""
-        return (
-            self.num_train_timesteps,
-            self.beta_start,
-            self.beta_end,
-            self.beta_schedule,
-            self.rescale_betas_zero_snr,
-            *(() if self.trained_betas is None else (self.trained_betas,)),
-        )
-
-
-@dataclass(frozen=True)
 class Traits:
     """What is known of a branch before any weight is loaded: stated by its spec, or read from its config files.
 
     Attributes:
         latent: the space that it denoises in.
-        schedule: its forward process, and how a scheduler spaces its steps.
+        schedule: its forward process (`NoiseSchedule`, `FlowSchedule` or `SigmaSchedule`), and how a scheduler spaces its steps.
         family: architecture by name, e.g. ``"SD 1.x"``; shown to users.
         prediction_type: what the network predicts; converted in diffusion.py where branches differ.
         default_size: (height, width) of a picture in pixels.
@@ -92,12 +70,14 @@ class Traits:
         max_objects: the most regions in one picture, or None.
         vocabulary: the only words it knows (planners are told), or None for open text.
         classes: the only classes of a segmentation map that it has colours for (planners are told), or None for ADE20K's.
+        hints: the kinds of hint that it knows, or None for all.
+        guidance: how it is guided: by a second pass; by a number that its network is told, in one pass; or, distilled, not at all.
         moves_latents: its predictions may carry a shift δ of the latents (ALGORITHM: a branch that moves z).
     """
 
     latent: LatentSpace
     family: str
-    schedule: NoiseSchedule = field(default_factory=NoiseSchedule)
+    schedule: Schedule = field(default_factory=NoiseSchedule)
     prediction_type: PredictionType = "epsilon"
     default_size: tuple[int, int] = (512, 512)
     size_multiple: int = 8
@@ -105,6 +85,8 @@ class Traits:
     vocabulary: tuple[str, ...] | None = None
     classes: tuple[str, ...] | None = None
     moves_latents: bool = False
+    hints: tuple[str, ...] | None = None
+    guidance: Literal["passes", "embedded", "none"] = "passes"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ def brings(*models: str) -> bool:
 
 
 def holds_weights(place: Path) -> bool:
-    """Whether a path is a file of weights, or a folder with one of its own or of its UNet."""
-    return place.is_file() or any(place.glob("*.safetensors")) or any(place.glob("unet/*.safetensors"))
+    """Whether a path is a file of weights, or a folder with one of its own, of its UNet or of its transformer."""
+    return place.is_file() or any(any(place.glob(f"{part}*.safetensors")) for part in ("", "unet/", "transformer/"))
 
 
 def lacking(*models: str) -> str:

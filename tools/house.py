@@ -15,6 +15,7 @@ ROOMS = {
     "errors": "every error a user can meet: what is wrong, where, and the mend",
     "arguments": "numbers and texts of a call: which are taken",
     "files": "files that appear whole or not at all, and their names",
+    "processes": "forward processes: noise levels, and which timestep and scale stand for each",
     "specs": "what plugins declare, as data",
     "conditions": "boxes, keypoints, segmentation: the kinds, their files, the hints drawn from them",
     "masks": "boxes and arrays to mask tensors",

@@ -42,6 +42,12 @@ def register_transfers() -> list[TransferSpec]:
             options=SegmentTransferOptions,
             summary="a segment is its min/max rectangle, or exactly its pixels",
         ),
+        TransferSpec(
+            id="core/hint",
+            condition="hint",
+            target="realcompo.builtin.transfers:HintTransfer",
+            summary="the boxes beside a hint are its regions; without any it has none",
+        ),
     ]
 
 

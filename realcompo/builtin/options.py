@@ -59,7 +59,7 @@ class GuidedOptions(Options):
 
     plant: Share = Field(0.3, description="share of the steps at the start in which the spatial branches act alone")
     hold: Share = Field(
-        0.7,
+        0.6,
         description="the same for branches whose condition says more than boxes do (poses, maps): a loss over rectangles does not hold it",
     )
     until: Share = Field(0.5, description="share of the steps after which z is moved no more and the fidelity branch draws freely")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..conditions import Box, Boxes, Condition, Keypoints, Segmentation, check_aspect
+from ..conditions import Box, Boxes, Condition, Hint, Keypoints, Segmentation, check_aspect
 from ..errors import BadCondition
 from ..interfaces import ConditionTransfer, Region
 from .options import KeypointTransferOptions, SegmentTransferOptions
@@ -64,6 +64,18 @@ class SegmentTransfer(ConditionTransfer):
             else:
                 regions.append(Region(segment.id, segment.phrase, _around(mask), span=segment.span))
         return tuple(regions)
+
+
+class HintTransfer(ConditionTransfer):
+    """The boxes that stand beside a hint; a hint without any has no regions."""
+
+    kind = "hint"
+
+    def __call__(self, condition: Condition, size: tuple[int, int]) -> tuple[Region, ...]:
+        if not isinstance(condition, Hint):
+            raise _other_kind(condition, self.kind)
+        check_aspect(condition.size, size, "the hint")
+        return tuple(Region(id=item.id, phrase=item.phrase, box=item.box, span=item.span) for item in condition.items)
 
 
 def _around(mask: object) -> Box:

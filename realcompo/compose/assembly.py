@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..conditions import Condition
+from ..conditions import Condition, Hint
 from ..errors import BadCondition, BadOption, Incompatible
-from ..interfaces import Region, Regions
+from ..interfaces import Branch, Region, Regions
 from ..recipes.members import Member
 from ..recipes.recipe import PictureEntry
 from ..registry import Registry
 
 
 def check_compatible(members: Sequence[Member], size: tuple[int, int]) -> None:
-    """Raise Incompatible where the members cannot be blended, name by name."""
+    """Raise Incompatible where the members cannot be blended, name by name: they need one latent space. Their processes may differ, as
+    they meet by noise level (levels.py)."""
     first = members[0]
     for other in members[1:]:
         pair = f"cannot compose {first.name!r} with {other.name!r}"
@@ -21,11 +22,6 @@ def check_compatible(members: Sequence[Member], size: tuple[int, int]) -> None:
             raise Incompatible(
                 f"{pair}: latent spaces differ ({first.traits.latent} / {other.traits.latent})",
                 mend="choose branches of one latent space, or set the option latent_space of a checkpoint of unknown origin",
-            )
-        if other.traits.schedule.process != first.traits.schedule.process:
-            raise Incompatible(
-                f"{pair}: noise schedules differ ({first.traits.schedule.process} / {other.traits.schedule.process})",
-                mend="choose branches that were trained on one noise schedule",
             )
     for m in members:
         multiple = m.traits.size_multiple
@@ -35,6 +31,28 @@ def check_compatible(members: Sequence[Member], size: tuple[int, int]) -> None:
                 f"{m.name!r} cannot take {size[1]}×{size[0]} pixels: both must be multiples of {multiple}",
                 mend=f"nearest: {near[1]}×{near[0]}",
             )
+
+
+def check_guidance(members: Sequence[Member]) -> None:
+    """Raise BadOption where guidance is asked of a branch that knows none."""
+    for m in members:
+        if m.traits.guidance == "none" and m.guidance_scale > 1:
+            raise BadOption(
+                f"{m.name!r} is distilled: it draws without guidance, and guidance_scale is {m.guidance_scale:g}",
+                where=m.name,
+                mend="set its guidance_scale to 1; some have an option for guidance by a second pass (`realcompo show`, true_cfg_scale)",
+            )
+
+
+def check_prompts(members: Sequence[Member], pictures: Sequence[PictureEntry], registry: Registry) -> None:
+    """Raise what a branch raises of prompts that it cannot draw; see `Branch.check_prompts`."""
+    for m in members:
+        texts = dict.fromkeys(m.own_prompt(picture.prompt) for picture in pictures)
+        if m.guidance_scale > 1:
+            negative = m.entry.negative_prompt
+            texts |= dict.fromkeys(picture.negative_prompt if negative is None else negative for picture in pictures)
+        cls: type[Branch] = type(m.ready) if m.ready is not None else registry.load(m.spec)
+        cls.check_prompts(m.spec, m.options(registry), tuple(texts), m.source if m.ready is None else m.ready)
 
 
 def picture_regions(
@@ -53,6 +71,12 @@ def picture_regions(
                 f"{m.name!r} has no {m.spec.condition}",
                 where=where,
                 mend=f"give the picture {m.spec.condition}, or name a planner that makes them",
+            )
+        if isinstance(condition, Hint) and m.traits.hints is not None and condition.of not in m.traits.hints:
+            raise BadCondition(
+                f"{m.name!r} knows hints of {', '.join(m.traits.hints)}, not of {condition.of}",
+                where=where,
+                mend="give it one of those, or a ControlNet that was trained on this kind (options source and hints)",
             )
         regions = _transferred(m, condition, size, registry) if condition is not None else ()
         limit = m.traits.max_objects

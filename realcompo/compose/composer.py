@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arguments import flag, guidances
+from ..arguments import flag, guidances, shown
 from ..conditions import Condition
 from ..errors import BadOption, PlanningError
 from ..interfaces import Balancer, Branch, Planner, Setting, Step
@@ -35,9 +35,10 @@ from ..recipes.recipe import (
     read_part,
 )
 from ..registry import Registry, installed
-from .assembly import check_compatible, picture_regions, unite
+from .assembly import check_compatible, check_guidance, check_prompts, picture_regions, unite
 from .copying import Copied
 from .inputs import PictureInputs, picture_entries, size_asked
+from .levels import level_remarks, run_levels
 from .live import Event, Watch
 from .moves import total_shift
 from .probe import blend, blend_shifts
@@ -47,6 +48,7 @@ from .run import Run, check_outputs, owners, remarks, returned_latents
 Progress = Callable[[Step, Event], Any]
 Callback = Callable[[Any, int, float, dict[str, Any]], dict[str, Any] | None]
 OutputType = Literal["pil", "np", "pt", "latent"]
+NoiseRange = Literal["shared", "held"]
 
 
 class Composer(Copied):
@@ -57,8 +59,11 @@ class Composer(Copied):
         spatial: one or several of the same; none draws with the fidelity branch alone.
         balancer: an id, a `Component` or a `Balancer`; `balancer_options` are its options.
         probe: how the loss is probed.
-        scheduler: one of ddim, pndm, euler, euler-ancestral, dpm++-2m, dpm++-2m-karras, unipc; or a diffusers scheduler object.
+        scheduler: one of ddim, pndm, euler, euler-ancestral, dpm++-2m, dpm++-2m-karras, unipc, flow-euler; or a diffusers
+            scheduler object.
         scheduler_options: settings of a scheduler that is given by name, by diffusers' names; an object brings its own.
+        noise_range: where branches know different ranges of noise (a flow all of it, a diffusion less): "shared" begins at the most noise
+            that every branch acting there knows; "held" begins where the fidelity branch does, the others held at their last timestep.
         num_inference_steps: unless a call says otherwise; what the fidelity branch recommends, or 50.
         planner: id, `Component` or `PlannerEntry` of the planner that fills in missing conditions.
         device, dtype: of the networks; the best device there is, float32.
@@ -78,6 +83,7 @@ class Composer(Copied):
         probe: ProbeOptions | Mapping[str, Any] | None = None,
         scheduler: Any = "ddim",
         scheduler_options: Mapping[str, Any] | None = None,
+        noise_range: NoiseRange = "shared",
         num_inference_steps: int | None = None,
         height: int | None = None,
         width: int | None = None,
@@ -101,18 +107,22 @@ class Composer(Copied):
         self.scheduler, self.scheduler_options = read_scheduler(scheduler, scheduler_options, traits.schedule, traits.prediction_type)
         self.size = size_asked(height, width, traits.default_size)
         check_compatible(self.members, self.size)
+        check_guidance(self.members)
         self.device = default_device(device)
         self.dtype = torch_dtype(dtype)
         self.offload = flag("offload", offload)
-        steps = recommended_steps(self.members[0].spec) if num_inference_steps is None else num_inference_steps
-        self._solver(steps)
-        self.num_inference_steps = int(steps)
+        if noise_range not in ("shared", "held"):
+            raise BadOption(f"noise_range = {shown(noise_range)}", mend="one of 'shared', 'held'")
+        self.noise_range: NoiseRange = noise_range
         if isinstance(balancer, Balancer):
             self.balancer, self._balancer_name = balancer, type(balancer).__name__
         else:
             named = {"name": balancer, "options": balancer_options or {}} if isinstance(balancer, str) else balancer
             asked = named if isinstance(named, Component) else read_part(Component, named, "a balancer")
             self.balancer, self._balancer_name = self.registry.balancer(asked.name, asked.options), asked.name
+        steps = recommended_steps(self.members[0].spec) if num_inference_steps is None else num_inference_steps
+        self._solver(steps)
+        self.num_inference_steps = int(steps)
         self.probe = probe if isinstance(probe, ProbeOptions) else read_part(ProbeOptions, {} if probe is None else probe, "probe")
         if planner is None or isinstance(planner, Component):
             self.planner = None if planner is None else PlannerEntry.model_validate(planner)
@@ -133,6 +143,7 @@ class Composer(Copied):
             probe=recipe.probe,
             scheduler=recipe.scheduler,
             scheduler_options=recipe.scheduler_options,
+            noise_range=recipe.noise_range,
             num_inference_steps=recipe.num_inference_steps,
             height=recipe.height,
             width=recipe.width,
@@ -154,16 +165,26 @@ class Composer(Copied):
     def remarks(self, pictures: Sequence[PictureEntry] = ()) -> list[str]:
         """What can be drawn but hardly as meant, such as guidance that ends before the balance begins, or words of `pictures` past a text
         encoder's last token; loads no weights."""
+        solver = self._solver(self.num_inference_steps)
         return [
             *remarks(self.members, self.registry, self.balancer, self.num_inference_steps),
-            *step_remarks(self._solver(self.num_inference_steps)),
+            *step_remarks(solver),
+            *level_remarks(self.members, solver, self._holds),
             *text_remarks(self.members, pictures, unread_of_files(self.members, self.registry)),
         ]
 
-    def _solver(self, steps: Any) -> Solver:
-        """The solver of a run; needs no weights."""
+    def _solver(self, steps: Any, size: tuple[int, int] | None = None) -> Solver:
+        """The solver of a run, with its list of noise levels; needs no weights."""
         traits = [m.traits for m in self.members]
-        return check_solver(self.scheduler, self.scheduler_options, traits, steps, self.device)
+
+        def made(start: float | None) -> Solver:
+            return check_solver(self.scheduler, self.scheduler_options, traits, steps, self.device, start, size or self.size)
+
+        return run_levels(made, self.members, self.balancer, self._holds)
+
+    @property
+    def _holds(self) -> bool:
+        return self.noise_range == "held"
 
     def to(self, device: Any = None, dtype: Any = None) -> Composer:
         """Move all branches; returns self."""
@@ -264,15 +285,21 @@ class Composer(Copied):
         progress: Progress | None,
     ) -> Result:
         check_compatible(self.members, size)
-        solver, steps = self._solver(steps), int(steps)
+        solver, steps = self._solver(steps, size), int(steps)
         check_outputs(output_type, callback, progress)
         inputs.check(self.members[0].traits.latent, size, self.device)
         inputs = self._planned(inputs, size)
         parts = [picture_regions(self.members, p, size, self.registry, f"picture {b}") for b, p in enumerate(inputs.pictures)]
         members = guided(self.members, guidance)
+        check_guidance(members)
+        check_prompts(members, inputs.pictures, self.registry)
         with explain_memory():
             x, run = self._start(members, inputs, parts, size, solver)
-            told = [*step_remarks(solver), *text_remarks(members, inputs.pictures, unread_of_branches(members, self.branches))]
+            told = [
+                *step_remarks(solver),
+                *level_remarks(self.members, solver, self._holds),
+                *text_remarks(members, inputs.pictures, unread_of_branches(members, self.branches)),
+            ]
             warn(told)
             watch = Watch(progress, run)
             try:
@@ -321,6 +348,7 @@ class Composer(Copied):
             options=self.probe,
             trace=Trace(tuple(m.name for m in members)),
             offload=self.device if self.offload else None,
+            hold=self._holds,
         )
         noise = inputs.noise((traits.latent.channels, h, w)).to(self.device, precision)
         run.encode(inputs, size)
@@ -400,6 +428,7 @@ class Composer(Copied):
             planner=self.planner,
             scheduler=self.scheduler,
             scheduler_options=plain_data(self.scheduler_options),
+            noise_range=self.noise_range,
             num_inference_steps=steps or self.num_inference_steps,
             height=height,
             width=width,

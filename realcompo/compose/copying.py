@@ -63,6 +63,7 @@ class Copied:
             "probe": me.probe,
             "scheduler": me.scheduler,
             "scheduler_options": me.scheduler_options,
+            "noise_range": me.noise_range,
             "num_inference_steps": me.num_inference_steps,
             "height": height,
             "width": width,

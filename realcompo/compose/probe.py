@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..interfaces import ProbeResult, Regions, Step
+from ..noise.devices import steadily
 from ..noise.diffusion import Transition
 from .finite import Finite, peaks
 
@@ -80,6 +81,19 @@ def placement_slope(
         graph: without one the slope is zero.
         note: is told the slope's max |x| of each picture, (B,); an overflow that a smaller scale may mend is not told.
     """
+    if graph:
+        return steadily(z.device, partial(_placement_slope, read, z, regions, scale, graph, note))
+    return _placement_slope(read, z, regions, scale, graph, note)
+
+
+def _placement_slope(
+    read: Callable[[Tensor], Tensor],
+    z: Tensor,
+    regions: Regions,
+    scale: LossScale | None,
+    graph: bool,
+    note: Callable[[Tensor], None] | None,
+) -> tuple[Tensor, Tensor, Tensor]:
     leaf = z.detach().requires_grad_(graph)
     with torch.set_grad_enabled(graph):
         maps = read(leaf)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 
 from ..errors import Remark
 from ..interfaces import Branch
-from ..noise.diffusion import Solver
+from ..noise.diffusion import FLOW, Solver
 from ..recipes.members import Member
 from ..recipes.recipe import PictureEntry
 from ..registry import Registry
+from ..specs import FlowSchedule, NoiseSchedule
 
 LATE = 0.75
 """A run that begins below this share of the trained timesteps takes the first noise for less than it is."""
@@ -67,6 +68,8 @@ def text_remarks(members: Sequence[Member], pictures: Sequence[PictureEntry], un
 def step_remarks(solver: Solver) -> list[str]:
     """One where the first step is far from pure noise: "leading" timesteps of very few steps, or of more than half of the trained ones."""
     first, trained = solver.steps[0].t, solver.scheduler.config.num_train_timesteps
+    if solver.name == FLOW or not isinstance(solver.schedule, NoiseSchedule):
+        first = FlowSchedule.sigma(solver.steps[0].alpha_bar) * trained
     if first >= LATE * (trained - 1):
         return []
     return [

@@ -23,6 +23,7 @@ from ..registry import Registry
 from .cost import Meter
 from .finite import Finite
 from .inputs import PictureInputs
+from .levels import acting_at
 from .moves import move_latents
 from .probe import LossScale, TrialProbe
 
@@ -42,6 +43,7 @@ class Run:
         regions: the union over branches, of B pictures.
         setting: what the balancer is told.
         offload: the device that a branch is awake on, if it sleeps on the CPU between its calls.
+        hold: a branch that does not know a level is told the last that it does.
         finite: which pictures failed, and why.
     """
 
@@ -53,6 +55,7 @@ class Run:
     options: ProbeOptions
     trace: Trace
     offload: torch.device | None = None
+    hold: bool = False
     conditionings: list[Conditioning] = field(default_factory=list)
     scales: list[LossScale | None] = field(default_factory=list)
     chances: int = 0
@@ -101,10 +104,18 @@ class Run:
             for branch in self.branches:
                 branch.to("cpu")
 
+    def own(self, k: int, step: Step) -> Step:
+        """A step as branch k counts it: the same level, with the timestep and the scale of its own process."""
+        schedule = self.branches[k].traits.schedule
+        if step.schedule is None and schedule.process == self.solver.schedule.process:
+            return step
+        return step.seen_by(schedule, self.hold)
+
     def predict(self, k: int, z: Tensor, step: Step) -> Prediction:
         """Branch k's guided prediction at z, of the kind that the run blends in."""
+        own = self.own(k, step)
         with self.awake(k) as branch:
-            told = self._counted("predict", k, lambda: branch.predict(z.to(branch.device), step, self.conditionings[k]), z, step)
+            told = self._counted("predict", k, lambda: branch.predict(z.to(branch.device), own, self.conditionings[k]), z, step)
         shift = None if told.shift is None else self.finite.clean("shift", told.shift.to(z), step, k)
         noise = self._common(k, told.noise, z if shift is None else z + shift, step)
         return Prediction(self.finite.clean("prediction", noise, step, k), shift=shift)
@@ -116,14 +127,15 @@ class Run:
         before = self.meter.spent.get(part, 0.0)
         result = self.meter.count(part, None if work is None else (k, tuple(z.shape), work, way), call)
         if kind == "predict":
-            rows = len(z) * (2 if self.members[k].guidance_scale > 1 else 1)
+            m = self.members[k]
+            rows = len(z) * (2 if m.guidance_scale > 1 and m.traits.guidance == "passes" else 1)
             self.meter.learn_unit(part, before, rows, self.members[k].role == "fidelity")
         return result
 
     def attend(self, k: int, z: Tensor, step: Step) -> Tensor:
         """Branch k's maps at z, on z's device."""
         with self.awake(k) as branch:
-            maps = branch.attend(z.to(branch.device), step, self.conditionings[k]).to(z.device)
+            maps = branch.attend(z.to(branch.device), self.own(k, step), self.conditionings[k]).to(z.device)
         return self.finite.see("maps", maps, step, k)
 
     def record(self, step: Step, acting: Sequence[int], weights: Tensor, probed: ProbeResult | None, moved: Moved | None) -> TraceEntry:
@@ -172,7 +184,7 @@ class Run:
             noises=noises,
             shifts=shifts,
             transition=Transition.of(step, self.solver.kind),
-            told=step if self.options.timestep == "t" else replace(step, t=max(step.t_prev, 0)),
+            told=step if self.options.timestep == "t" else replace(step, t=max(step.t_prev, 0), alpha_bar=step.alpha_bar_prev),
             regions=self.regions,
             detached=[m.role in self.options.detach or m.name in self.options.detach for m in self.members],
             scales=self.scales,
@@ -181,30 +193,26 @@ class Run:
         )
 
     def _unguided(self, k: int, z: Tensor, step: Step) -> Tensor:
+        own = self.own(k, step)
         with self.awake(k) as branch:
             unguided = self._counted(
-                "probe", k, lambda: branch.predict_unguided(z.to(branch.device), step, self.conditionings[k]), z, step, "unguided"
+                "probe", k, lambda: branch.predict_unguided(z.to(branch.device), own, self.conditionings[k]), z, step, "unguided"
             )
             noise = self._common(k, unguided, z, step)
         return self.finite.clean("prediction", noise, step, k)
 
     def _common(self, k: int, prediction: Tensor, z: Tensor, step: Step) -> Tensor:
-        return convert(prediction.to(z), self.branches[k].traits.prediction_type, self.solver.kind, z, step.alpha_bar)
+        """A prediction as the run blends it; of a branch that is held at another level, the picture x₀ that it sees there."""
+        kind, level = self.branches[k].traits.prediction_type, self.own(k, step).alpha_bar
+        if level == step.alpha_bar:
+            return convert(prediction.to(z), kind, self.solver.kind, z, level)
+        return convert(convert(prediction.to(z), kind, "sample", z, level), "sample", self.solver.kind, z, step.alpha_bar)
 
 
 def remarks(members: Sequence[Member], registry: Registry, balancer: Balancer, steps: int) -> list[str]:
     """What the branches say of a run before it is drawn (see `Branch.remarks`), each after its branch's name. The balancer is asked at
     each of `steps` which branches act, on a picture without regions."""
-    setting = Setting(
-        names=tuple(m.name for m in members),
-        roles=tuple(m.role for m in members),
-        masks=torch.zeros(1, 1, 1, 1),
-        owners=torch.zeros(len(members), 1, 1, dtype=torch.bool),
-        generators=(torch.Generator(),),
-        kinds=tuple(m.spec.condition if m.role == "spatial" else None for m in members),
-    )
-    state = balancer.start(setting)
-    acting = [balancer.needs(state, Step(i, steps, 0.0, 0.0, 0.5, 0.5)).branches for i in range(steps)]
+    acting = acting_at(members, balancer, steps)
     balanced = [i for i, acts in enumerate(acting) if len(acts) > 1 and all(acts)]
     span = (balanced[0] / steps, (balanced[-1] + 1) / steps) if balanced else None
     said = []

@@ -16,6 +16,7 @@ Each file imports from those above it only; what reads files gives plain data, a
     boxes.py          boxes with phrases
     keypoints.py      people with phrases
     segmentation.py   segments with phrases
+    hint.py           a picture that is shown as it is
     skeletons.py      six poses by name
     moving.py         parts that go with their box
     drawing.py        the hint pictures that ControlNets were trained on
@@ -28,19 +29,22 @@ from __future__ import annotations
 
 from .base import ASPECT_TOLERANCE, Box, Condition, Size, check_aspect
 from .boxes import Boxes, BoxItem
+from .hint import HINTS, Hint
 from .keypoints import Keypoints, Person
 from .segmentation import Segment, Segmentation
 
-KINDS: dict[str, type[Condition]] = {cls.kind: cls for cls in (Boxes, Keypoints, Segmentation)}
+KINDS: dict[str, type[Condition]] = {cls.kind: cls for cls in (Boxes, Keypoints, Segmentation, Hint)}
 """The kinds that a recipe file can hold, by name."""
 
 __all__ = [
     "ASPECT_TOLERANCE",
+    "HINTS",
     "KINDS",
     "Box",
     "BoxItem",
     "Boxes",
     "Condition",
+    "Hint",
     "Keypoints",
     "Person",
     "Segment",

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import BadCondition, nearest
 from .base import Condition
 from .files import LOSSLESS, LOSSY, read_json
+from .hint import Hint
 from .keypoints import Keypoints
 from .poses import is_openpose
 from .segmentation import Segmentation
@@ -16,12 +17,14 @@ from .segmentation import Segmentation
 READERS: dict[str, dict[str, Callable[..., Condition]]] = {
     "keypoints": {"openpose": Keypoints.from_openpose, "coco": Keypoints.from_coco},
     "segmentation": {"colours": Segmentation.from_colours, "indices": Segmentation.from_indices, "coco": Segmentation.from_coco},
+    "hint": {"picture": Hint.from_file},
 }
 """Kind → format → reader."""
 
 _KEYS = {
     "keypoints": ("phrases", "size", "people", "image_id", "frame", "confidence"),
     "segmentation": ("phrases", "names", "image_id", "base", "nothing"),
+    "hint": ("of", "boxes"),
 }
 """What a table beside ``file`` and ``format`` may hold."""
 
@@ -72,6 +75,8 @@ def _index(key: Any, where: str) -> int:
 
 def _form(kind: str, path: Path) -> str:
     """The format of a file, from what it is."""
+    if kind == "hint":
+        return "picture"
     if path.suffix.lower() != ".json":
         from PIL import Image
 

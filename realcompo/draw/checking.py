@@ -34,13 +34,14 @@ def check_picture(composer: Composer, picture: PictureEntry, where: str = "the p
     Raises:
         BadCondition: a branch without its condition, or with more regions than it takes. PhraseNotFound: words that no token stands for.
     """
-    from ..compose.assembly import picture_regions, unite
+    from ..compose.assembly import check_prompts, picture_regions, unite
 
     wanting = [m for m in composer.members if m.role == "spatial" and m.spec.condition is not None and m.condition(picture) is None]
     if wanting and composer.planner is not None:
         return PictureCheck(lacking=tuple(sorted({str(m.spec.condition) for m in wanting})))
     parts = picture_regions(composer.members, picture, composer.size, composer.registry, where)
     regions = unite([parts])[0].pictures[0]
+    check_prompts(composer.members, [picture], composer.registry)
     tokens = {}
     for m in composer.members:
         cls: type[Branch] = composer.registry.load(m.spec)

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..conditions import Condition
-from ..errors import BadOption
+from ..errors import BadOption, WrongLevel
 from ..specs import BranchSpec, Options, Traits
 from .previews import glimpse, rows_of
 from .regions import Region, Regions
-from .step import Step
+from .step import RANGE, Step
 
 if TYPE_CHECKING:
     import torch
@@ -103,6 +103,16 @@ class Branch(ABC):
         return None
 
     @classmethod
+    def check_prompts(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> None:
+        """Refuse prompts that it cannot draw, negative ones too, before weights are loaded: from tokenizer files alone, where they are at
+        hand. Here, none is: a prompt that is cut short is told as a remark (`unread`).
+
+        Raises:
+            BadOption.
+        """
+        return None
+
+    @classmethod
     def remarks(cls, spec: BranchSpec, options: Options, balanced: tuple[float, float] | None) -> tuple[str, ...]:
         """What a user should know before a run that can be drawn, but hardly as meant: `realcompo check` prints it as a warning.
 
@@ -133,6 +143,28 @@ class Branch(ABC):
     def embeddings(self, conditioning: Conditioning) -> Sequence[Tensor]:
         """What of a conditioning must be finite, (B, …) each: the text's embeddings above all, so that NaN is told where it begins."""
         return ()
+
+    def check_step(self, step: Step) -> None:
+        """Refuse a step that is not this branch's; `predict` and `attend` begin with it. A step that tells no schedule passes.
+
+        Raises:
+            WrongLevel: its timestep is counted by another process, or its level is none that the network was trained at.
+        """
+        own, told = self.traits.schedule, step.schedule
+        if told is None:
+            return
+        if told.process != own.process:
+            raise WrongLevel(
+                f"it was told timestep {step.t:g} of another process: ᾱ = {step.alpha_bar:.3g} is its own timestep "
+                f"{own.timestep(own.nearest(step.alpha_bar)):g}",
+                where=self.spec.id,
+                mend="tell it step.seen_by(branch.traits.schedule)",
+            )
+        if not own.holds(step.alpha_bar):
+            low, high = own.range
+            raise WrongLevel(
+                f"it was told ᾱ = {step.alpha_bar:.3g}, and was trained from {low:.3g} to {high:.6g}", where=self.spec.id, mend=RANGE
+            )
 
     @abstractmethod
     def predict(self, z: Tensor, step: Step, conditioning: Conditioning, read: bool = False) -> Prediction:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from ..errors import BadOption, DeviceError, nearest
+
+T = TypeVar("T")
 
 DTYPES = {
     "float32": torch.float32,
@@ -71,6 +74,36 @@ def explain_memory() -> Iterator[None]:
             f"the device's memory is full: {str(error).splitlines()[0]}",
             mend="turn on offload=True and dtype='float16', draw fewer pictures at once, or a smaller height and width",
         ) from error
+
+
+def steadily(device: torch.device, call: Callable[[], T]) -> T:
+    """What `call` returns, a gradient that it takes being the same at every run.
+
+    On a CUDA device the fused attentions' backward passes add up in whatever order their threads end unless torch is told otherwise: on an
+    H100 a picture that was drawn twice differed. Where an operation has no steady form, the call is made again as it comes.
+    """
+    if device.type != "cuda":
+        return call()
+    from torch.utils import deterministic
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by torch, which otherwise refuses matrix products here
+    asked, only_warned, filled = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+    )
+    try:
+        # not `warn_only`: told so, the attentions warn and stay as they are
+        torch.use_deterministic_algorithms(True)
+        deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        return call()
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+    finally:
+        torch.use_deterministic_algorithms(asked, warn_only=only_warned)
+        deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+    return call()
 
 
 def versions(distributions: Iterable[str] = ()) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The forward process, conversions between what networks predict, and the solvers of the real step.
+"""Conversions between what networks predict, the first-order transition, and the solvers of the real step.
 
 Everything is written in the variance-preserving scale: z_t = √ᾱ x₀ + √(1−ᾱ) ε. Branches and probe never see another.
 """
@@ -6,8 +6,8 @@ Everything is written in the variance-preserving scale: z_t = √ᾱ x₀ + √(
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,47 +15,71 @@ from torch import Tensor
 
 from ..errors import Incompatible, UnknownName, nearest
 from ..interfaces import Step
-from ..specs import NoiseSchedule, PredictionType
+from ..processes import SLACK
+from ..specs import FlowSchedule, NoiseSchedule, PredictionType, Schedule
+from .levels import flow_scheduler, level_scheduler, trained_scheduler
 
 # -- what networks predict ---------------------------------------------------------------------------------------------------
 
 
+def _of_v(kind: PredictionType, a: float, s: float) -> tuple[float, float]:
+    """(c, d) of prediction = c·z + d·v, where a = √ᾱ, s = √(1−ᾱ): z = a x₀ + s ε and v = a ε − s x₀ are a rotation of x₀ and ε, so that
+    ε = s z + a v, x₀ = a z − s v, and a flow's velocity ε − x₀ = (s − a) z + (a + s) v."""
+    return {"epsilon": (s, a), "v_prediction": (0.0, 1.0), "sample": (a, -s), "flow_prediction": (s - a, a + s)}[kind]
+
+
 def convert(prediction: Tensor, kind: PredictionType, to: PredictionType, z: Tensor, alpha_bar: float) -> Tensor:
-    """A prediction at z (any shape) of one kind as the other: v = √ᾱ ε − √(1−ᾱ) x₀.
+    """A prediction at z (any shape) of one kind as another: v = √ᾱ ε − √(1−ᾱ) x₀. From v and the velocity of a flow nothing is divided by
+    less than 1: they are finite at both ends.
 
     Raises:
-        Incompatible: ε → v at ᾱ = 0, where ε says nothing about x₀.
+        Incompatible: ε at ᾱ = 0, where it says nothing about x₀; x₀ at ᾱ = 1, where it says nothing about ε.
     """
     if kind == to:
         return prediction
     a, s = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
-    if to == "epsilon":  # ε = √ᾱ v + √(1−ᾱ) z
-        return a * prediction + s * z
-    if a == 0:
-        raise Incompatible(
-            "a noise prediction says nothing at zero terminal SNR",
-            mend="use only v-prediction branches on such a schedule",
+    (c, d), (e, f) = _of_v(kind, a, s), _of_v(to, a, s)
+    if d == 0:
+        what = (
+            "noise prediction says nothing at zero terminal SNR"
+            if kind == "epsilon"
+            else "picture says nothing of noise where there is none"
         )
-    return (prediction - s * z) / a
+        raise Incompatible(
+            f"a {what}",
+            mend="use only v-prediction branches on such a schedule, or flows",
+        )
+    v = prediction if kind == "v_prediction" else (prediction - c * z) / d
+    return v if to == "v_prediction" else f * v + e * z
 
 
 def clean_latents(prediction: Tensor, kind: PredictionType, z: Tensor, alpha_bar: float) -> Tensor:
     """x̂₀, the clean latents that a prediction at z expects: (z − √(1−ᾱ) ε) / √ᾱ, or √ᾱ z − √(1−ᾱ) v."""
     a, s = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
-    return (z - s * prediction) / a if kind == "epsilon" else a * z - s * prediction
+    if kind == "epsilon":
+        return (z - s * prediction) / a
+    return a * z - s * convert(prediction, kind, "v_prediction", z, alpha_bar)
 
 
-def common_kind(kinds: Sequence[PredictionType]) -> PredictionType:
-    """The kind that a run blends in: v only where every branch predicts v (exact at ᾱ = 0), else ε. A blend whose weights sum to 1
-    is the same in either wherever ᾱ > 0."""
-    return "v_prediction" if set(kinds) == {"v_prediction"} else "epsilon"
+def common_kind(kinds: Sequence[PredictionType], flow: bool = False, zero: bool = False) -> PredictionType:
+    """The kind that a run blends in: ε where any branch predicts it, else v (exact at ᾱ = 0). A blend whose weights sum to 1 is the same in
+    any kind wherever ᾱ > 0.
+
+    Args:
+        flow: the real step takes velocities; then a run of flows alone blends those.
+        zero: it begins at ᾱ = 0, where a blend of ε says nothing.
+    """
+    if flow and set(kinds) == {"flow_prediction"}:
+        return "flow_prediction"
+    return "epsilon" if "epsilon" in kinds and not zero else "v_prediction"
 
 
 @dataclass(frozen=True)
 class Transition:
-    """The pure first-order (DDIM, Eq. 12) transition z_prev = a·z + b·prediction.
+    """The pure first-order (DDIM, Eq. 12) transition z_prev = a·z + b·prediction: x₀ and ε stay, ᾱ becomes ᾱ_prev.
 
-    For ε: a = √(ᾱ_prev/ᾱ), b = √(1−ᾱ_prev) − √(ᾱ_prev(1−ᾱ)/ᾱ). For v nothing is divided: it is finite at ᾱ = 0.
+    For ε: a = √(ᾱ_prev/ᾱ), b = √(1−ᾱ_prev) − √(ᾱ_prev(1−ᾱ)/ᾱ). For v and for the velocity of a flow nothing is divided by less than 1:
+    they are finite at ᾱ = 0. Euler's step along a flow, x + (σ_prev − σ) u, is this one in the flow's own scale.
     """
 
     a: float
@@ -69,6 +93,13 @@ class Transition:
                 a=math.sqrt(before * now) + math.sqrt((1 - before) * (1 - now)),
                 b=math.sqrt((1 - before) * now) - math.sqrt(before * (1 - now)),
             )
+        a, s, a_prev, s_prev = math.sqrt(now), math.sqrt(1 - now), math.sqrt(before), math.sqrt(1 - before)
+        if kind == "flow_prediction":
+            return cls(a=(a_prev + s_prev) / (a + s), b=(a * s_prev - a_prev * s) / (a + s))
+        if kind == "sample":
+            if s == 0:
+                raise Incompatible("ᾱ = 1 leaves no noise to step from", mend="end the run at the step before")
+            return cls(a=s_prev / s, b=a_prev - a * s_prev / s)
         if now == 0:
             raise Incompatible(
                 "ᾱ = 0 with noise prediction",
@@ -82,6 +113,7 @@ class Transition:
 
 # -- the real step -----------------------------------------------------------------------------------------------------------
 
+FLOW = "flow-euler"
 SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ddim": ("DDIMScheduler", {"clip_sample": False}),
     "pndm": ("PNDMScheduler", {"skip_prk_steps": True}),
@@ -90,6 +122,7 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "dpm++-2m": ("DPMSolverMultistepScheduler", {}),
     "dpm++-2m-karras": ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
     "unipc": ("UniPCMultistepScheduler", {}),
+    FLOW: ("FlowMatchEulerDiscreteScheduler", {}),
 }
 """Name → diffusers class and the settings that make it."""
 
@@ -116,37 +149,70 @@ def scheduler_name(scheduler: Any) -> str:
     return name
 
 
+def solver_name(name: str, schedule: Schedule) -> str:
+    """The scheduler that a name means over a process: DDIM along a flow is Euler's method along it, over the levels of its shift.
+
+    Raises:
+        Incompatible: PNDM, which counts the timesteps of a diffusion.
+    """
+    name = scheduler_name(name)
+    if not isinstance(schedule, NoiseSchedule):
+        if name == "pndm":
+            raise Incompatible("pndm steps over a diffusion's trained timesteps, and this is none", where="scheduler", mend=f"use {FLOW}")
+        return FLOW if name == "ddim" else name
+    return name
+
+
 class Solver:
     """The real step of one run: a diffusers scheduler of its own, seen in the variance-preserving scale.
 
+    Its steps are noise levels. Where the schedule is a diffusion's and the run begins where it does, they are that scheduler's own, bit for
+    bit; else (a flow, or a run that begins at less noise) the scheduler is made of the levels that are left. DDIM over the levels of a
+    flow is Euler's method along it, and is called by that name.
+
     Args:
         name: one of `SCHEDULERS`.
-        schedule: the branches' forward process and the spacing.
+        schedule: the forward process that steps are counted in (the fidelity branch's), and the spacing.
         steps: num_inference_steps.
         kind: what the blend predicts (see `common_kind`).
         config: more of the scheduler's config, e.g. of a scheduler object that the user holds.
         device: of the latents.
+        start: the ᾱ with the most noise at which the run may begin; where the schedule does, if None.
+        tokens: of a picture, for a shift that grows with them.
+
+    Attributes:
+        steps: of the run, in the timesteps of `schedule`.
+        cut: they are not those of the scheduler that the schedule names.
     """
 
     def __init__(
         self,
         name: str,
-        schedule: NoiseSchedule,
+        schedule: Schedule,
         steps: int,
         kind: PredictionType = "epsilon",
         config: dict[str, Any] | None = None,
         device: Any = "cpu",
+        start: float | None = None,
+        tokens: int | None = None,
     ) -> None:
         import diffusers
 
-        self.name = scheduler_name(name)
+        self.name, self.schedule, self.kind = solver_name(name, schedule), schedule, kind
         cls_name, settings = SCHEDULERS[self.name]
-        cls = getattr(diffusers, cls_name)
-        values = {**asdict(schedule), **settings, **(config or {}), "prediction_type": kind}
-        known = _parameters(cls)
-        self.scheduler = cls(**{key: value for key, value in values.items() if key in known})
-        self.scheduler.set_timesteps(steps, device=device)
-        self.kind: PredictionType = kind
+        told = {**settings, **(config or {}), "prediction_type": kind}
+        self.cut = not isinstance(schedule, NoiseSchedule) or (start is not None and start > schedule.range[0] * (1 + SLACK))
+        cls: Any = getattr(diffusers, cls_name)
+        if self.name == FLOW:
+            self.scheduler = flow_scheduler(schedule, steps, told, schedule.range[0] if start is None else start, tokens, device)
+        elif isinstance(schedule, NoiseSchedule) and not self.cut:
+            self.scheduler = trained_scheduler(cls, schedule, told)
+        else:
+            self.scheduler = level_scheduler(cls, schedule, told, start or 0.0)
+        if self.name != FLOW:
+            self.scheduler.set_timesteps(steps, device=device)
+        if self.cut and hasattr(self.scheduler, "set_begin_index"):
+            self.scheduler.set_begin_index(0)  # loud levels of a flow may share a timestep of its scheduler: it must not look for one
         self.steps = self._steps(steps)
         if self.steps and self.steps[0].alpha_bar == 0 and kind == "epsilon":
             raise Incompatible(
@@ -157,21 +223,21 @@ class Solver:
     @property
     def config(self) -> dict[str, Any]:
         """What decides the real step, for the recipe's fingerprint."""
-        return {
-            "class": type(self.scheduler).__name__,
-            **{k: v for k, v in self.scheduler.config.items() if not k.startswith("_")},
-        }
+        told = {k: v for k, v in self.scheduler.config.items() if not k.startswith("_")}
+        if self.cut and self.name != FLOW:  # a thousand numbers, which process and start tell
+            told["trained_betas"] = f"{self.schedule.process} from {self.steps[0].alpha_bar!r}"
+        return {"class": type(self.scheduler).__name__, **told}
 
     @property
     def draws(self) -> bool:
         """Whether its step adds noise of its own, which must come from each picture's generator."""
         return self.name == "euler-ancestral" or "sde" in str(self.scheduler.config.get("algorithm_type", ""))
 
-    def _steps(self, steps: int) -> tuple[Step, ...]:
+    def _steps(self, asked: int) -> tuple[Step, ...]:
         timesteps = [_number(t) for t in self.scheduler.timesteps]
         count = len(timesteps)
         if self.name in ("ddim", "pndm"):
-            stride = self.scheduler.config.num_train_timesteps // steps
+            stride = self.scheduler.config.num_train_timesteps // asked
             alphas = self.scheduler.alphas_cumprod
             final = float(self.scheduler.final_alpha_cumprod)
             return tuple(
@@ -185,13 +251,17 @@ class Solver:
                 )
                 for i, t in enumerate(timesteps)
             )
-        bars = [1 / (1 + float(sigma) ** 2) for sigma in self.scheduler.sigmas]
+        level = FlowSchedule.level if self.name == FLOW else lambda sigma: 1 / (1 + sigma**2)
+        bars = [level(float(sigma)) for sigma in self.scheduler.sigmas]
         after = [*timesteps[1:], 0.0]
-        return tuple(Step(i, count, t, after[i], bars[i], bars[i + 1]) for i, t in enumerate(timesteps))
+        steps = [Step(i, count, t, after[i], bars[i], bars[i + 1]) for i, t in enumerate(timesteps)]
+        if self.name != FLOW and isinstance(self.schedule, NoiseSchedule):
+            return tuple(steps)
+        return tuple(replace(step.seen_by(self.schedule, hold=True), alpha_bar=step.alpha_bar) for step in steps)
 
     def start(self, noise: Tensor) -> Tensor:
         """Unit noise to the latents of the first step, in the solver's own scale."""
-        x: Tensor = noise * self.scheduler.init_noise_sigma
+        x: Tensor = noise if self.name == FLOW else noise * self.scheduler.init_noise_sigma
         return x
 
     def view(self, x: Tensor, step: Step) -> Tensor:
@@ -207,6 +277,8 @@ class Solver:
         generators: Sequence[torch.Generator] = (),
     ) -> Tensor:
         """The real step: from x at `step` to the next. `shift` is δ in the variance-preserving scale."""
+        if self.name == FLOW:
+            return Transition.of(step, self.kind)(x if shift is None else x + shift, prediction)
         if shift is not None:
             self._rebase(shift, step)
             x = x + (shift / math.sqrt(step.alpha_bar) if self.name in _SIGMA_SCALED else shift)
@@ -235,12 +307,6 @@ class Solver:
         """σ-scaled schedulers warn, and lose their place, unless they were asked to scale the input first."""
         if self.name in _SIGMA_SCALED:
             self.scheduler.scale_model_input(x, self.scheduler.timesteps[step.index])
-
-
-def _parameters(cls: Callable[..., Any]) -> set[str]:
-    import inspect
-
-    return set(inspect.signature(cls.__init__).parameters)
 
 
 def _number(t: Tensor) -> float:

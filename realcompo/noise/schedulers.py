@@ -13,18 +13,18 @@ from typing import Any
 
 from ..arguments import plain_number, shown, steps, whole
 from ..errors import BadOption, Incompatible, RealCompoError, UnknownName, nearest
-from ..specs import NoiseSchedule, PredictionType, Traits
-from .diffusion import SCHEDULERS, Solver, common_kind, scheduler_name
-
-PROCESS = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr")
-"""Settings that say how the networks were trained: they are the checkpoint's."""
+from ..specs import FlowSchedule, NoiseSchedule, PredictionType, Schedule, Traits
+from .diffusion import FLOW, SCHEDULERS, Solver, common_kind, scheduler_name, solver_name
+from .levels import PROCESS as PROCESS
 
 DENSE = 200
 """More steps than this may come so close to each other that a solver divides by nothing."""
 
 _REFUSED = {
-    "use_flow_sigmas": (True, "its noise is that of flow matching"),
-    "use_dynamic_shifting": (True, "its noise is that of flow matching"),
+    "use_flow_sigmas": (True, "a flow is stepped along by its own levels, whatever the scheduler"),
+    "use_dynamic_shifting": (True, "only flow-euler shifts levels"),
+    "stochastic_sampling": (True, "its trial step would not look where it goes"),
+    "invert_sigmas": (True, "its time runs the other way"),
     "timestep_type": ("continuous", "it tells the networks another time than they were trained on"),
     "variance_type": ("learned", "the networks here learn no variance"),
 }
@@ -32,7 +32,7 @@ _REFUSED = {
 
 
 def read_scheduler(
-    scheduler: Any, options: Mapping[str, Any] | None, schedule: NoiseSchedule, kind: PredictionType
+    scheduler: Any, options: Mapping[str, Any] | None, schedule: Schedule, kind: PredictionType
 ) -> tuple[str, dict[str, Any]]:
     """Name and settings of what a caller gave as scheduler.
 
@@ -50,7 +50,7 @@ def read_scheduler(
     if not isinstance(options, Mapping):
         raise BadOption(f"scheduler_options cannot be {shown(options)}", mend='write a table: {"timestep_spacing": "trailing"}')
     if isinstance(scheduler, str):
-        name, told = scheduler_name(scheduler), dict(options)
+        name, told = solver_name(scheduler, schedule), dict(options)
         _check_names(name, told)
     else:
         if isinstance(scheduler, type) or not hasattr(scheduler, "config"):
@@ -62,6 +62,12 @@ def read_scheduler(
         if options:
             raise BadOption("scheduler_options beside a scheduler object", mend="give the object its settings, or a name and options")
         name = scheduler_name(scheduler)
+        if solver_name(name, schedule) != name:
+            raise Incompatible(
+                f"a {type(scheduler).__name__} holds settings of a diffusion, and the fidelity branch is none",
+                where="scheduler",
+                mend=f"give a FlowMatchEulerDiscreteScheduler, or the name {FLOW!r}",
+            )
         told = {key: value for key, value in scheduler.config.items() if key in settings_of(name)}
     plain = {key: _plain(key, value) for key, value in told.items()}
     base = made_of(name, schedule, kind)
@@ -70,6 +76,8 @@ def read_scheduler(
     if "solver_order" in different:
         whole("solver_order", different["solver_order"], 1, 3)  # it is also the length of a list that the scheduler makes
     for key, (value, why) in _REFUSED.items():
+        if name == FLOW and key == "use_dynamic_shifting":
+            continue
         if key in different and (different[key] == value or (key == "variance_type" and different[key] is not None)):
             raise Incompatible(f"{name} with {key} = {different[key]!r}: {why}", where="scheduler", mend=f"leave {key} out")
     different.pop("prediction_type", None)
@@ -77,23 +85,38 @@ def read_scheduler(
 
 
 def settings_of(name: str) -> dict[str, Any]:
-    """Setting → default of a scheduler's class."""
+    """Setting → default of a scheduler's class; a flow's has a spacing, which is ours."""
     import diffusers
 
     cls = getattr(diffusers, SCHEDULERS[name][0])
     parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
-    return {one.name: one.default for one in parameters}
+    return {one.name: one.default for one in parameters} | ({"timestep_spacing": FlowSchedule().timestep_spacing} if name == FLOW else {})
 
 
-def made_of(name: str, schedule: NoiseSchedule, kind: PredictionType) -> dict[str, Any]:
+def made_of(name: str, schedule: Schedule, kind: PredictionType) -> dict[str, Any]:
     """All settings of the scheduler that the name alone makes of a checkpoint."""
     known = settings_of(name)
-    values = {**known, **asdict(schedule), **SCHEDULERS[name][1], "prediction_type": kind}
+    stated = asdict(schedule) if isinstance(schedule, NoiseSchedule | FlowSchedule) else {}
+    if isinstance(schedule, NoiseSchedule) == (name == FLOW):  # of another process: the spacing of a diffusion is none of a flow
+        stated = {} if name == FLOW else {"timestep_spacing": schedule.timestep_spacing}
+    values = {**known, **stated, **SCHEDULERS[name][1], "prediction_type": kind}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items() if key in known}
 
 
-def check_solver(name: str, options: Mapping[str, Any], traits: Sequence[Traits], count: Any, device: Any = "cpu") -> Solver:
+def check_solver(
+    name: str,
+    options: Mapping[str, Any],
+    traits: Sequence[Traits],
+    count: Any,
+    device: Any = "cpu",
+    start: float | None = None,
+    size: tuple[int, int] | None = None,
+) -> Solver:
     """The solver of a run of branches with these traits, fidelity first, made before weights are loaded so that what it cannot do is said.
+
+    Args:
+        start: the ᾱ with the most noise at which it may begin; where the fidelity branch's process does, if None.
+        size: (height, width) of the picture in pixels, for a shift that grows with it.
 
     Raises:
         BadOption: steps or settings that the scheduler cannot do.
@@ -105,9 +128,11 @@ def check_solver(name: str, options: Mapping[str, Any], traits: Sequence[Traits]
     mend = f"take 1 to {trained} steps; 50 suit most schedulers" + (", and check scheduler_options" if options else "")
     if count > trained:
         raise BadOption(f"num_inference_steps = {count} is out of bounds: {said}", mend=mend)
+    kind = common_kind(kinds, name == FLOW, zero=start == 0)
+    more: dict[str, Any] = {"start": start, "tokens": None if size is None else _tokens(traits[0], size)}
     try:
-        solver = Solver(name, schedule, count, common_kind(kinds), dict(options), device)
-        finite = not (options or count > DENSE) or _finite(Solver(name, schedule, count, common_kind(kinds), dict(options)))
+        solver = Solver(name, schedule, count, kind, dict(options), device, **more)
+        finite = not (options or count > DENSE) or _finite(Solver(name, schedule, count, kind, dict(options), **more))
     except RealCompoError:
         raise
     except Exception as error:  # diffusers raises many kinds
@@ -130,19 +155,27 @@ def _finite(solver: Solver) -> bool:
     x = solver.start(noise)
     for step in solver.steps:
         a, s = math.sqrt(step.alpha_bar), math.sqrt(1 - step.alpha_bar)
-        x = solver.step(x, noise if solver.kind == "epsilon" else a * noise - s * clean, step, None, generators)
+        right = {"epsilon": noise, "v_prediction": a * noise - s * clean, "flow_prediction": noise - clean}
+        x = solver.step(x, right[solver.kind], step, None, generators)
     return bool(x.isfinite().all())
 
 
 def _sound(solver: Solver, trained: int) -> bool:
     """Whether every step is at a trained timestep and leads on to less noise."""
+    grid = isinstance(solver.schedule, NoiseSchedule)
     for step in solver.steps:
-        if not (0 <= step.t <= trained - 1 and 0 <= step.alpha_bar <= 1 and 0 <= step.alpha_bar_prev <= 1):
+        if not ((not grid or 0 <= step.t <= trained - 1) and 0 <= step.alpha_bar <= 1 and 0 <= step.alpha_bar_prev <= 1):
             return False
         level = step.index == step.count - 1 and step.alpha_bar_prev == step.alpha_bar  # final_sigmas_type "sigma_min" ends so
         if solver.name not in ("ddim", "pndm") and not (step.alpha_bar_prev > step.alpha_bar or level):
             return False
-    return bool(solver.steps) and math.isfinite(float(solver.scheduler.init_noise_sigma))
+    return bool(solver.steps) and (solver.name == FLOW or math.isfinite(float(solver.scheduler.init_noise_sigma)))
+
+
+def _tokens(traits: Traits, size: tuple[int, int]) -> int:
+    """How many tokens a flow counts in a picture."""
+    side = traits.latent.downscale * (traits.schedule.patch if isinstance(traits.schedule, FlowSchedule) else 1)
+    return (size[0] // side) * (size[1] // side)
 
 
 def _check_names(name: str, options: Mapping[str, Any]) -> None:
@@ -166,7 +199,7 @@ def _plain(key: str, value: Any) -> Any:
     raise BadOption(f"{key} = {shown(value)} cannot stand in a recipe", where="scheduler", mend=f"leave {key} as it is by default")
 
 
-def _check_process(name: str, options: Mapping[str, Any], schedule: NoiseSchedule, kind: PredictionType) -> None:
+def _check_process(name: str, options: Mapping[str, Any], schedule: Schedule, kind: PredictionType) -> None:
     """Raise Incompatible where a scheduler is made for another forward process, or another prediction, than the checkpoint's."""
     made = made_of(name, schedule, kind)
     copy = "make it of the checkpoint's own: Class.from_config(pipeline.scheduler.config, …); or leave them out of scheduler_options"
@@ -178,14 +211,15 @@ def _check_process(name: str, options: Mapping[str, Any], schedule: NoiseSchedul
             mend=f"{copy}. If the checkpoint's files are wrong, set its option prediction_type",
         )
     wrong = [key for key in PROCESS if key in options and options[key] != made.get(key)]
-    missing = schedule.rescale_betas_zero_snr and "rescale_betas_zero_snr" not in made
+    zero = isinstance(schedule, NoiseSchedule) and schedule.rescale_betas_zero_snr
+    missing = zero and name != FLOW and "rescale_betas_zero_snr" not in made
     if missing:
         raise Incompatible(
             f"{name} has no zero terminal SNR (rescale_betas_zero_snr), which the checkpoint was trained with",
             where="scheduler",
             mend="use ddim, euler, dpm++-2m or unipc",
         )
-    if not wrong or _same_noise(name, {**made, **options}, made):
+    if not wrong or (name != FLOW and _same_noise(name, {**made, **options}, made)):
         return
     pairs = ", ".join(f"{key} {_brief(options[key])} instead of {_brief(made.get(key))}" for key in wrong)
     betas = "" if any("beta" in key for key in wrong) else " (other betas)"

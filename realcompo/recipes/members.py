@@ -9,8 +9,9 @@ from typing import Any
 from ..conditions import Condition
 from ..errors import BadOption, PluginProblem, UnknownName, nearest
 from ..interfaces import Branch, Region
+from ..processes import PREDICTIONS
 from ..registry import Registry
-from ..specs import BranchSpec, LatentSpace, NoiseSchedule, Options, Role, Traits
+from ..specs import BranchSpec, LatentSpace, Options, Role, Schedule, Traits
 from .recipe import DEFAULT_STEPS, BranchEntry, PictureEntry, read_part
 
 
@@ -165,9 +166,9 @@ def _check_traits(traits: Traits, where: str) -> None:
     whole["size_multiple"] = traits.size_multiple
     wrong = {
         "latent": not isinstance(latent, LatentSpace),
-        "schedule": not isinstance(traits.schedule, NoiseSchedule),
+        "schedule": not isinstance(traits.schedule, Schedule),
         "default_size": not (isinstance(size, tuple) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)),
-        "prediction_type": traits.prediction_type not in ("epsilon", "v_prediction"),
+        "prediction_type": traits.prediction_type not in PREDICTIONS,
         **{name: type(value) is not int or value < 1 for name, value in whole.items()},
     }
     for name, bad in wrong.items():

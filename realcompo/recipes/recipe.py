@@ -218,6 +218,11 @@ class Recipe(_Part):
         default_factory=dict,
         description="its settings by diffusers' names, where they differ from the checkpoint's, e.g. use_karras_sigmas = true",
     )
+    noise_range: Literal["shared", "held"] = Field(
+        "shared",
+        description="where branches know different ranges of noise: 'shared' begins at the most noise that every branch acting there "
+        "knows, 'held' where the fidelity branch does, the others held at their last timestep",
+    )
     num_inference_steps: Whole = Field(DEFAULT_STEPS, ge=1, le=MAX_STEPS, description="denoising steps")
     height: Whole | None = Field(None, ge=1, le=MAX_SIDE, description="pixels; the fidelity branch's default where it is missing")
     width: Whole | None = Field(None, ge=1, le=MAX_SIDE, description="pixels")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..conditions import HINTS
 from ..conditions.keypoints import OPENPOSE_18
 from .recipe import VERSION, Recipe
 
@@ -43,7 +44,7 @@ def recipe_schema() -> dict[str, Any]:
     }
     conditions = parts["PictureEntry"]["properties"]["conditions"]
     parts |= _measured_conditions()
-    kinds = {"boxes": "Boxes", "keypoints": "Keypoints", "segmentation": "Segmentation"}
+    kinds = {"boxes": "Boxes", "keypoints": "Keypoints", "segmentation": "Segmentation", "hint": "Hint"}
     conditions.update(
         type="object", properties={kind: {"$ref": f"#/$defs/{name}"} for kind, name in kinds.items()}, additionalProperties=True
     )
@@ -114,6 +115,25 @@ def _measured_conditions() -> dict[str, Any]:
                 {"type": "object", "required": ["items"], "properties": {"kind": {"const": "keypoints"}, "items": people, "size": size}},
                 {"type": "object", "additionalProperties": points},
                 people,
+            ],
+        },
+        "Hint": {
+            "description": "a picture that a ControlNet is shown as it is, with boxes for its regions, or none",
+            "anyOf": [
+                {
+                    "type": "object",
+                    "required": ["file", "of"],
+                    "properties": {"file": file, "of": {"enum": list(HINTS)}, "boxes": {"$ref": "#/$defs/Boxes"}},
+                },
+                {
+                    "type": "object",
+                    "required": ["png", "of"],
+                    "properties": {
+                        "png": {"type": "string", "description": "base64"},
+                        "of": {"enum": list(HINTS)},
+                        "items": {"type": "array"},
+                    },
+                },
             ],
         },
         "Segmentation": {

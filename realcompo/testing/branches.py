@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 from unittest import mock
 
@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ..conditions import Condition
+from ..conditions import Condition, Hint
+from ..errors import WrongLevel
 from ..interfaces import Branch, Conditioning, Prediction, Region, Regions, Request, Step
 from ..noise.diffusion import Solver
 from ..recipes.recipe import read_condition
-from ..specs import BranchSpec, Traits
+from ..specs import BranchSpec, FlowSchedule, NoiseSchedule, Traits
 from ..testing import watch
 from .common import SAMPLE, ComponentContract
 from .sources import small_source
@@ -38,6 +39,8 @@ class BranchContract(ComponentContract[BranchSpec]):
         sample: ``{"prompt": …, "boxes": {phrase: box}}``, with two regions or more; the spec's own by default.
         size: (height, width) in pixels of the test's pictures; the branch's default size where it is None.
         guidance_scale: of the test.
+        double: whether the network computes in float64 throughout when it is in float64; some norms and rotary embeddings fall back to
+            float32 inside, and there differences are taken in float32 from the start.
         tolerance: how far, relative to the largest number, a batch may be from its pictures alone.
 
     and `source()`, where the weights are neither in the package nor of a family that a small random checkpoint stands for.
@@ -47,6 +50,7 @@ class BranchContract(ComponentContract[BranchSpec]):
     sample: ClassVar[Mapping[str, Any] | None] = None
     size: ClassVar[tuple[int, int] | None] = None
     guidance_scale: ClassVar[float] = 3.0
+    double: ClassVar[bool] = True
     tolerance: ClassVar[float] = 1e-4
     _cached: ClassVar[Branch | None] = None
 
@@ -93,6 +97,8 @@ class BranchContract(ComponentContract[BranchSpec]):
     def fewer(cls, condition: Condition) -> Condition:
         """The condition without its last item."""
         items = getattr(condition, "items", ())
+        if isinstance(condition, Hint):
+            return condition.only(len(items) - 1)
         return condition.model_copy(update={"items": items[:-1]}) if items else condition
 
     @classmethod
@@ -124,8 +130,8 @@ class BranchContract(ComponentContract[BranchSpec]):
     @classmethod
     def step(cls) -> Step:
         """The third of ten: early enough for branches that act only at first."""
-        traits = cls.branch().traits
-        return Solver("ddim", traits.schedule, 10, traits.prediction_type).steps[2]
+        schedule = cls.branch().traits.schedule
+        return Solver("ddim", schedule, 10, "v_prediction").steps[2].seen_by(schedule)
 
     @classmethod
     def encoded(cls, branch: Branch | None = None) -> Conditioning:
@@ -226,6 +232,40 @@ class BranchContract(ComponentContract[BranchSpec]):
             self.branch().attend(z, self.step(), conditioning)
         assert not watch.changed(before, (conditioning, z))
 
+    # -- checks: noise levels --------------------------------------------------------------------------------------------
+
+    @classmethod
+    def refuses(cls, step: Step) -> str | None:
+        """What of predict and attend takes a step that is not the branch's; None where both refuse it by its id."""
+        branch, conditioning, taken = cls.branch(), cls.encoded(), []
+        for name in ("predict", "attend"):
+            try:
+                with torch.no_grad():
+                    getattr(branch, name)(cls.latents(), step, conditioning)
+            except WrongLevel as error:
+                if cls.spec().id in str(error):
+                    continue
+            taken.append(name)
+        return " and ".join(taken) or None
+
+    def test_timesteps_of_another_process_are_refused(self) -> None:
+        """Told the step as another process counts it, predict and attend raise `WrongLevel`, which names the branch (`check_step`): the
+        network would take the noise for more or less than it is."""
+        own = self.branch().traits.schedule
+        for other in (FlowSchedule(), NoiseSchedule(beta_start=0.0001, beta_end=0.02, beta_schedule="linear", num_train_timesteps=500)):
+            if other.process != own.process:
+                taken = self.refuses(self.step().seen_by(other, hold=True))
+                assert taken is None, f"{taken} takes a timestep of another process"
+
+    def test_levels_outside_its_range_are_refused(self) -> None:
+        """More noise than the branch was trained at is a `WrongLevel` that names it."""
+        own = self.branch().traits.schedule
+        if own.range[0] == 0:
+            pytest.skip("its process knows all noise")
+        loud = replace(self.step(), alpha_bar=own.range[0] / 4, schedule=own)
+        taken = self.refuses(loud)
+        assert taken is None, f"{taken} takes more noise than the branch was trained at"
+
     # -- checks: maps ----------------------------------------------------------------------------------------------------
 
     def test_maps_have_a_row_for_each_region(self) -> None:
@@ -286,7 +326,7 @@ class BranchContract(ComponentContract[BranchSpec]):
         """Along the gradient and along a random direction; in float64 where the branch can."""
         branch, dtype = self.branch(), torch.float32
         try:
-            precise = self.build(torch.float64)
+            precise = self.build(torch.float64 if self.double else torch.float32)
             if (
                 precise.dtype == torch.float64
                 and precise.attend(self.latents(dtype=torch.float64), self.step(), self.encoded(precise)).dtype == torch.float64

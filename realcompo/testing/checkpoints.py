@@ -13,7 +13,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-Family = Literal["sd1", "sd2", "sd2-v", "gligen", "sdxl", "controlnet-sd1", "controlnet-sd2-v", "controlnet-sdxl"]
+from . import transformer_checkpoints
+
+Family = Literal[
+    "sd1",
+    "sd2",
+    "sd2-v",
+    "gligen",
+    "sdxl",
+    "controlnet-sd1",
+    "controlnet-sd2-v",
+    "controlnet-sdxl",
+    "pixart",
+    "pixart-512",
+    "pixart-1024",
+    "pixart-sigma",
+    "sd3",
+    "sd3.5",
+    "controlnet-sd3",
+    "flux",
+    "flux-schnell",
+    "controlnet-flux",
+    "z-image",
+    "controlnet-z-image",
+]
 
 WORDS = (
     *("a", "an", "the", "of", "and", "with", "on", "two", "red", "blue", "black"),
@@ -45,10 +68,12 @@ def save_checkpoint(folder: Path, family: Family = "sd1", seed: int = 0) -> Path
             "controlnet-sd1": lambda: _with_controlnet(_sd1(folder), "StableDiffusionControlNetPipeline", **_NO_CHECKER),
             "controlnet-sd2-v": lambda: _with_controlnet(_sd2(folder, "v_prediction"), "StableDiffusionControlNetPipeline", **_NO_CHECKER),
             "controlnet-sdxl": lambda: _with_controlnet(_sdxl(folder), "StableDiffusionXLControlNetPipeline"),
+            **transformer_checkpoints.builders(folder, _vae, _text),
         }
         pipeline = builders[family]()
-        open_gates(pipeline.unet)
-        if "controlnet" in pipeline.components:
+        if "unet" in pipeline.components:
+            open_gates(pipeline.unet)
+        if "unet" in pipeline.components and "controlnet" in pipeline.components:
             open_gates(pipeline.controlnet)
     pipeline.save_pretrained(str(folder), safe_serialization=True)
     return folder
@@ -168,7 +193,7 @@ def _unet(**config: Any) -> Any:
     return cls(**{**defaults, **config}).eval()
 
 
-def _vae(scaling_factor: float) -> Any:
+def _vae(scaling_factor: float, **config: Any) -> Any:
     import diffusers
 
     cls: Any = diffusers.AutoencoderKL
@@ -178,9 +203,9 @@ def _vae(scaling_factor: float) -> Any:
         up_block_types=("UpDecoderBlock2D",) * 4,
         norm_num_groups=2,
         layers_per_block=1,
-        latent_channels=4,
         sample_size=128,
         scaling_factor=scaling_factor,
+        **{"latent_channels": 4, **config},
     ).eval()
 
 

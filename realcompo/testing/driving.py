@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..conditions import Condition
 from ..interfaces import Branch, Regions, Request
+from ..specs import FlowSchedule
 
 if TYPE_CHECKING:
     import torch
@@ -43,15 +44,20 @@ def draw_alone(
     """From unit noise (B, C, h, w) to clean latents with one branch and nothing balanced."""
     import torch
 
-    from ..noise.diffusion import Solver
+    from ..noise.diffusion import FLOW, Solver, common_kind, convert, solver_name
 
-    solver = Solver(scheduler, branch.traits.schedule, steps, branch.traits.prediction_type, config)
+    schedule, own = branch.traits.schedule, branch.traits.prediction_type
+    kind = common_kind([own], solver_name(scheduler, schedule) == FLOW)
+    patch = schedule.patch if isinstance(schedule, FlowSchedule) else 1
+    solver = Solver(scheduler, schedule, steps, kind, config, tokens=noise.shape[-2] * noise.shape[-1] // patch**2)
     x = solver.start(noise)
     with torch.no_grad():
         conditioning = branch.encode(asked)
         for step in solver.steps:
-            prediction = branch.predict(solver.view(x, step), step, conditioning)
-            x = solver.step(x, prediction.noise, step, prediction.shift, generators)
+            z = solver.view(x, step)
+            prediction = branch.predict(z, step, conditioning)
+            at = z if prediction.shift is None else z + prediction.shift
+            x = solver.step(x, convert(prediction.noise, own, kind, at, step.alpha_bar), step, prediction.shift, generators)
     return x
 
 

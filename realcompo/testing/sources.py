@@ -20,6 +20,17 @@ FAMILIES: dict[tuple[str, str], Family] = {
     ("SD 1.x with ControlNet", "epsilon"): "controlnet-sd1",
     ("SD 2.x with ControlNet", "v_prediction"): "controlnet-sd2-v",
     ("SDXL with ControlNet", "epsilon"): "controlnet-sdxl",
+    ("PixArt-α 512", "epsilon"): "pixart-512",
+    ("PixArt-α", "epsilon"): "pixart",
+    ("PixArt-Σ", "epsilon"): "pixart-sigma",
+    ("SD 3", "flow_prediction"): "sd3",
+    ("SD 3.5", "flow_prediction"): "sd3.5",
+    ("SD 3 with ControlNet", "flow_prediction"): "controlnet-sd3",
+    ("Z-Image", "flow_prediction"): "z-image",
+    ("Z-Image-Turbo", "flow_prediction"): "z-image",
+    ("FLUX.1 dev", "flow_prediction"): "flux",
+    ("FLUX.1 schnell", "flow_prediction"): "flux-schnell",
+    ("FLUX.1 dev with ControlNet", "flow_prediction"): "controlnet-flux",
 }
 """(`Traits.family`, `Traits.prediction_type`) → the small checkpoint that stands for it."""
 
@@ -29,6 +40,12 @@ PIPELINES: dict[str, Family] = {
     "StableDiffusionGLIGENPipeline": "gligen",
     "StableDiffusionControlNetPipeline": "controlnet-sd1",
     "StableDiffusionXLControlNetPipeline": "controlnet-sdxl",
+    "PixArtAlphaPipeline": "pixart-512",
+    "PixArtSigmaPipeline": "pixart-sigma",
+    "StableDiffusion3Pipeline": "sd3",
+    "FluxPipeline": "flux",
+    "ZImagePipeline": "z-image",
+    "ZImageControlNetPipeline": "controlnet-z-image",
 }
 """For branches that name no checkpoint of their own but take a pipeline of this class, or a folder of one."""
 

@@ -18,12 +18,15 @@ from torch import Tensor
 
 from ..hookspecs import hookimpl
 from ..interfaces import Branch, Prediction, Request, Step
-from ..specs import BranchSpec, LatentSpace, Options, Traits
+from ..noise.diffusion import convert
+from ..specs import BranchSpec, FlowSchedule, LatentSpace, NoiseSchedule, Options, Traits
 
 REALCOMPO_API = 1
 
 TOY_SPACE = LatentSpace(name="toy", channels=4, downscale=8, scaling_factor=1.0)
 TOY_TRAITS = Traits(latent=TOY_SPACE, family="toy", default_size=(64, 64), size_multiple=8)
+
+TOY_LINEAR = NoiseSchedule(beta_start=0.0001, beta_end=0.02, beta_schedule="linear")
 
 
 class ToyOptions(Options):
@@ -72,6 +75,7 @@ class ToyBranch(Branch):
         return ToyConditioning(mean, request.regions.present().to(self._device), request.guidance_scale)
 
     def predict(self, z: Tensor, step: Step, conditioning: ToyConditioning, read: bool = False) -> Prediction:
+        self.check_step(step)
         shift = torch.full_like(z, self.options.shift * math.sqrt(1 - step.alpha_bar)) if self.options.shift else None
         where = z if shift is None else z + shift
         text = self._noise(where, conditioning.mean, step)
@@ -90,10 +94,12 @@ class ToyBranch(Branch):
         if self.traits.prediction_type == "epsilon":
             return noise
         clean = mean + math.sqrt(bar) * self.options.spread**2 / (bar * self.options.spread**2 + 1 - bar) * (z - math.sqrt(bar) * mean)
-        return math.sqrt(bar) * noise - math.sqrt(1 - bar) * clean  # v = √ᾱ ε − √(1−ᾱ) x₀
+        v = math.sqrt(bar) * noise - math.sqrt(1 - bar) * clean  # v = √ᾱ ε − √(1−ᾱ) x₀
+        return convert(v, "v_prediction", self.traits.prediction_type, z, bar)
 
     def attend(self, z: Tensor, step: Step, conditioning: ToyConditioning) -> Tensor:
         """softmax over (background, regions) of sharpness · z of the region's channel: (B, R, h, w)."""
+        self.check_step(step)
         z = z if z.dtype == torch.float64 else z.float()
         channels = [r % z.shape[1] for r in range(conditioning.present.shape[1])]
         logits = self.options.sharpness * z[:, channels]
@@ -130,9 +136,15 @@ _COMMON: dict[str, Any] = {"target": _TARGET, "options": ToyOptions, "traits": T
 
 @hookimpl
 def register_branches() -> list[BranchSpec]:
-    """Fidelity, boxes, and one of each that predicts v."""
+    """Fidelity, boxes; one of each that predicts v, that is a flow, and that was trained on a linear schedule."""
     v = {**_COMMON, "traits": replace(TOY_TRAITS, prediction_type="v_prediction")}
+    flow = {**_COMMON, "traits": replace(TOY_TRAITS, schedule=FlowSchedule(shift=3.0), prediction_type="flow_prediction")}
+    linear = {**_COMMON, "traits": replace(v["traits"], schedule=TOY_LINEAR)}
     return [
+        BranchSpec(id="toy/fidelity-flow", role="fidelity", summary="toy/fidelity as a rectified flow", **flow),
+        BranchSpec(id="toy/spatial-flow", role="spatial", condition="boxes", summary="toy/spatial as a rectified flow", **flow),
+        BranchSpec(id="toy/fidelity-linear", role="fidelity", summary="toy/fidelity-v on a linear schedule", **linear),
+        BranchSpec(id="toy/spatial-linear", role="spatial", condition="boxes", summary="toy/spatial-v on a linear schedule", **linear),
         BranchSpec(id="toy/fidelity", role="fidelity", summary="a flat Gaussian world", **_COMMON),
         BranchSpec(id="toy/spatial", role="spatial", condition="boxes", summary="a Gaussian world with regions", **_COMMON),
         BranchSpec(id="toy/fidelity-v", role="fidelity", summary="toy/fidelity, predicting v", **v),

@@ -20,6 +20,8 @@ _FRONTS: tuple[tuple[str, str | None], ...] = (
     ("text_encoders.clip_l.transformer.", "text_encoder"),
     ("text_encoders.clip_g.transformer.", "text_encoder_2"),
     ("unet.", "unet"),
+    ("transformer.", "transformer"),
+    ("lora_transformer_", "transformer"),
     ("lora_unet_", "unet"),
     ("lora_te1_", "text_encoder"),
     ("lora_te2_", "text_encoder_2"),
@@ -64,6 +66,16 @@ _REFUSED: tuple[tuple[str, str], ...] = (
 )
 """Marks of kinds that are not applied here → their names."""
 
+_OF_TRANSFORMERS: tuple[tuple[str, str], ...] = (
+    (r"(^|[._])(down_blocks|up_blocks|mid_block|input_blocks|output_blocks|middle_block)[._]", "a UNet (SD 1.x, 2.x or SDXL)"),
+    (r"double_blocks|(^|[._])single_blocks|joint_blocks|img_attn_qkv", "the original code's layout, whose projections are joined"),
+    (r"single_transformer_blocks", "FLUX.1"),
+    (r"transformer_blocks[._]\d+[._]attn1[._]", "PixArt"),
+    (r"(^|[._])layers[._]\d+[._]attention[._]", "Z-Image or Lumina"),
+    (r"transformer_blocks[._]\d+[._]attn[._]", "Stable Diffusion 3 or FLUX.1"),
+)
+"""Marks in a file that does not fit a transformer → whose it is."""
+
 _OTHERS: tuple[tuple[str, str], ...] = (
     (r"double_blocks|double_stream|lora_transformer_single|(^|[._])single_transformer_blocks|single_blocks", "Flux or HunyuanVideo"),
     (r"joint_blocks|context_block", "Stable Diffusion 3"),
@@ -100,6 +112,12 @@ def other_architecture(names: Iterable[str]) -> str | None:
     return next((whose for pattern, whose in _OTHERS if any(re.search(pattern, name) for name in names)), None)
 
 
+def other_than_transformer(names: Iterable[str]) -> str | None:
+    """Whose adapter it is, where it does not fit a transformer."""
+    names = list(names)
+    return next((whose for pattern, whose in _OF_TRANSFORMERS if any(re.search(pattern, name) for name in names)), None)
+
+
 def split(name: str) -> tuple[str | None, str, str] | None:
     """(part if the name says it, module's name, role) of a tensor; None where its end is unknown."""
     for pattern, role in _ENDS:
@@ -131,7 +149,7 @@ def spellings(part: str, network: Any) -> dict[str, str]:
     """Flat name, in all layouts → name of each module of a network that has weights.
 
     Args:
-        part: ``unet`` or a text encoder.
+        part: ``unet``, ``transformer`` or a text encoder.
         network: its modules; they need no numbers.
     """
     own = [name for name, module in network.named_modules() if any(True for _ in module.parameters(recurse=False))]
@@ -144,7 +162,8 @@ def spellings(part: str, network: Any) -> dict[str, str]:
 
 def _text_names(name: str) -> tuple[str, ...]:
     plain = name.removeprefix("text_model.")
-    return (name, f"text_model.{plain}", plain)
+    short = (name.removesuffix(".0"),) if name.endswith(".to_out.0") else ()
+    return (name, f"text_model.{plain}", plain, *short)
 
 
 _UNET_ENDS = {

@@ -3,44 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import BadOption, Incompatible
 from ..specs import BranchSpec
-from .options import UNetOptions
+from .options import CheckpointOptions, TransformerOptions, UNetOptions
 
 if TYPE_CHECKING:
     from ..registry import Registry
-    from .unet import UNetBranch
+    from .unet import DenoiserBranch
 
-SHARED = ("variant", "download", "allow_pickle", "latent_space", "lora", "lora_scale")
+SHARED = ("variant", "download", "allow_pickle", "latent_space", "lora", "lora_scale", "offload_text")
 """Options that hold for the base too, unless `base_options` says otherwise."""
 
 
 def find_base(
-    registry: Registry, spec: BranchSpec, options: UNetOptions, id: str, base_options: Mapping[str, Any], noun: str
-) -> tuple[BranchSpec, type[UNetBranch], UNetOptions]:
+    registry: Registry,
+    spec: BranchSpec,
+    options: CheckpointOptions,
+    id: str,
+    base_options: Mapping[str, Any],
+    noun: str,
+    network: Literal["UNet", "transformer"] = "UNet",
+) -> tuple[BranchSpec, type[DenoiserBranch], Any]:
     """The base's spec, class and options. What is said of loading here holds for the base too, unless it is said for the base.
 
     Args:
         registry: where branches are found.
         spec, options: of the branch that builds on it.
-        id: of the base: a UNet branch in the fidelity role.
+        id: of the base: a branch of that kind in the fidelity role.
         base_options: its options, by the user.
         noun: what `spec` is, such as "a ControlNet".
+        network: what the base is built on.
 
     Raises:
         UnknownName, BadOption: no such branch, or none that can be built on.
     """
+    from .transformer import TransformerBranch
     from .unet import UNetBranch
 
+    wanted: type[DenoiserBranch] = UNetBranch if network == "UNet" else TransformerBranch
     base = registry.find(BranchSpec, id)
     cls = registry.load(base)
-    if base.role == "spatial" or not issubclass(cls, UNetBranch):
+    if base.role == "spatial" or not issubclass(cls, wanted):
         raise BadOption(
-            f"{base.id!r} is no base for {noun}: it is {'a spatial branch' if base.role == 'spatial' else 'not built on a UNet'}",
+            f"{base.id!r} is no base for {noun}: it is {'a spatial branch' if base.role == 'spatial' else 'not built on a {network}'}",
             where=f"{spec.id}, option 'base'",
-            mend="name a fidelity branch such as 'sd/v1-5'",
+            mend=f"name a fidelity branch such as {'sd/v1-5' if network == 'UNet' else 'sd3/medium'!r}",
         )
     # A recipe may not turn these on for a branch (layers.py); hidden in a table of options they would get past that check.
     guarded = {"allow_pickle", *getattr(base.options, "guarded", ())}
@@ -53,8 +62,8 @@ def find_base(
         )
     shared = {name: getattr(options, name) for name in SHARED if name in options.model_fields_set}
     told = registry.options(base, {**shared, **base_options})
-    if not isinstance(told, UNetOptions):
-        raise BadOption(f"{base.id!r} has no options of a UNet branch", where=f"{spec.id}, option 'base'", mend="name another")
+    if not isinstance(told, UNetOptions if network == "UNet" else TransformerOptions):
+        raise BadOption(f"{base.id!r} has no options of a {network} branch", where=f"{spec.id}, option 'base'", mend="name another")
     if told.vae is not None:
         raise BadOption(
             f"{noun} decodes no picture, so a VAE of its base is never used",

@@ -17,10 +17,9 @@ from ..errors import BadCheckpoint
 from ..noise.devices import default_device, torch_dtype
 from .file_kinds import brief
 from .guard import bare
-from .options import UNetOptions
+from .options import CheckpointOptions
 from .own_vae import load_vae
 from .sources import Checkpoint, weight_files
-from .text import TextEncoding
 from .tokenizers import refuse_extras
 from .vae import decoding_dtype
 
@@ -31,7 +30,11 @@ CLASSES: dict[str, tuple[str, tuple[str, ...]]] = {
     "text_encoder_2": ("transformers", ("CLIPTextModelWithProjection",)),
     "controlnet": ("diffusers", ("ControlNetModel",)),
 }
-"""Part → the library and the classes that may be loaded for it. Nothing else is: a config cannot name code to run."""
+"""Part → the library and the classes that may be loaded for it. Nothing else is: a config cannot name code to run. A branch of another
+architecture states its own (`DenoiserBranch.classes`)."""
+
+Classes = Mapping[str, tuple[str, tuple[str, ...]]]
+"""Part → library and class names."""
 
 _shared: dict[tuple[Path | str, str | None], weakref.WeakSet[Any]] = {}
 _shared_lock = threading.Lock()
@@ -48,10 +51,21 @@ class Loader:
         options: of the branch.
         device, dtype: of the networks; the CPU and float32 if None.
         share: give out networks that other branches may hold too. A branch that alters its network sets it False.
+        classes: part → library and class names, in place of `CLASSES` for that part.
     """
 
-    def __init__(self, checkpoint: Checkpoint, options: UNetOptions, *, device: Any = None, dtype: Any = None, share: bool = True) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        options: CheckpointOptions,
+        *,
+        device: Any = None,
+        dtype: Any = None,
+        share: bool = True,
+        classes: Classes | None = None,
+    ) -> None:
         self.checkpoint = checkpoint
+        self.classes = {**CLASSES, **(classes or {})}
         self.options = options
         self.device = default_device("cpu" if device is None else device)
         self.dtype = torch_dtype(dtype)
@@ -72,8 +86,8 @@ class Loader:
             if module is None:
                 raise BadCheckpoint(f"it has no {part}", where=self.checkpoint.where, mend=f"give the pipeline its {part}")
             plain = bare(module)
-            _check_class(part, type(plain).__name__, self.checkpoint.where)
-            return module if part in ("unet", "controlnet") else plain  # a compiled encoder gains nothing by one run
+            _check_class(part, type(plain).__name__, self.checkpoint.where, self.classes)
+            return module if part in ("unet", "transformer", "controlnet") else plain  # a compiled encoder gains nothing by one run
         own = self.checkpoint.vae if part == "vae" else None
         where = folder or (own.folder if own is not None else None if self.checkpoint.folder is None else self.checkpoint.folder / part)
         dtype = self._dtype(part)
@@ -99,10 +113,6 @@ class Loader:
         facts = None if single is None else (single.where, *_facts(single.file.path))
         return f"{part} of {facts}", json.dumps(self.checkpoint.config(part), sort_keys=True)
 
-    def text(self, encoder: str = "text_encoder", tokenizer: str = "tokenizer", layer: int | None = None) -> TextEncoding:
-        """Text encoder and tokenizer; `layer` as in `TextEncoding`."""
-        return TextEncoding(TextEncoding.from_checkpoint(self.checkpoint, tokenizer).tokenizer, self.module(encoder), layer)
-
     def _dtype(self, part: str) -> torch.dtype:
         """That of the branch; a VAE's own where that would overflow in it."""
         return decoding_dtype(self.checkpoint.config("vae"), self.dtype) if part == "vae" else self.dtype
@@ -119,9 +129,9 @@ class Loader:
         if single is None:
             raise BadCheckpoint(f"it has no {part}", where=self.checkpoint.where, mend="give a folder, a file, or a pipeline object")
         name = class_name(config)
-        return load_part(single, part, _check_class(part, name, single.where), name, dtype).to(self.device)
+        return load_part(single, part, _check_class(part, name, single.where, self.classes), name, dtype).to(self.device)
 
-    def _told(self, folder: Path) -> UNetOptions:
+    def _told(self, folder: Path) -> CheckpointOptions:
         """The options of loading for a folder: a variant is the checkpoint's, not that of a VAE from elsewhere."""
         own = self.checkpoint.vae
         return self.options.model_copy(update={"variant": None}) if own is not None and folder == own.folder else self.options
@@ -131,7 +141,7 @@ class Loader:
 
         config = Checkpoint(str(folder), folder=folder.parent).config(folder.name)
         name = class_name(config)
-        library = _check_class(part, name, str(folder))
+        library = _check_class(part, name, str(folder), self.classes)
         refuse_extras(folder)
         found = weight_files(folder, self._told(folder))
         cls = getattr(importlib.import_module(library), name)
@@ -184,7 +194,7 @@ def lend(folder: Path, network: nn.Module, variant: str | None = None) -> None:
         _shared.setdefault((folder.resolve(), variant), weakref.WeakSet()).add(network)
 
 
-def hollow_network(checkpoint: Checkpoint, part: str) -> Any:
+def hollow_network(checkpoint: Checkpoint, part: str, classes: Classes | None = None) -> Any:
     """A part's network without numbers, from its config: what an adapter is compared with.
 
     Raises:
@@ -194,16 +204,19 @@ def hollow_network(checkpoint: Checkpoint, part: str) -> Any:
 
     config = checkpoint.config(part)
     name = class_name(config)
-    return empty_network(config, _check_class(part, name, checkpoint.where), name)
+    return empty_network(config, _check_class(part, name, checkpoint.where, {**CLASSES, **(classes or {})}), name)
 
 
 def class_name(config: Mapping[str, Any]) -> str:
     """The class that a config of diffusers or transformers names."""
-    return str(config.get("_class_name") or (config.get("architectures") or ["network of an unnamed class"])[0])
+    name = str(config.get("_class_name") or (config.get("architectures") or ["network of an unnamed class"])[0])
+    if name == "Transformer2DModel" and config.get("norm_type") == "ada_norm_single":
+        return "PixArtTransformer2DModel"  # as the published PixArt-α was saved, before the class had its name
+    return name
 
 
-def _check_class(part: str, name: str, where: str) -> str:
-    library, allowed = CLASSES[part]
+def _check_class(part: str, name: str, where: str, classes: Classes) -> str:
+    library, allowed = classes[part]
     if name not in allowed:
         raise BadCheckpoint(
             f"its {part} is a {name}, not a {' or '.join(allowed)}",

@@ -19,14 +19,14 @@ import torch
 from torch import nn
 
 from ..errors import BadCheckpoint
-from .adapter_names import Place, other_architecture, refused_kind, spellings, split
+from .adapter_names import Place, other_architecture, other_than_transformer, refused_kind, spellings, split
 from .adapter_weights import Misfit, delta, dora, kind_of, rank_of
 from .configs import read_json
 from .file_kinds import unfinished
-from .sources import packaged
+from .sources import is_pipeline, packaged
 from .tensor_files import PICKLES, TensorFile, open_tensors
 
-_MEND = "choose a LoRA that was trained on the same kind of model, for its UNet or its text encoders"
+_MEND = "choose a LoRA that was trained on the same kind of model, for its UNet, its transformer or its text encoders"
 _CHANGED_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """PEFT's ways to begin that change the base's weights too, which a file of the adapter does not hold."""
 _SPECIAL = ("alora_invocation_tokens", "use_qalora", "layer_replication", "use_bdlora", "arrow_config")
@@ -57,7 +57,7 @@ def merge_lora(networks: Mapping[str, Any], file: str | None, scale: float) -> N
     """W ← W + scale · ΔW in place, and biases likewise. The networks must be this branch's alone: the change is not taken back.
 
     Args:
-        networks: by part: ``unet``, ``text_encoder`` and, in SDXL, ``text_encoder_2``; an adapter may be of any of them.
+        networks: by part: ``unet`` or ``transformer``, ``text_encoder`` and, in SDXL, ``text_encoder_2``; an adapter may be of any of them.
         scale: of the whole change: 1 is the adapter as it was trained, 0 is none of it (also of DoRA's).
 
     Raises:
@@ -186,6 +186,15 @@ def _candidates(name: str, stem: str, file: TensorFile, tables: Mapping[str, Map
 
 def _unplaced(file: TensorFile, lost: list[str], networks: Mapping[str, Any]) -> BadCheckpoint:
     label, names = _label(file.shapes), file.shapes
+    if "transformer" in networks:
+        whose = other_than_transformer(names)
+        told = f"it is for {whose}; " if whose else ""
+        return BadCheckpoint(
+            f"the {label} cannot be put on this checkpoint: {told}{len(lost)} of its {len(names)} tensors have no place in it, "
+            f"{min(lost)[:120]!r} first",
+            where=file.where,
+            mend="choose a LoRA that was trained on the same model, in diffusers' layout: its pipelines load others, and save them so",
+        )
     other = other_architecture(names)
     xl = "text_encoder_2" in networks
     if other is None and not xl and any(re.match(r"lora_te2_|text_encoder_2\.", name) for name in names):
@@ -294,7 +303,7 @@ def check_lora(file: str | None, source: Any = None) -> Path | None:
             mend="choose or convert to a safetensors file",
         )
     open_tensors(path)
-    if hasattr(source, "unet"):
+    if is_pipeline(source):
         raise BadCheckpoint(
             "the option lora would change a pipeline that you hold", where=file, mend="load it yourself: pipe.load_lora_weights(…)"
         )

@@ -31,6 +31,22 @@ class MapPlace:
     module: nn.Module
     level: int
 
+    def probabilities(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor:
+        """A (B, heads, N, L) at N pixels and L tokens, from what the module is called with."""
+        hidden = args[0] if args else kwargs["hidden_states"]
+        context = args[1] if len(args) > 1 else kwargs["encoder_hidden_states"]
+        if isinstance(context, tuple):  # with an IP-Adapter: (text, pictures)
+            context = context[0]
+        return attention_probabilities(self.module, hidden, context, kwargs.get("attention_mask"))
+
+    def pixels(self, output: Any, text: int) -> slice:
+        """Which tokens of what the module returned (or of the first of it) are pixels.
+
+        Args:
+            text: L, tokens of the text.
+        """
+        return slice(None)
+
 
 def cross_attention_places(unet: nn.Module) -> list[MapPlace]:
     """All cross-attention modules of a UNet2DConditionModel, in the order in which they run."""
@@ -135,13 +151,9 @@ def watch_attention(
     compiled, unet = unet, bare(unet)
     seen = 0
 
-    def hook(place: MapPlace, attn: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def hook(place: MapPlace, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         nonlocal seen
-        hidden = args[0] if args else kwargs["hidden_states"]
-        context = args[1] if len(args) > 1 else kwargs["encoder_hidden_states"]
-        if isinstance(context, tuple):  # with an IP-Adapter: (text, pictures)
-            context = context[0]
-        see(place, attention_probabilities(attn, hidden, context, kwargs.get("attention_mask")))
+        see(place, place.probabilities(args, kwargs))
         seen += 1
         if seen == len(places):
             if stop:
@@ -162,18 +174,17 @@ def watch_attention(
     return result
 
 
-class MapReader:
-    """Reads the maps of chosen places during one forward pass.
+class PlaceReader:
+    """Reads the maps of places of one size during one forward pass.
 
     Args:
-        unet: a UNet2DConditionModel.
-        parts, divisor: see `chosen_places`.
+        network: whose the places are.
+        places: at least one.
     """
 
-    def __init__(self, unet: nn.Module, parts: Sequence[str] = ("down", "up"), divisor: int = 4) -> None:
-        self.whole, self.unet = unet, bare(unet)
-        self.places = chosen_places(self.unet, parts, divisor)
-        self.level = self.places[0].level
+    def __init__(self, network: nn.Module, places: Sequence[MapPlace]) -> None:
+        self.whole, self.places = network, places
+        self.level = places[0].level
 
     def size(self, h: int, w: int) -> tuple[int, int]:
         """(h', w') of maps for latents of (h, w): each level halves and rounds up, as a convolution of stride 2 does."""
@@ -210,3 +221,16 @@ class MapReader:
         result = watch_attention(self.whole, self.places, see, run, stop)
         maps = torch.stack(seen).mean(dim=0).to(dtype)
         return maps.reshape(*maps.shape[:2], *self.size(*size)), result
+
+
+class MapReader(PlaceReader):
+    """Reads the maps of chosen places of a UNet.
+
+    Args:
+        unet: a UNet2DConditionModel.
+        parts, divisor: see `chosen_places`.
+    """
+
+    def __init__(self, unet: nn.Module, parts: Sequence[str] = ("down", "up"), divisor: int = 4) -> None:
+        self.unet = bare(unet)
+        super().__init__(unet, chosen_places(self.unet, parts, divisor))

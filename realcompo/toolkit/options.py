@@ -1,30 +1,20 @@
-"""Options that every UNet branch has. Pydantic only: no torch here."""
+"""Options that every branch with a checkpoint has, and those of UNets and of transformers. Pydantic only: no torch here."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from ..specs import Options, PredictionType
+from ..specs import Options
 
 Place = Literal["down", "mid", "up"]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class UNetOptions(Options):
-    """Where maps are read, and how the checkpoint is found and loaded. Subclass it for more."""
+class CheckpointOptions(Options):
+    """How the checkpoint is found and loaded. Subclass it for more."""
 
-    places: tuple[Place, ...] = Field(
-        ("down", "up"),
-        min_length=1,
-        description="Parts of the network whose cross-attention is read: down, mid, up.",
-    )
-    map_divisor: int = Field(
-        4,
-        ge=1,
-        description="Maps are read where the network works at the latent's height and width divided by this: "
-        "4 reads 16×16 maps of a 512×512 picture.",
-    )
     revision: str | None = Field(None, description="Branch, tag or commit of the hub repository, in place of the plugin's own.")
     variant: str | None = Field(
         None, description="Variant of the weight files, such as 'fp16'. Left out: the plain files, or the one variant there is."
@@ -47,7 +37,7 @@ class UNetOptions(Options):
         description="Folder of configs in diffusers' layout (unet/config.json, tokenizer/ …) for a single file whose architecture is none "
         "of the published ones, whose configs ship with us.",
     )
-    prediction_type: PredictionType | None = Field(
+    prediction_type: Literal["epsilon", "v_prediction"] | None = Field(
         None,
         description="What the network predicts, 'epsilon' or 'v_prediction', where its files do not tell, or tell wrong: single files of "
         "SD 2.x need it.",
@@ -68,3 +58,48 @@ class UNetOptions(Options):
         description="Decode pictures that are larger than the VAE was trained for in tiles of that size: less memory, with faint seams "
         "at worst.",
     )
+
+
+class UNetOptions(CheckpointOptions):
+    """Where maps are read, and how the checkpoint is found and loaded. Subclass it for more."""
+
+    places: tuple[Place, ...] = Field(
+        ("down", "up"),
+        min_length=1,
+        description="Parts of the network whose cross-attention is read: down, mid, up.",
+    )
+    map_divisor: int = Field(
+        4,
+        ge=1,
+        description="Maps are read where the network works at the latent's height and width divided by this: "
+        "4 reads 16×16 maps of a 512×512 picture.",
+    )
+
+
+class TransformerOptions(CheckpointOptions):
+    """Which blocks' attention is read, and how the checkpoint is found and loaded. Subclass it for more."""
+
+    map_depth: tuple[Share, Share] = Field(
+        (0.25, 0.6),
+        description="Maps are read in the blocks between these shares of the network's depth, and nothing after the last of them runs for "
+        "them. The first blocks sort tokens more by their place than by what they say, and the last redraw detail.",
+    )
+    map_blocks: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, min_length=1, description="Numbers of the blocks whose attention is read, the first is 0, in place of map_depth."
+    )
+    network: str | None = Field(
+        None,
+        description="A file of the transformer alone, in place of the checkpoint's: safetensors in diffusers' or the original layout (fp8 "
+        "is widened to the branch's dtype), or GGUF, which stays quantised. All else is the checkpoint's.",
+    )
+    offload_text: bool = Field(
+        False,
+        description="Keep the text encoders in the CPU's memory and bring them to the device only while they encode: they are often larger "
+        "than the network.",
+    )
+
+    @model_validator(mode="after")
+    def _order(self) -> TransformerOptions:
+        if self.map_depth[0] > self.map_depth[1]:
+            raise ValueError(f"map_depth {self.map_depth} ends before it begins")
+        return self

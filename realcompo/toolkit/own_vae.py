@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import BadCheckpoint
 from .configs import published, read_json
-from .options import UNetOptions
+from .options import CheckpointOptions
 from .tensor_files import TensorFile, open_tensors, unwrapped
 
 CLASSES = ("AutoencoderKL", "AutoencoderDC")
@@ -43,7 +43,7 @@ class OwnVae:
 def find_vae(
     text: str,
     place: Path,
-    options: UNetOptions,
+    options: CheckpointOptions,
     own: Mapping[str, Any] | None = None,
     family: str | None = None,
     check_latents: bool = True,
@@ -87,7 +87,7 @@ def _class_of(folder: Path) -> Any:
     return read_json(config).get("_class_name") if config.is_file() else None
 
 
-def _in_file(text: str, path: Path, options: UNetOptions, own: Mapping[str, Any] | None, family: str | None) -> OwnVae:
+def _in_file(text: str, path: Path, options: CheckpointOptions, own: Mapping[str, Any] | None, family: str | None) -> OwnVae:
     file = open_tensors(path, options.allow_pickle)
     names = file.shapes
     front = next((one for one in _FRONTS if f"{one}decoder.conv_in.weight" in names), None)
@@ -126,7 +126,7 @@ def _beside(path: Path) -> Mapping[str, Any] | None:
     return read_json(path.parent / "config.json") if str(_class_of(path.parent)).startswith("Autoencoder") else None
 
 
-def _of_option(options: UNetOptions) -> Mapping[str, Any] | None:
+def _of_option(options: CheckpointOptions) -> Mapping[str, Any] | None:
     folder = None if options.config is None else Path(options.config).expanduser() / "vae"
     return read_json(folder / "config.json") if folder is not None and (folder / "config.json").is_file() else None
 

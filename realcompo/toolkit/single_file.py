@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import BadCheckpoint
 from .configs import CLIP_TOKENS, END, FILES, clip_tokenizer, published, read_config, read_json
 from .kinds import FAMILIES, Family, Kind, context_width, identify, peeled
-from .options import UNetOptions
+from .options import CheckpointOptions
 from .tensor_files import TensorFile, open_tensors, unwrapped
 
 _TOKENIZERS = {"tokenizer": "text_encoder", "tokenizer_2": "text_encoder_2"}
@@ -202,7 +202,7 @@ def _words(summary: dict[str, Any]) -> str:
     )
 
 
-def open_single_file(path: Path, options: UNetOptions) -> SingleFile:
+def open_single_file(path: Path, options: CheckpointOptions) -> SingleFile:
     """Read what a file is; it may be of any kind, which `SingleFile.refuse` refuses once it is to be a whole checkpoint.
 
     Raises:

@@ -18,7 +18,7 @@ from typing import Any
 from ..errors import BadCheckpoint
 from .configs import read_config, read_json
 from .file_kinds import unfinished
-from .options import UNetOptions
+from .options import CheckpointOptions
 from .own_vae import OwnVae
 from .single_file import SingleFile, open_single_file
 from .tensor_files import ENDINGS, PICKLES, check_tensors
@@ -94,7 +94,7 @@ class Checkpoint:
 
 
 def open_checkpoint(
-    source: Any, options: UNetOptions, *, revision: str | None = None, parts: Sequence[str] = (), weights: bool = True
+    source: Any, options: CheckpointOptions, *, revision: str | None = None, parts: Sequence[str] = (), weights: bool = True
 ) -> Checkpoint:
     """Find a checkpoint.
 
@@ -110,7 +110,7 @@ def open_checkpoint(
     """
     if source is None:
         raise BadCheckpoint("no checkpoint was named", mend="give the branch a source: a hub id, a folder, or a pipeline object")
-    if hasattr(source, "unet") and hasattr(source, "scheduler"):
+    if is_pipeline(source) and hasattr(source, "scheduler"):
         return Checkpoint(f"the {type(source).__name__} that you hold", pipeline=source)
     if not isinstance(source, str | Path):
         raise BadCheckpoint(f"a {type(source).__name__} is no checkpoint", mend="give a hub id, a folder, or a pipeline object")
@@ -130,7 +130,12 @@ def open_checkpoint(
     return Checkpoint(text, folder=_from_hub(text, options, options.revision or revision, parts, weights))
 
 
-def locate_part(text: str, options: UNetOptions) -> Path:
+def is_pipeline(source: Any) -> bool:
+    """Whether a source is a diffusers pipeline that the user holds, with a UNet or a transformer."""
+    return hasattr(source, "unet") or hasattr(source, "transformer")
+
+
+def locate_part(text: str, options: CheckpointOptions) -> Path:
     """A file or folder of one network: a path, ``package://module/path``, or a hub id.
 
     Raises:
@@ -172,7 +177,7 @@ def may_download(asked: bool) -> bool:
     return asked or os.environ.get("REALCOMPO_DOWNLOAD", "") not in ("", "0")
 
 
-def _from_hub(id: str, options: UNetOptions, revision: str | None, parts: Sequence[str], weights: bool) -> Path:
+def _from_hub(id: str, options: CheckpointOptions, revision: str | None, parts: Sequence[str], weights: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -198,7 +203,7 @@ def _from_hub(id: str, options: UNetOptions, revision: str | None, parts: Sequen
         ) from None
 
 
-def weight_names(options: UNetOptions) -> list[str]:
+def weight_names(options: CheckpointOptions) -> list[str]:
     """Names of the weight files to fetch."""
     middle = f".{options.variant}" if options.variant else ""
     endings = ["safetensors", *(["bin"] if options.allow_pickle else [])]
@@ -216,7 +221,7 @@ class WeightFiles:
     pickled: bool = False
 
 
-def weight_files(folder: Path, options: UNetOptions) -> WeightFiles:
+def weight_files(folder: Path, options: CheckpointOptions) -> WeightFiles:
     """The weight files of a part's folder, checked as far as can be without reading tensors.
 
     Raises:

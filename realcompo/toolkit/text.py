@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ from .phrases import find_phrases
 from .placeholders import Expanded, expand
 from .scripts import Span
 from .sources import Checkpoint
-from .tokenizers import read_tokenizer
+from .tokenizers import CLIP, read_tokenizer
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,27 @@ class Text:
     Attributes:
         hidden: (B, L, D), what cross-attention sees.
         pooled: (B, P), a whole prompt as one vector, from an encoder with a projection; None where there is none.
+        mask: (B, L), 1 for tokens and 0 for padding, where the network does not look at padding; None where it does.
     """
 
     hidden: Tensor
     pooled: Tensor | None = None
+    mask: Tensor | None = None
 
     def to(self, device: Any, dtype: Any) -> Text:
         """The same elsewhere."""
-        return Text(self.hidden.to(device, dtype), None if self.pooled is None else self.pooled.to(device, dtype))
+        pooled, mask = self.pooled, self.mask
+        return Text(
+            self.hidden.to(device, dtype),
+            None if pooled is None else pooled.to(device, dtype),
+            None if mask is None else mask.to(device),
+        )
 
     def without(self, rows: Sequence[bool]) -> Text:
         """Zeros in the rows that are True."""
         gone = torch.tensor(list(rows), device=self.hidden.device)
         pooled = None if self.pooled is None else self.pooled.masked_fill(gone[:, None], 0)
-        return Text(self.hidden.masked_fill(gone[:, None, None], 0), pooled)
+        return Text(self.hidden.masked_fill(gone[:, None, None], 0), pooled, self.mask)
 
 
 class TextEncoding:
@@ -55,6 +62,9 @@ class TextEncoding:
         encoder: a CLIPTextModel, with or without a projection, or None for what the tokenizer alone can tell.
         layer: index of the hidden states that the UNet was trained on, such as -2, before the last norm; None = the last ones, after it.
     """
+
+    tokenizers: ClassVar[tuple[str, ...]] = CLIP
+    """Classes that its tokenizer may be of, beside those of no family."""
 
     def __init__(self, tokenizer: Any, encoder: Any = None, layer: int | None = None) -> None:
         self.tokenizer = tokenizer
@@ -73,7 +83,7 @@ class TextEncoding:
         Raises:
             BadCheckpoint: no tokenizer can be read there.
         """
-        return cls(read_tokenizer(folder))
+        return cls(read_tokenizer(folder, cls.tokenizers))
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, tokenizer: str = "tokenizer") -> TextEncoding:

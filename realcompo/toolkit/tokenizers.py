@@ -1,4 +1,4 @@
-"""A tokenizer's folder: read by CLIP's own class, never by one that the folder names, and checked for what would be missing.
+"""A tokenizer's folder: read by a class of transformers, never by code that the folder names, and checked for what would be missing.
 
 A folder may say that its tokenizer is a class of its own (``auto_map``), which other loaders run, or ask on the terminal whether they may.
 Nothing of that is done here.
@@ -14,44 +14,50 @@ from ..errors import BadCheckpoint
 from .configs import read_json
 from .file_kinds import brief, not_weights
 
-_CLASSES = ("CLIPTokenizer", "CLIPTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend")
+CLIP, T5, QWEN2 = (tuple(f"{name}Tokenizer{end}" for end in ("", "Fast")) for name in ("CLIP", "T5", "Qwen2"))
+_ANY = ("PreTrainedTokenizerFast", "TokenizersBackend")
+"""Classes of no family: all that they are stands in tokenizer.json."""
 _MEND = "fetch or copy it again"
 
 
-def read_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a folder with ``tokenizer.json``, or with ``vocab.json`` and ``merges.txt``.
+def read_tokenizer(folder: Path, allowed: tuple[str, ...] = CLIP) -> Any:
+    """The tokenizer of a folder with ``tokenizer.json``, with ``vocab.json`` and ``merges.txt``, or (T5's) with ``spiece.model``.
+
+    Args:
+        allowed: classes that it may be of; the first is the one that a folder without a config is of.
 
     Raises:
-        BadCheckpoint: a file is missing or damaged, or it is of a class that is not CLIP's.
+        BadCheckpoint: a file is missing or damaged, or it is of another class.
     """
     if not folder.is_dir():
         raise BadCheckpoint(f"it has no {folder.name}", where=str(folder.parent), mend="fetch or copy the checkpoint again")
     config = read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
-    name = _class_of(config, folder)
+    name = _class_of(config, folder, allowed)
     _check_files(folder, name)
     import transformers
 
-    cls: Any = transformers.PreTrainedTokenizerFast if name in _CLASSES[2:] else transformers.CLIPTokenizer
+    cls: Any = getattr(transformers, "PreTrainedTokenizerFast" if name in _ANY else allowed[0])
     try:
         return cls.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # damaged JSON, tokens of other kinds: transformers raises many kinds
         raise BadCheckpoint(f"its tokenizer cannot be read: {brief(error)}", where=str(folder), mend=_MEND) from error
 
 
-def _class_of(config: dict[str, Any], folder: Path) -> str:
-    name, own = config.get("tokenizer_class") or _CLASSES[0], config.get("auto_map")
-    if name in _CLASSES:  # a known one: what else the folder offers to run is not needed
+def _class_of(config: dict[str, Any], folder: Path, allowed: tuple[str, ...]) -> str:
+    name, own = config.get("tokenizer_class") or allowed[0], config.get("auto_map")
+    if name in (*allowed, *_ANY):  # a known one: what else the folder offers to run is not needed
         return str(name)
     if own:
         raise BadCheckpoint(
             f"its tokenizer is a class of its own ({brief(name, 60)}), which would have to be run",
             where=str(folder),
-            mend="choose a checkpoint whose tokenizer is CLIP's; code of a checkpoint is never run here",
+            mend=f"choose a checkpoint whose tokenizer is a {allowed[0]}; code of a checkpoint is never run here",
         )
     raise BadCheckpoint(
-        f"its tokenizer is a {brief(name, 60)}, not a CLIPTokenizer",
+        f"its tokenizer is a {brief(name, 60)}, not a {allowed[0]}",
         where=str(folder),
-        mend="take tokenizer and text_encoder from one checkpoint of Stable Diffusion",
+        mend="take tokenizer and text_encoder from one checkpoint"
+        + (" of Stable Diffusion" if allowed is CLIP else " of this architecture"),
     )
 
 
@@ -63,8 +69,11 @@ def _check_files(folder: Path, name: str) -> None:
         if not isinstance(model, dict) or not model.get("vocab"):
             raise BadCheckpoint("its tokenizer cannot be read: tokenizer.json has no vocabulary", where=str(folder), mend=_MEND)
         return
-    if name in _CLASSES[2:]:
+    if name in _ANY:
         raise BadCheckpoint("tokenizer.json is missing", where=str(folder), mend=_MEND)
+    if name in T5:
+        _check_sentencepiece(folder)
+        return
     vocabulary = read_json(folder / "vocab.json")
     merges = folder / "merges.txt"
     if not merges.is_file():
@@ -81,6 +90,20 @@ def _check_files(folder: Path, name: str) -> None:
             f"its tokenizer cannot be read: merges.txt makes only {len(whole) - len(lost)} of the {len(whole)} tokens of vocab.json",
             where=str(folder),
             mend=f"the two are of two tokenizers, or one is cut short: {_MEND}",
+        )
+
+
+def _check_sentencepiece(folder: Path) -> None:
+    """T5's own file is read by two packages that are not ours: said here, not from deep inside of transformers."""
+    from importlib.util import find_spec
+
+    if not (folder / "spiece.model").is_file():
+        raise BadCheckpoint("spiece.model is missing, and there is no tokenizer.json", where=str(folder), mend=_MEND)
+    if find_spec("sentencepiece") is None:
+        raise BadCheckpoint(
+            "its tokenizer is a spiece.model, which needs the package sentencepiece",
+            where=str(folder),
+            mend="pip install sentencepiece protobuf (the extra realcompo[t5]), or put a tokenizer.json beside it",
         )
 
 

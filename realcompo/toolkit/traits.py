@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from ..errors import BadCheckpoint, nearest
-from ..specs import BranchSpec, LatentSpace, NoiseSchedule, Traits
+from ..processes import PREDICTIONS, NoiseSchedule, PredictionType, Schedule, read_process
+from ..specs import BranchSpec, LatentSpace, Traits
 from .guard import bare
-from .options import UNetOptions
+from .options import CheckpointOptions
 from .sources import Checkpoint
 
 SPACES = {
     "sd": LatentSpace("sd", 4, 8, 0.18215),
     "sdxl": LatentSpace("sdxl", 4, 8, 0.13025),
+    "sd3": LatentSpace("sd3", 16, 8, 1.5305, 0.0609),
+    "flux": LatentSpace("flux", 16, 8, 0.3611, 0.1159),
 }
-"""Latent spaces known by their numbers; SD 1.x and 2.x share one."""
+"""Latent spaces known by their numbers; SD 1.x, 2.x and PixArt-α share one, SDXL and PixArt-Σ another, FLUX.1, Z-Image, Chroma and
+Lumina 2 a third."""
 
 _FAMILIES = {768: "SD 1.x", 1024: "SD 2.x", 2048: "SDXL"}
 _ENCODERS = ("text_encoder", "text_encoder_2")
@@ -57,7 +61,7 @@ def family(config: Mapping[str, Any]) -> str:
     return _FAMILIES.get(width, f"UNet of cross-attention width {width}") if isinstance(width, int) else f"UNet of widths {width}"
 
 
-def read_traits(checkpoint: Checkpoint, spec: BranchSpec, options: UNetOptions, own: bool = True) -> Traits:
+def read_traits(checkpoint: Checkpoint, spec: BranchSpec, options: CheckpointOptions, own: bool = True) -> Traits:
     """Traits from config files; what they leave open is the spec's word.
 
     Args:
@@ -70,7 +74,7 @@ def read_traits(checkpoint: Checkpoint, spec: BranchSpec, options: UNetOptions, 
         BadCheckpoint: another architecture, parts that do not fit together, or a latent space that nothing tells.
     """
     unet = unet_config(checkpoint)
-    latent = _latent(checkpoint, spec, options, unet["in_channels"], own)
+    latent = latent_space(checkpoint, spec, options, unet["in_channels"], own)
     for end in ("in_channels", "out_channels"):
         if unet[end] != latent.channels:
             raise BadCheckpoint(
@@ -87,7 +91,7 @@ def read_traits(checkpoint: Checkpoint, spec: BranchSpec, options: UNetOptions, 
             where=checkpoint.where,
             mend=f"take unet and {' and '.join(encoders)} from one checkpoint",
         )
-    schedule, prediction = _schedule(checkpoint, spec, options)
+    schedule, prediction = process_of(checkpoint, spec, options)
     sample = unet.get("sample_size") or 64
     side = sample if isinstance(sample, list | tuple) else (sample, sample)
     base = spec.traits or Traits(latent, "")
@@ -102,7 +106,12 @@ def read_traits(checkpoint: Checkpoint, spec: BranchSpec, options: UNetOptions, 
     )
 
 
-def _latent(checkpoint: Checkpoint, spec: BranchSpec, options: UNetOptions, channels: int, own: bool) -> LatentSpace:
+def latent_space(checkpoint: Checkpoint, spec: BranchSpec, options: CheckpointOptions, channels: int, own: bool) -> LatentSpace:
+    """Of the checkpoint's autoencoder, by its factors and channels, under the name that they have in `SPACES`.
+
+    Raises:
+        BadCheckpoint: nothing tells it, or it has numbers of its own for each channel.
+    """
     stated = spec.traits.latent if spec.traits is not None else None
     named = options.latent_space
     if not checkpoint.has("vae"):
@@ -139,21 +148,19 @@ def _latent(checkpoint: Checkpoint, spec: BranchSpec, options: UNetOptions, chan
     return replace(space, name=named) if named is not None else space
 
 
-def _schedule(checkpoint: Checkpoint, spec: BranchSpec, options: UNetOptions) -> tuple[NoiseSchedule, Any]:
-    """The forward process and what the network predicts. Older configs leave out what was the default then, which are ours now."""
+def process_of(checkpoint: Checkpoint, spec: BranchSpec, options: CheckpointOptions) -> tuple[Schedule, PredictionType]:
+    """The forward process and what the network predicts.
+
+    Raises:
+        BadCheckpoint: it predicts what nobody here knows.
+    """
     stated = options.prediction_type
     if not checkpoint.has("scheduler"):
         base = spec.traits
-        found = (base.schedule, base.prediction_type) if base is not None else (NoiseSchedule(), "epsilon")
+        found: tuple[Schedule, PredictionType] = (base.schedule, base.prediction_type) if base is not None else (NoiseSchedule(), "epsilon")
         return found[0], stated or found[1]
-    config = checkpoint.config("scheduler")
-    prediction = stated or config.get("prediction_type", "epsilon")
-    if prediction not in ("epsilon", "v_prediction"):
-        raise BadCheckpoint(
-            f"it predicts {prediction!r}", where=checkpoint.where, mend="choose a checkpoint that predicts epsilon or v_prediction"
-        )
-    known = {field.name for field in fields(NoiseSchedule)}
-    told = {key: value for key, value in config.items() if key in known and value is not None}
-    if "trained_betas" in told:
-        told["trained_betas"] = tuple(map(float, told["trained_betas"]))
-    return NoiseSchedule(**told), prediction
+    schedule, said = read_process(checkpoint.config("scheduler"))
+    told = next((one for one in PREDICTIONS if one == (stated or said)), None)
+    if told is None:
+        raise BadCheckpoint(f"it predicts {said!r}", where=checkpoint.where, mend=f"choose one that predicts {' or '.join(PREDICTIONS)}")
+    return schedule, told

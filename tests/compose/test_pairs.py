@@ -78,8 +78,12 @@ COMPOSE = [
     ("sd/v1-5", "controlnet/seg-sd21"),
     ("sd/xl-base", "controlnet/pose-sdxl"),
     ("sd/xl-pipeline", "controlnet/pose-sdxl"),
+    ("mini/flow", "mini/boxes"),  # a transformer's flow and UNets' diffusions: another architecture, another process, one latent space
+    ("mini/flow", "mini/pose"),
+    ("mini/flow", "mini/segmentation"),
 ]
 REFUSED = [
+    ("mini/flow", "gligen/box"),
     ("sd/xl-base", "gligen/box"),
     ("sd/xl-base", "layguide/sd"),
     ("sd/xl-base", "controlnet/pose-sd15"),

@@ -16,7 +16,7 @@ import torch
 from realcompo.registry import installed
 from realcompo.testing.driving import request
 from tests import ROOT
-from tools.gpu import comparing, drawing
+from tools.gpu import comparing, drawing, page
 from tools.gpu.drawing import WAYS
 from tools.gpu.main import main, quiet
 from tools.gpu.networks import PAIRS, Pair, make
@@ -207,3 +207,14 @@ def test_real_networks_have_the_published_sizes_and_branches_take_them(pair: Pai
         step = Solver("ddim", branch.traits.schedule, 10).steps[2]
         assert branch.predict(z, step, branch.encode(asked)).noise.shape == z.shape
     assert branch.traits.default_size == made.size == pair.size
+
+
+def test_the_page_says_what_the_records_say():
+    told = (ROOT / "docs" / "gpu.md").read_text("utf-8")
+    assert page.page(told) == told
+    record = json.loads((ROOT / "docs" / "gpu" / "h100.json").read_text("utf-8"))
+    guided = parts(record)["sd15-gligen", "float16", "core/guided"]
+    line = next(one for one in told.splitlines() if one.startswith("| sd15-gligen | float16 | core/guided |"))
+    cost = sum(value for name, value in guided["cost_f"].items() if name.startswith(("predict", "move", "probe")))
+    assert f"| {cost:.1f} | {guided['draw_s']:.2f} |" in line
+    assert all(check in told for check in record["summary"]["wrong"])

@@ -10,6 +10,7 @@ import pytest
 from realcompo.errors import PluginProblem, UnknownName
 from realcompo.registry import GROUP, Registry, installed
 from realcompo.testing import BranchContract, contracts, run, toy_registry
+from tests import brings
 
 
 class TestToyFidelity(BranchContract):
@@ -39,6 +40,8 @@ def _one_a_class() -> dict[str, type[Any]]:
     tables: tuple[dict[str, Any], ...] = (registry.branches, registry.transfers, registry.balancers, registry.planners)
     for table in tables:
         for spec in table.values():
+            if spec.id.startswith("mini/") and not brings(spec.id):  # a checkout from before it was trained
+                continue
             if spec.target is not None and spec.target not in seen:  # None: it builds on another branch
                 seen.add(spec.target)
                 (cls,) = contracts(spec.id).values()

@@ -85,10 +85,12 @@ class Session:
         found.append(Studio(made, *((MINI_STEPS, 0) if self.mini else (STEPS, WARM)), report.limit))
         return {"parameters": made.parameters, "size": made.size, "steps": found[0].steps, "memory": memory.told()}
 
-    def eager(self, pair: Pair, dtype: str, ways: Sequence[str] = WAYS) -> None:
-        """Draws by each way, again from the file, with offload."""
-        draws = {way: partial(_draw, way=way) for way in ways}
-        self.group(pair, dtype, {**draws, "reproduce": lambda s: drawing.reproduce(s), "offload": lambda s: drawing.offload(s)})
+    def eager(self, pair: Pair, dtype: str, ways: Sequence[str] = WAYS, again: bool = True) -> None:
+        """Draws by each way; `again` from the file, and with offload."""
+        parts: dict[str, Callable[[Studio], Mapping[str, Any]]] = {way: partial(_draw, way=way) for way in ways}
+        if again:
+            parts |= {"reproduce": lambda s: drawing.reproduce(s), "offload": lambda s: drawing.offload(s)}
+        self.group(pair, dtype, parts)
 
     def compiled(self, pair: Pair, dtype: str) -> None:
         """With compiled networks: the fidelity branch alone, and the default balancer. In miniature the first, by torch's tracing alone."""
@@ -117,11 +119,12 @@ def run(session: Session) -> None:
         session.eager(PAIRS[1], HALVES[1], WAYS[1::2])
         session.compiled(PAIRS[0], HALVES[0])
         return
-    for dtype in HALVES:
-        for pair in PAIRS:
-            session.eager(pair, dtype)
     for pair in PAIRS:
-        session.compiled(pair, HALVES[0])
+        session.eager(pair, HALVES[0])
+    session.compiled(PAIRS[0], HALVES[0])
+    for pair in PAIRS:
+        session.eager(pair, HALVES[1], again=False)
+    session.compiled(PAIRS[1], HALVES[0])
 
 
 def main(words: Sequence[str] | None = None) -> int:

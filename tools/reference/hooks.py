@@ -7,11 +7,25 @@ import inspect
 from typing import Any
 
 from realcompo import hookspecs
-from realcompo.specs import API_VERSION, BalancerSpec, BranchSpec, LatentSpace, NoiseSchedule, PlannerSpec, Traits, TransferSpec
+from realcompo.specs import (
+    API_VERSION,
+    BalancerSpec,
+    BranchSpec,
+    FlowSchedule,
+    LatentSpace,
+    NoiseSchedule,
+    PlannerSpec,
+    SigmaSchedule,
+    Traits,
+    TransferSpec,
+)
 
 from .markdown import attributes, cell, code, summary, table
 
-SPECS: tuple[type[Any], ...] = (BranchSpec, TransferSpec, BalancerSpec, PlannerSpec, Traits, LatentSpace, NoiseSchedule)
+SPECS: tuple[type[Any], ...] = (
+    *(BranchSpec, TransferSpec, BalancerSpec, PlannerSpec, Traits, LatentSpace),
+    *(NoiseSchedule, FlowSchedule, SigmaSchedule),
+)
 OTHERS = {NoiseSchedule: "as in the config of a diffusers scheduler"}
 """What fields of the others' own names mean."""
 

@@ -29,12 +29,14 @@ class HelloBranch(Branch):
         return mean.to(self.device), channels.to(self.device)
 
     def predict(self, z, step, conditioning, read=False):
+        self.check_step(step)
         mean, _ = conditioning
         noise = (1 - step.alpha_bar) ** 0.5 * (z - step.alpha_bar**0.5 * mean.to(z))  # ε̂ = √(1−ᾱ) (z − √ᾱ mean)
         return Prediction(noise, self.attend(z, step, conditioning) if read else None)
 
     def attend(self, z, step, conditioning):
         """Maps (B, R, h, w): how much of each region's channel a pixel shows. Smooth in z; zero for absent regions."""
+        self.check_step(step)
         return torch.einsum("brc,bchw->brhw", conditioning[1].to(z), z.sigmoid())
 
     def decode(self, z):

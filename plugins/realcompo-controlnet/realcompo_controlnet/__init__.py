@@ -1,10 +1,11 @@
-"""Declares ControlNets for poses and segmentation maps. Data only: torch is imported when a branch is first built."""
+"""Declares ControlNets for poses, maps and pictures shown as they are. Data only: torch is imported when a branch is first built."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
+from realcompo.conditions.hint import SAMPLE
 from realcompo.conditions.skeletons import skeleton
 from realcompo.hookspecs import hookimpl
 from realcompo.specs import BranchSpec, LatentSpace, Traits
@@ -15,6 +16,8 @@ REALCOMPO_API = 1
 
 __all__ = ["REALCOMPO_API", "ControlNetOptions", "NetOptions", "register_branches"]
 
+_HINTS = {"canny": "lllyasviel/control_v11p_sd15_canny", "depth": "lllyasviel/control_v11f1p_sd15_depth"}
+"""Kind of hint → published ControlNet; hub ids from memory. Others are loaded by the options source and hints."""
 _TARGET = "realcompo_controlnet.branch:ControlNetBranch"
 _SD = LatentSpace("sd")
 _SDXL = LatentSpace("sdxl", scaling_factor=0.13025)
@@ -76,6 +79,22 @@ def register_branches() -> Iterable[BranchSpec]:
         requires=("realcompo-stable-diffusion",),
         sample={**POSE, "fidelity": "sd/xl-base"},
     )
+    for hint, source in _HINTS.items():
+        yield BranchSpec(
+            id=f"controlnet/{hint}-sd15",
+            summary=f"ControlNet 1.1 on Stable Diffusion 1.5, shown a picture of the kind {hint!r} as it is.",
+            target=_TARGET,
+            options=ControlNetOptions,
+            defaults={"base": "sd/v1-5", "hints": (hint,)},
+            role="spatial",
+            condition="hint",
+            source=source,
+            traits=Traits(_SD, "SD 1.x with ControlNet", hints=(hint,)),
+            guidance_scale=7.5,
+            licence="CreativeML OpenRAIL-M",
+            requires=("realcompo-stable-diffusion",),
+            sample={"fidelity": "sd/v1-5", "prompt": "a cat and a house on grass", "hint": {**SAMPLE, "of": hint}},
+        )
     yield BranchSpec(
         id="controlnet/seg-sd15",
         summary="ControlNet 1.1 segmentation (ADE20K colours) on Stable Diffusion 1.5.",

@@ -17,21 +17,21 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from realcompo.conditions import Condition, Keypoints, Segmentation
-from realcompo.conditions.drawing import draw_segments, draw_skeleton
-from realcompo.errors import BadCheckpoint, BadCondition
+from realcompo.conditions import Condition
+from realcompo.errors import BadCheckpoint
 from realcompo.interfaces import Region, Request, Step
 from realcompo.registry import installed
 from realcompo.specs import BranchSpec, Options, Traits
 from realcompo.toolkit import Checkpoint, Half, Loader, MapReader, UNetBranch, UNetConditioning, UNetOptions, open_checkpoint
 from realcompo.toolkit.bases import check_families, find_base
 from realcompo.toolkit.guard import bare, exclusive, frozen
+from realcompo.toolkit.hints import draw_hint
 from realcompo.toolkit.loading import file_digest, tensor_digest
 from realcompo.toolkit.maps import check_places
+from realcompo.toolkit.nets import NOUN, SUFFIX, NetPlace, acts, check_equal, find_nets, holds_base, over_too_soon
 from realcompo.toolkit.sources import weight_files
-from realcompo.toolkit.traits import unet_config
+from realcompo.toolkit.traits import family, unet_config
 
-from .nets import NOUN, SUFFIX, NetPlace, check_fit, find_nets, holds_base
 from .options import ControlNetOptions, NetOptions
 
 _HEARD = ("added_cond_kwargs",)
@@ -127,15 +127,7 @@ class ControlNetBranch(UNetBranch):
     @classmethod
     def remarks(cls, spec: BranchSpec, options: Options, balanced: tuple[float, float] | None) -> tuple[str, ...]:
         """A hint that is over when the balance begins leaves the base alone beside the fidelity model."""
-        own = _own(spec, options)
-        nets = [one for one in (own.first, *own.more) if one.conditioning_scale > 0]
-        end = max((one.end for one in nets), default=0.0)
-        if balanced is None or end > balanced[0]:
-            return ()
-        return (
-            f"its hint acts no longer than {end:.0%} of the steps, and the balance begins at {balanced[0]:.0%}: from there on it is "
-            f"{own.base} as it stands; let it end later or shorten the balancer's warmup",
-        )
+        return over_too_soon(_own(spec, options), balanced)
 
     # -- once a run -----------------------------------------------------------------------------------------------------------
 
@@ -157,16 +149,7 @@ class ControlNetBranch(UNetBranch):
 
     def hint(self, condition: Condition | None, size: tuple[int, int]) -> Image.Image:
         """What the ControlNets see of a condition: RGB, (height, width) pixels."""
-        if condition is None:
-            return Image.new("RGB", (size[1], size[0]))
-        if condition.kind == self.spec.condition:
-            if isinstance(condition, Keypoints):
-                return draw_skeleton(condition, size, self.options.stick_width)
-            if isinstance(condition, Segmentation):
-                return draw_segments(condition, size, self.options.palette)
-        raise BadCondition(
-            f"{self.spec.id} takes {self.spec.condition}, not {condition.kind}", mend="give the branch its own kind of condition"
-        )
+        return draw_hint(condition, self.spec, size, self.options.stick_width, self.options.palette)
 
     # -- every step -----------------------------------------------------------------------------------------------------------
 
@@ -225,9 +208,20 @@ class ControlNetBranch(UNetBranch):
         return tensor_digest(self.nets[index][0]) if folder is None else file_digest(weight_files(folder, self.options).files)
 
 
-def acts(told: NetOptions, step: Step) -> bool:
-    """Whether a ControlNet acts at a step: as in diffusers, one that begins at `start` or later and is over at `end` or before."""
-    return told.conditioning_scale > 0 and step.index / step.count >= told.start and (step.index + 1) / step.count <= told.end
+_SHAPES = (
+    "cross_attention_dim",
+    "block_out_channels",
+    "layers_per_block",
+    "addition_embed_type",
+    "projection_class_embeddings_input_dim",
+)
+"""What a ControlNet has in common with the UNet that it was made from."""
+
+
+def check_fit(places: Sequence[NetPlace], base: Mapping[str, Any], where: str) -> None:
+    """Refuse ControlNets whose residuals the base cannot take, from both configs; see `check_equal`."""
+    for place in places:
+        check_equal(place, base, _SHAPES, where, family)
 
 
 def _own(spec: BranchSpec, options: Options | None) -> ControlNetOptions:
@@ -252,7 +246,7 @@ def _base_source(options: ControlNetOptions, source: Any) -> Any:
     """Where the base's checkpoint is: what the options say, a whole pipeline that is the branch's source, or (None) the base's own."""
     if options.base_source is not None:
         return options.base_source
-    return source if source is not None and holds_base(source, options) else None
+    return source if source is not None and holds_base(source) else None
 
 
 def _check_base(places: Sequence[NetPlace], base: BranchSpec, told: UNetOptions, source: Any, own: ControlNetOptions) -> None:
@@ -270,4 +264,5 @@ def _check_base(places: Sequence[NetPlace], base: BranchSpec, told: UNetOptions,
 
 
 def _labelled(traits: Traits, own: ControlNetOptions) -> Traits:
-    return replace(traits, family=traits.family + SUFFIX, classes=None if own.palette is None else tuple(own.palette))
+    classes = None if own.palette is None else tuple(own.palette)
+    return replace(traits, family=traits.family + SUFFIX, classes=classes, hints=own.hints or None)

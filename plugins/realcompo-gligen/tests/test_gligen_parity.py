@@ -39,7 +39,9 @@ def oracle(folder, branch, scheduler: str, share: float) -> torch.Tensor:  # typ
     ).images
 
 
-@pytest.mark.parametrize(("scheduler", "share"), [*((name, 1.0) for name in SCHEDULERS), ("ddim", 0.5), ("euler", 0.5)])
+@pytest.mark.parametrize(
+    ("scheduler", "share"), [*((name, 1.0) for name in SCHEDULERS if name != "flow-euler"), ("ddim", 0.5), ("euler", 0.5)]
+)
 def test_branch_alone_is_the_pipeline(checkpoint, scheduler: str, share: float) -> None:
     folder = checkpoint("gligen")
     branch = Registry().branch("gligen/box", {"grounding_share": share}, source=str(folder))

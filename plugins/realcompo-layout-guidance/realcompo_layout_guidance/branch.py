@@ -18,7 +18,7 @@ from realcompo.errors import BadOption
 from realcompo.interfaces import Branch, Prediction, Region, Request, Step
 from realcompo.registry import installed
 from realcompo.specs import BranchSpec, Options, Traits
-from realcompo.toolkit import UNetBranch
+from realcompo.toolkit import DenoiserBranch, UNetBranch, steadily
 from realcompo.toolkit.maps import MapPlace, chosen_places, cross_attention_places, watch_attention
 
 from .options import LayoutGuidanceOptions, Window, steps
@@ -42,7 +42,7 @@ class GuidedConditioning:
 
 
 class LayoutGuidanceBranch(Branch):
-    """Guides a `UNetBranch`; everything that it does not change is that branch's.
+    """Guides a branch with a UNet or a transformer; everything that it does not change is that branch's.
 
     Attributes:
         inner: the branch that it builds on, whose networks other branches may share.
@@ -58,9 +58,9 @@ class LayoutGuidanceBranch(Branch):
         self.options = _own(spec, options)
         base, cls, told = _base(self.options)
         # as a spatial branch: it needs no VAE
-        self.inner: UNetBranch = cls(replace(base, role="spatial"), told, source=source, device=device, dtype=dtype)
+        self.inner: DenoiserBranch = cls(replace(base, role="spatial"), told, source=source, device=device, dtype=dtype)
         self.traits = replace(self.inner.traits, moves_latents=True)
-        self.guided = guided_places(self.inner.unet, self.options.guided_parts, self.options.guided_divisor)
+        self.guided = _guided(self.inner, self.options)
 
     # -- before weights -------------------------------------------------------------------------------------------------------
 
@@ -81,6 +81,11 @@ class LayoutGuidanceBranch(Branch):
     def unread(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> tuple[str, ...] | None:
         base, inner, told = _base(_own(spec, options))
         return inner.unread(base, told, prompts, source.inner if isinstance(source, LayoutGuidanceBranch) else source)
+
+    @classmethod
+    def check_prompts(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> None:
+        base, inner, told = _base(_own(spec, options))
+        inner.check_prompts(base, told, prompts, source.inner if isinstance(source, LayoutGuidanceBranch) else source)
 
     @classmethod
     def remarks(cls, spec: BranchSpec, options: Options, balanced: tuple[float, float] | None) -> tuple[str, ...]:
@@ -147,15 +152,22 @@ class LayoutGuidanceBranch(Branch):
         def see(place: MapPlace, probabilities: Tensor) -> None:
             terms.append(region_loss(probabilities.to(precision), conditioning.masks[place.level].to(tokens), tokens).sum(dim=1))
 
-        with torch.enable_grad():
-            leaf = z.detach().requires_grad_()
-            watch_attention(self.inner.unet, self.guided, see, lambda: self.inner.denoise(leaf, step, conditioning.inner, "conditional"))
-            count = tokens.any(dim=2).sum(dim=1).clamp(min=1)
-            loss = torch.stack(terms).mean(dim=0) / count
-            return loss.detach(), _slope(loss.sum(), leaf, half=self.inner.dtype == torch.float16)
+        guided = self.inner.placed(self.guided, z, conditioning.inner)
+
+        def slope() -> tuple[Tensor, Tensor]:
+            terms.clear()
+            with torch.enable_grad():
+                leaf = z.detach().requires_grad_()
+                watch_attention(self.inner.network, guided, see, lambda: self.inner.denoise(leaf, step, conditioning.inner, "conditional"))
+                count = tokens.any(dim=2).sum(dim=1).clamp(min=1)
+                loss = torch.stack(terms).mean(dim=0) / count
+                return loss.detach(), _slope(loss.sum(), leaf, half=self.inner.dtype == torch.float16)
+
+        return steadily(z.device, slope)
 
     def predict(self, z: Tensor, step: Step, conditioning: GuidedConditioning, read: bool = False) -> Prediction:
         """The base's guided prediction at the moved z, with the shift. Maps, if read, are those at z, as `attend` sees them."""
+        self.check_step(step)
         moved = self.move(z, step, conditioning)
         if moved is None:
             return self.inner.predict(z, step, conditioning.inner, read)
@@ -167,6 +179,7 @@ class LayoutGuidanceBranch(Branch):
         return self.inner.predict_unguided(z if moved is None else moved, step, conditioning.inner)
 
     def attend(self, z: Tensor, step: Step, conditioning: GuidedConditioning) -> Tensor:
+        self.check_step(step)
         return self.inner.attend(z, step, conditioning.inner)
 
     # -- where it is ----------------------------------------------------------------------------------------------------------
@@ -242,25 +255,32 @@ def _slope(loss: Tensor, z: Tensor, half: bool) -> Tensor:
     return slope
 
 
+def _guided(inner: DenoiserBranch, options: LayoutGuidanceOptions) -> list[MapPlace]:
+    """Of a UNet, see `guided_places`; of a transformer, the blocks that its maps are read in (option map_depth of the base)."""
+    if isinstance(inner, UNetBranch):
+        return guided_places(inner.unet, options.guided_parts, options.guided_divisor)
+    return list(inner.reader.places)
+
+
 def _own(spec: BranchSpec, options: Options | None) -> LayoutGuidanceOptions:
     if isinstance(options, LayoutGuidanceOptions):
         return options
     return LayoutGuidanceOptions(**{**spec.defaults, **(options.model_dump() if options is not None else {})})
 
 
-def _base(options: LayoutGuidanceOptions) -> tuple[BranchSpec, type[UNetBranch], Options]:
+def _base(options: LayoutGuidanceOptions) -> tuple[BranchSpec, type[DenoiserBranch], Options]:
     """The branch beneath: its spec, class and validated options.
 
     Raises:
-        UnknownName, BadOption: there is none of that id, or it is no UNet branch.
+        UnknownName, BadOption: there is none of that id, or it has no network of the toolkit's.
     """
     registry = installed()
     base = registry.find(BranchSpec, options.base)
     cls = registry.load(base)
-    if not issubclass(cls, UNetBranch):
+    if not issubclass(cls, DenoiserBranch) or base.role == "spatial":
         raise BadOption(
-            f"layout guidance cannot build on {base.id!r}: it is no UNet branch",
+            f"layout guidance cannot build on {base.id!r}: it is no fidelity branch with a UNet or a transformer",
             where="option base",
-            mend="choose a Stable Diffusion branch, such as sd/v1-5",
+            mend="choose a branch such as sd/v1-5 or pixart/sigma",
         )
     return base, cls, registry.options(base, options.base_options)

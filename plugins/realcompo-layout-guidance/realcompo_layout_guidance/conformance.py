@@ -10,3 +10,10 @@ class TestLayoutGuidance(BranchContract):
 
     component = "layguide/sd"
     options = {"window": (0.0, 0.9)}  # noqa: RUF012
+
+
+class TestLayoutGuidanceOnAny(BranchContract):
+    """The same on a transformer."""
+
+    component = "layguide/any"
+    options = {"window": (0.0, 0.9)}  # noqa: RUF012

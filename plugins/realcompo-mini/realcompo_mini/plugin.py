@@ -14,7 +14,8 @@ from realcompo.errors import PlanningError
 from realcompo.hookspecs import hookimpl
 from realcompo.interfaces import Plan, Planner, PlanRequest
 from realcompo.plans.from_boxes import Placed, plan_of
-from realcompo.specs import BranchSpec, LatentSpace, PlannerSpec, Traits
+from realcompo.specs import BranchSpec, FlowSchedule, LatentSpace, PlannerSpec, Traits
+from realcompo.toolkit import TransformerOptions
 from realcompo_mini.bodies import BUILD
 from realcompo_mini.language import LanguageError, parse
 from realcompo_mini.palette import palette
@@ -104,6 +105,32 @@ def register_branches() -> Iterable[BranchSpec]:
         guidance_scale=GUIDANCE["mini/boxes"],
         licence=LICENCE,
         sample=_SAMPLE,
+    )
+    for name, summary in (
+        ("coloured", "The embedded layout model that knows colours and patterns, too, and lacks the look only."),
+        ("half", "The embedded layout model that knows half the kinds: where another is named, it draws one of those that it does not."),
+    ):
+        yield BranchSpec(
+            id=f"mini/boxes-{name}",
+            summary=summary,
+            base="mini/boxes",
+            source=f"{WEIGHTS}/boxes",
+            defaults={"lora": f"{WEIGHTS}/boxes-{name}/pytorch_lora_weights.safetensors"},
+            licence=LICENCE,
+            requires=("peft",),
+        )
+    yield BranchSpec(
+        id="mini/flow",
+        summary="The embedded transformer (PixArt's blocks, a rectified flow): mini/fidelity's world and latents by another architecture.",
+        target="realcompo.toolkit.transformer:TransformerBranch",
+        options=TransformerOptions,
+        role="fidelity",
+        source=f"{WEIGHTS}/flow",
+        traits=replace(_traits(), schedule=FlowSchedule(shift=2.0), prediction_type="flow_prediction", size_multiple=16),
+        guidance_scale=GUIDANCE["mini/fidelity"],
+        licence=LICENCE,
+        sample=_SAMPLE,
+        recommended=RECOMMENDED,
     )
     for name, summary, prompt in (
         ("tokencompose", "The embedded TokenCompose: taught to attend to each object with its own words.", None),

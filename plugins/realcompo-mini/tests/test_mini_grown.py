@@ -24,7 +24,7 @@ STEPS = 2
 def needed(recipe: Path) -> str:
     """What this checkout lacks of a recipe's models."""
     text = recipe.read_text("utf-8")
-    return lacking(*(name for name in ("fidelity", "boxes", *GROWN) if f'"mini/{name}"' in text))
+    return lacking(*(name for name in ("fidelity", "boxes", "flow", *GROWN) if f'"mini/{name}"' in text))
 
 
 def test_all_are_declared_with_or_without_weights() -> None:
@@ -38,6 +38,7 @@ def test_all_are_declared_with_or_without_weights() -> None:
 
 def test_there_is_a_twin_of_each_setting_of_the_paper() -> None:
     wanted = {"mini-v1", "mini-v2", "mini-v3", "mini-v4", "mini-pose", "mini-segmentation", "mini-coloring", "mini-cute"}
+    wanted |= {"mini-flow", "mini-flow-pose", "mini-flow-segmentation"}
     assert {file.stem for file in RECIPES} >= wanted
 
 
@@ -46,7 +47,9 @@ def test_recipe_checks_without_weights(recipe: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     said = CliRunner().invoke(app, ["check", str(recipe)])
     assert said.exit_code == 0, said.output
-    assert "warning" not in said.output and "fine: 1 picture" in said.output
+    warnings = [line for line in said.output.splitlines() if "warning" in line]
+    assert all("different processes" in line and "flow" in recipe.stem for line in warnings), warnings
+    assert "fine: 1 picture" in said.output
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda file: file.stem)

@@ -19,7 +19,8 @@ def test_declares_without_torch() -> None:
 
 def test_branches_share_a_latent_space_and_name_their_bases() -> None:
     fidelity, boxes, *grown = plugin.register_branches()
-    assert {spec.id.split("/")[1] for spec in grown} == {"tokencompose", "coloring", "cute", "pose", "segmentation"}
+    wanted = {"boxes-coloured", "boxes-half", "flow", "tokencompose", "coloring", "cute", "pose", "segmentation"}
+    assert {spec.id.split("/")[1] for spec in grown} == wanted
     assert (fidelity.id, boxes.id) == ("mini/fidelity", "mini/boxes")
     assert (fidelity.base, boxes.base) == ("sd/v1-5", "gligen/box")
     assert fidelity.traits is not None and boxes.traits is not None

@@ -30,7 +30,7 @@ def both(checkpoint: Any) -> Any:
     return cache(loaded)
 
 
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("scheduler", [name for name in SCHEDULERS if name != "flow-euler"])
 @pytest.mark.parametrize(("family", "id"), [("sd1", "sd/v1-5"), ("sd2-v", "sd/v2-1")])
 def test_branch_alone_is_the_pipeline(both: Any, family: str, id: str, scheduler: str) -> None:
     branch, pipe = both(family, id)

@@ -42,6 +42,8 @@ CHANGES = [
     Change("a graph left by encode", S, _NET, "return Conditioning(self.numbers(request.prompts), empty, layout, tokens, request.guidance_scale)", "return Conditioning(self.numbers(request.prompts), empty, torch.enable_grad()(lambda: layout * torch.ones(1, requires_grad=True))(), tokens, request.guidance_scale)", "test_no_graph_is_left"),
     Change("z changed in place", S, _NET, "return Prediction(noise, maps)", "return Prediction(noise, z.detach().mul_(0.5) is None or maps)", "test_inputs_are_not_mutated"),
     Change("the conditioning changed in place", S, _NET, "return Prediction(noise, maps)", "return Prediction(noise, maps) if conditioning.layout.add_(1e-9).mul_(1 + 1e-6) is not None else None", "test_inputs_are_not_mutated"),
+    Change("a timestep that another process counts", S, _NET, "self.check_step(step)", "self.check_step(__import__('dataclasses').replace(step, schedule=self.traits.schedule))", "test_timesteps_of_another_process_are_refused"),
+    Change("a level that it was not trained at", F, _NET, "self.check_step(step)", "self.check_step(__import__('dataclasses').replace(step, alpha_bar=0.5))", "test_levels_outside_its_range_are_refused"),
     # -- branches: maps
     Change("a map of the words, not of the regions", S, _NET, "return maps", "return maps[:, :1]", "test_maps_have_a_row_for_each_region"),
     Change("maps below zero", S, _NET, "return maps", "return maps - 0.2 * (maps > 0)", "test_maps_are_nonnegative"),

@@ -77,6 +77,7 @@ def main() -> None:
     parser.add_argument("--rows", nargs="*", help="names; all by default")
     parser.add_argument("--batch", type=int, default=12)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--sprites", type=Path, help="sprites.npz of the training folder: needed once, for the distance")
     parser.add_argument("--pairs", nargs="*", default=[], help="a|b: paired differences to report")
     parser.add_argument("--figure", type=Path, help="where to draw the frontier")
@@ -90,7 +91,7 @@ def main() -> None:
 
     if args.verb == "draw":
         for row in chosen(args.rows):
-            draw_row(row, args.split, args.scenes, range(args.seeds), file(row.name), args.batch, args.scene_seed)
+            draw_row(row, args.split, args.scenes, range(args.seeds), file(row.name), args.batch, args.scene_seed, args.device)
         return
     if args.verb == "gallery":
         from realcompo_mini.compare.gallery import gallery

@@ -32,13 +32,15 @@ def boxes(objects: Sequence[Any]) -> Any:
     return rc.Boxes([{"phrase": o.phrase, "box": o.box, "span": o.span} for o in objects])
 
 
-def draw_row(row: Row, split: str, count: int, seeds: Sequence[int], path: Path, batch: int = 12, scene_seed: int = 0) -> None:
+def draw_row(
+    row: Row, split: str, count: int, seeds: Sequence[int], path: Path, batch: int = 12, scene_seed: int = 0, device: str = "cpu"
+) -> None:
     """Append the missing records of one row to `path` (JSON lines)."""
     done = {(r["split"], r["scene"], r["seed"], r["scene_seed"]) for r in read(path)}
     jobs = [(i, seed) for seed in seeds for i in range(count) if (split, i, seed, scene_seed) not in done]
     if not jobs:
         return
-    all_scenes, composer = scenes(split, count, scene_seed), row.composer()
+    all_scenes, composer = scenes(split, count, scene_seed), row.composer(device=device)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file, tqdm(total=len(jobs), desc=row.name, unit="picture") as bar:
         for start in range(0, len(jobs), batch):

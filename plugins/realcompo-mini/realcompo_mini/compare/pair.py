@@ -73,8 +73,12 @@ class Pair:
         other = next(look for branch, look in LOOKS.items() if branch != self.fidelity)
         return next(words for words, look in load_world().styles.items() if look == other) + " {prompt}"
 
-    def composer(self, **where: Any) -> Any:
-        """On the CPU, with the recommended number of steps, unless `where` says otherwise."""
+    def composer(self, balancer: str = "core/balance", options: Mapping[str, Any] | None = None, **where: Any) -> Any:
+        """On the CPU, with the recommended number of steps, unless `where` says otherwise.
+
+        Args:
+            options: of the balancer; the pair's own, which were tuned for core/balance, if None.
+        """
         import realcompo as rc
 
         entries = [rc.BranchEntry(name=self.fidelity, prompt=self.prompt(), guidance_scale=GUIDANCE[BASE])]
@@ -85,9 +89,9 @@ class Pair:
             entries.append(rc.BranchEntry(name=self.spatial, guidance_scale=GUIDANCE[BASE], options=told))
         elif self.spatial:
             entries.append(rc.BranchEntry(name=self.spatial))
-        balancer = {"balancer": "core/balance", "balancer_options": self.options} if self.spatial else {}
+        told_balancer = {"balancer": balancer, "balancer_options": self.options if options is None else options}
         where = {"device": "cpu", "num_inference_steps": RECOMMENDED["num_inference_steps"], **where}
-        made = rc.Composer(entries[0], entries[1:], **balancer, **where)
+        made = rc.Composer(entries[0], entries[1:], **(told_balancer if self.spatial else {}), **where)
         if self.control == "blank":
             blank_hints(made)
         return made

@@ -53,6 +53,11 @@ class BoxesCourse(Course):
         unet = build_unet(gated=True)
         open_gates(unet)
         self.model: Any = for_training(unet, self.device)
+        self.autoencoder = load_autoencoder(settings.out)
+
+    def stage(self, step: int) -> tuple[int, float, float]:
+        """Of `STAGES`: lowest t, bounds of the weight."""
+        return next(stage[1:] for stage in STAGES if step < stage[0])
 
     @torch.no_grad()
     def hidden(self, tokens: Tensor) -> Tensor:
@@ -72,7 +77,7 @@ class BoxesCourse(Course):
 
     def loss(self, index: np.ndarray[Any, Any], step: int) -> Tensor:
         scenes, count = self.scenes, len(index)
-        lowest, low, high = next(stage[1:] for stage in STAGES if step < stage[0])
+        lowest, low, high = self.stage(step)
         bars = alphas_bar()
         weights = ((1 - bars) / bars).clamp(low, high)
         weights = weights / weights[lowest:].mean()
@@ -103,7 +108,7 @@ class BoxesCourse(Course):
         """Rows in pairs: eight held-out scenes as rendered (through the autoencoder), and the same captions and boxes drawn."""
         scenes: Scenes = self.held_out
         count, guidance = 16, 2.0
-        autoencoder = load_autoencoder(self.settings.out)
+        autoencoder = self.autoencoder.cpu()
         hidden = self.hidden(torch.cat([ids(self.tokenizer, [""] * count), scenes.tokens[:count]]))
         mask = torch.cat([torch.zeros_like(scenes.mask[:count]), scenes.mask[:count]])
         told = (scenes.boxes[:count].repeat(2, 1, 1), self.table[scenes.phrases[:count]].repeat(2, 1, 1), mask)

@@ -33,6 +33,7 @@ class Settings:
     rank: int | None = None  # of LoRAs, in place of the stage's own
     shift: float | None = None  # of the flow's noise levels, in place of the stage's own
     decay: int | None = None  # steps at the end over which a constant rate falls, in place of the stage's own share
+    batch: int | None = None  # samples a step, in place of the stage's own
 
 
 def start_log(folder: Path, stage: str) -> logging.Logger:

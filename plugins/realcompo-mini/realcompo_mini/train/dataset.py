@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from realcompo_mini.train.data import encode_scenes
 from realcompo_mini.train.models import SLOTS
 from realcompo_mini.train.scenes import Scene, sample_scene
 from realcompo_mini.train.text import all_phrases, ids
+from realcompo_mini.world import load_world
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,11 @@ class Kept:
     blind: bool = False
     style: str | None = None
     kind: str | None = None
+    unnamed: tuple[str, ...] = ()
 
     def scene(self, index: int, seed: int) -> Scene:
         """Its scene of a number."""
-        return sample_scene(self.split, index, seed, blind=self.blind, style=self.style, kind=self.kind)
+        return sample_scene(self.split, index, seed, blind=self.blind, style=self.style, kind=self.kind, unnamed=frozenset(self.unnamed))
 
 
 PARENTS = {
@@ -38,12 +40,18 @@ PARENTS = {
     "check-fidelity": Kept("check", "3d"),
     "check-boxes": Kept("check", "flat", blind=True),
 }
+UNNAMED = tuple(load_world().kinds)[::2]
+"""The kinds whose names the layout model `boxes-half` does not know."""
+LAYOUTS = {"boxes-coloured": Kept("boxes", "flat"), "boxes-half": Kept("boxes", "flat", blind=True, unnamed=UNNAMED)}
+"""Stage → what the other layout models learn from."""
 STYLES = {"coloring": "outline", "cute": "cute"}
 """Stage → the look that it teaches."""
 UNDER_LOOKS = ("flat", "3d")
 """What spatial branches paint in, under a style's steps."""
 SETS = {
     **PARENTS,
+    **LAYOUTS,
+    **{f"check-{name}": replace(kept, split="check") for name, kept in LAYOUTS.items()},
     **{name: Kept("train", look, style=look) for name, look in STYLES.items()},
     **{f"check-{name}": Kept("check", look, style=look) for name, look in STYLES.items()},
     # the styles' own scenes in other looks
@@ -102,6 +110,7 @@ def prepare(
     encode_scenes(
         folder, settings.out / "sprites" / "sprites.npz", encode, scene_of, kept.look, count, {**asdict(kept), "seed": settings.seed}
     )
+    model.to("cpu")  # where sheets are decoded
     return describe(np.load(folder / "latents.npy")[:count], [scene_of(k) for k in range(count)], tokenizer)
 
 

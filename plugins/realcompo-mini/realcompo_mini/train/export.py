@@ -35,7 +35,7 @@ def train(settings: Settings) -> None:
         vae.half().save_pretrained(folder / "vae")
         _unplace(folder / "vae" / "config.json")
         _write(folder, model.unet, model.text, tokenizer, "StableDiffusionPipeline", vae=["diffusers", "AutoencoderDC"])
-        _note(folder, state["step"], settings)
+        _note(folder, state, settings)
         log.info("fidelity: step %d written to %s", state["step"], folder)
     if state := load_checkpoint(settings.out / "boxes" / "checkpoint.pt"):
         tokenizer, text = load_text(settings.out)
@@ -45,13 +45,13 @@ def train(settings: Settings) -> None:
         fold_standardisation(unet, mean, deviation)
         folder = settings.out / "export" / "boxes"
         _write(folder, unet, text, tokenizer, "StableDiffusionGLIGENPipeline", vae=[None, None])
-        _note(folder, state["step"], settings)
+        _note(folder, state, settings)
         log.info("boxes: step %d written to %s", state["step"], folder)
     for name, write in GROWN.items():
         if state := load_checkpoint(settings.out / name / "checkpoint.pt"):
             folder = settings.out / "export" / name
             write(folder, state, settings)
-            _note(folder, state["step"], settings)
+            _note(folder, state, settings)
             size = sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / 1e6
             log.info("%s: step %d, %.1f MB written to %s", name, state["step"], size, folder)
     for name in ("scorer", "reader"):
@@ -67,6 +67,14 @@ def _write_lora(folder: Path, state: dict[str, Any], settings: Settings) -> None
     """A LoRA in diffusers' format; its rank is that of the checkpoint."""
     rank = next(tensor.shape[0] for name, tensor in state["average"].items() if "lora_A" in name)
     unet = add_lora(build_unet(gated=False), rank)
+    _fill(unet, state["average"])
+    save_lora(unet, folder)
+
+
+def _write_boxes_lora(folder: Path, state: dict[str, Any], settings: Settings) -> None:
+    """The same, on the boxes model."""
+    rank = next(tensor.shape[0] for name, tensor in state["average"].items() if "lora_A" in name)
+    unet = add_lora(build_unet(gated=True), rank)
     _fill(unet, state["average"])
     save_lora(unet, folder)
 
@@ -113,6 +121,8 @@ def _fill(network: Any, part: dict[str, torch.Tensor]) -> None:
 
 
 GROWN = {
+    "boxes-coloured": _write_boxes_lora,
+    "boxes-half": _write_boxes_lora,
     "coloring": _write_lora,
     "cute": _write_lora,
     "tokencompose": _write_lora,
@@ -154,7 +164,7 @@ def _unplace(config: Path) -> None:
     config.write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
 
 
-def _note(folder: Path, step: int, settings: Settings) -> None:
+def _note(folder: Path, state: dict[str, Any], settings: Settings) -> None:
     """What these weights are, beside them."""
-    facts = {"step": step, "batch": 32, "seed": settings.seed, "torch": torch.__version__.split("+")[0]}
+    facts = {"step": state["step"], "batch": state.get("batch", 32), "seed": settings.seed, "torch": torch.__version__.split("+")[0]}
     (folder / "training.json").write_text(json.dumps(facts, indent=1) + "\n")

@@ -27,7 +27,7 @@ class Course(ABC):
         name: of the stage and its folder.
         model: the network in training.
         count: how many samples there are: `loss` is given numbers below it.
-        total, batch, peak: steps, samples a step, highest learning rate. The command line may replace `total`.
+        total, batch, peak: steps, samples a step, highest learning rate. The command line may replace the first two.
         check: steps between two lines of `checked`.
         decay: of the running average.
         clip: the largest norm of a step's gradient.
@@ -94,6 +94,7 @@ def resume(path: Any, model: nn.Module, average: Average, optimizer: torch.optim
 def run(course: Course, settings: Settings) -> bool:
     """Train, or go on; True once all steps are done."""
     folder, total = settings.out / course.name, settings.steps or course.total
+    course.batch = settings.batch or course.batch
     log = start_log(folder, course.name)
     model, names = course.model.train(), changing(course.model)
     average = Average(model, course.decay)
@@ -108,6 +109,7 @@ def run(course: Course, settings: Settings) -> bool:
             average=trained(average.module, names),
             optimizer=optimizer.state_dict(),
             step=step,
+            batch=course.batch,
         )
 
     begin = saved = drawn = time.time()

@@ -91,6 +91,7 @@ def sample_scene(
     style: str | None = None,
     counts: tuple[int, ...] = (),
     kind: str | None = None,
+    unnamed: frozenset[str] = frozenset(),
 ) -> Scene:
     """Scene number `index` of a split.
 
@@ -99,6 +100,7 @@ def sample_scene(
         style: a look whose trigger words open the caption.
         counts: numbers of objects to choose from (default: one to six, mostly two to four).
         kind: one item at least is of this kind.
+        unnamed: kinds whose names say nothing: where one of them is named, any of them is drawn.
     """
     world = load_world()
     name = f"{seed}/{SPLITS[split]}/{index}"
@@ -114,18 +116,22 @@ def sample_scene(
             placed = lay_out(sentence, rng)
         except LanguageError:
             continue  # a sentence that hardly fits a picture
-        return Scene(name, caption, background, _objects(sentence, placed, rng, world, blind))
+        return Scene(name, caption, background, _objects(sentence, placed, rng, world, blind, unnamed))
     raise RuntimeError(f"no layout found for scene {name}")
 
 
-def _objects(sentence: Sentence, placed: list[tuple[int, Box]], rng: random.Random, world: World, blind: bool) -> tuple[SceneObject, ...]:
-    side = world.side
+def _objects(
+    sentence: Sentence, placed: list[tuple[int, Box]], rng: random.Random, world: World, blind: bool, unnamed: frozenset[str]
+) -> tuple[SceneObject, ...]:
+    side, drawn = world.side, sorted(unnamed)
     objects = []
     for index, box in placed:
         item = sentence.items[index]
-        colour, pattern = item.colour, item.pattern
-        if blind and item.kind.colourable:
-            colour, pattern = _attributes(rng, world)
+        kind, colour, pattern = item.kind, item.colour, item.pattern
+        if kind.name in unnamed:
+            kind = world.kinds[rng.choice(drawn)]
+        if blind or kind is not item.kind:
+            colour, pattern = _attributes(rng, world) if kind.colourable else (None, None)
         x0, y0, x1, y1 = (round(v * side) / side for v in box)  # whole pixels: the truth that is drawn
-        objects.append(SceneObject(item.kind.name, colour, pattern, item.phrase, item.span, (x0, y0, x1, y1)))
+        objects.append(SceneObject(kind.name, colour, pattern, item.phrase, item.span, (x0, y0, x1, y1)))
     return tuple(objects)

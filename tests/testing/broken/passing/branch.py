@@ -89,6 +89,7 @@ class SmallBranch(Branch):
         return torch.tensor([row + [0] * (LENGTH - len(row)) for row in rows])
 
     def run(self, z, step, text, layout):
+        self.check_step(step)
         return self.network(z, step.t, text, layout.to(z))
 
     def predict(self, z, step, conditioning, read=False):

@@ -1,4 +1,4 @@
-"""Where ControlNets lie, and whether they fit their base: from config files, before any weight is read."""
+"""Where ControlNets lie, and whether they fit their base, and when they act: from config files, before any weight is read."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from realcompo.errors import BadCheckpoint, Incompatible
-from realcompo.specs import BranchSpec
-from realcompo.toolkit import Checkpoint, open_checkpoint
-from realcompo.toolkit.traits import family
-
-from .options import ControlNetOptions, NetOptions
+from ..errors import BadCheckpoint, Incompatible
+from ..interfaces import Step
+from ..specs import BranchSpec
+from .control_options import ControlOptions, NetOptions
+from .sources import Checkpoint, is_pipeline, open_checkpoint
 
 PARTS = ("", "controlnet", "controlnet_1", "controlnet_2", "controlnet_3")
 """Where a checkpoint holds ControlNets: at its top, or in folders as diffusers' pipeline saves several."""
@@ -20,14 +19,8 @@ PARTS = ("", "controlnet", "controlnet_1", "controlnet_2", "controlnet_3")
 SUFFIX = " with ControlNet"
 NOUN = "a ControlNet"
 
-_SHAPES = (
-    "cross_attention_dim",
-    "block_out_channels",
-    "layers_per_block",
-    "addition_embed_type",
-    "projection_class_embeddings_input_dim",
-)
-"""What a ControlNet has in common with the UNet that it was made from."""
+UNETS = ("ControlNetModel",)
+"""The class of a UNet's ControlNets."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,19 +40,20 @@ class NetPlace:
     module: Any = None
 
 
-def holds_base(source: Any, options: ControlNetOptions) -> bool:
+def holds_base(source: Any) -> bool:
     """Whether a source is a whole pipeline (an object, or a folder with a UNet in it), and so brings the base too."""
-    if hasattr(source, "unet"):
+    if is_pipeline(source):
         return True
     path = Path(str(source)).expanduser() if isinstance(source, str | Path) else None
-    return path is not None and (path / "unet").is_dir()
+    return path is not None and any((path / part).is_dir() for part in ("unet", "transformer"))
 
 
-def find_nets(spec: BranchSpec, options: ControlNetOptions, source: Any, weights: bool) -> list[NetPlace]:
+def find_nets(spec: BranchSpec, options: ControlOptions, source: Any, weights: bool, classes: Sequence[str] = UNETS) -> list[NetPlace]:
     """The branch's ControlNets, its own first.
 
     Args:
         source: a hub id, a folder, or a pipeline; one that holds a base and no ControlNet leaves the spec's own in place.
+        classes: that they may be of.
 
     Raises:
         BadCheckpoint: missing, or no ControlNet that a hint picture steers.
@@ -67,14 +61,14 @@ def find_nets(spec: BranchSpec, options: ControlNetOptions, source: Any, weights
     source = spec.source if source is None else source
     opened = _open(source, options, spec.revision if source == spec.source else None, weights)
     found = list(_inside(opened))
-    if not found and holds_base(source, options) and spec.source is not None and source != spec.source:
+    if not found and holds_base(source) and spec.source is not None and source != spec.source:
         opened = _open(spec.source, options, spec.revision, weights)
         found = list(_inside(opened))
     if not found:
         raise BadCheckpoint(
             f"it holds no ControlNet: it is {opened.describe()}",
             where=opened.where,
-            mend="name a repository or folder whose config.json says ControlNetModel, at its top or in a folder 'controlnet'",
+            mend=f"name a repository or folder whose config.json says {classes[0]}, at its top or in a folder 'controlnet'",
         )
     told = [options.first, *(one for one in options.more if one.source is None)]
     if len(told) > len(found):
@@ -93,11 +87,11 @@ def find_nets(spec: BranchSpec, options: ControlNetOptions, source: Any, weights
                 raise BadCheckpoint(f"it holds {len(parts)} ControlNets", where=other.where, mend="name one that holds a single ControlNet")
             places.append(_place(*parts[0], one))
     for place in places:
-        _check(place)
+        _check(place, classes)
     return places
 
 
-def _open(source: Any, options: ControlNetOptions, revision: str | None, weights: bool) -> Checkpoint:
+def _open(source: Any, options: ControlOptions, revision: str | None, weights: bool) -> Checkpoint:
     return open_checkpoint(source, options, revision=revision, parts=PARTS, weights=weights)
 
 
@@ -129,15 +123,15 @@ def _place(where: str, part: Any, told: NetOptions) -> NetPlace:
     return NetPlace(where, told, {"_class_name": type(part).__name__, **dict(part.config)}, module=part)
 
 
-def _check(place: NetPlace) -> None:
+def _check(place: NetPlace, classes: Sequence[str]) -> None:
     """Refuse networks of another kind.
 
     Raises:
         BadCheckpoint.
     """
     name = place.config.get("_class_name", "network of an unnamed class")
-    if name != "ControlNetModel":
-        raise BadCheckpoint(f"it is a {name}, not a ControlNetModel", where=place.where, mend="choose a ControlNet in diffusers' layout")
+    if name not in classes:
+        raise BadCheckpoint(f"it is a {name}, not a {classes[0]}", where=place.where, mend="choose a ControlNet in diffusers' layout")
     channels = place.config.get("conditioning_channels", 3)
     if channels != 3:
         raise BadCheckpoint(f"its hint has {channels} channels, not 3", where=place.where, mend="choose one that takes an RGB picture")
@@ -147,21 +141,43 @@ def _check(place: NetPlace) -> None:
         )
 
 
-def check_fit(places: Sequence[NetPlace], base: Mapping[str, Any], where: str) -> None:
-    """Refuse ControlNets whose residuals the base cannot take, from both configs.
+def acts(told: NetOptions, step: Step) -> bool:
+    """Whether a ControlNet acts at a step: as in diffusers, one that begins at `start` or later and is over at `end` or before."""
+    return told.conditioning_scale > 0 and step.index / step.count >= told.start and (step.index + 1) / step.count <= told.end
+
+
+def over_too_soon(options: ControlOptions, balanced: tuple[float, float] | None) -> tuple[str, ...]:
+    """A remark on a hint that is over when the balance begins, and so leaves the base alone beside the fidelity model; see
+    `Branch.remarks`."""
+    nets = [one for one in (options.first, *options.more) if one.conditioning_scale > 0]
+    end = max((one.end for one in nets), default=0.0)
+    if balanced is None or end > balanced[0]:
+        return ()
+    return (
+        f"its hint acts no longer than {end:.0%} of the steps, and the balance begins at {balanced[0]:.0%}: from there on it is "
+        f"{options.base} as it stands; let it end later or shorten the balancer's warmup",
+    )
+
+
+def check_equal(place: NetPlace, base: Mapping[str, Any], keys: Sequence[str], where: str, kind: Any) -> None:
+    """Refuse a ControlNet that was made for another network than its base, from both configs.
+
+    Args:
+        keys: of the configs, which must be equal.
+        where: the base's name in messages.
+        kind: config → what kind of network it is of.
 
     Raises:
         Incompatible: names the ControlNet and its base, and what each is.
     """
-    for place in places:
-        for key in _SHAPES:
-            mine, other = _plain(place.config.get(key)), _plain(base.get(key))
-            if mine != other:
-                kinds = (family(place.config), family(base))
-                raise Incompatible(
-                    f"the ControlNet {place.where} is for {kinds[0]} ({key} {mine}), its base {where} is {kinds[1]} ({key} {other})",
-                    mend=f"set the option base or base_source to a checkpoint of {kinds[0]}, or choose a ControlNet for {kinds[1]}",
-                )
+    for key in keys:
+        mine, other = _plain(place.config.get(key)), _plain(base.get(key))
+        if mine != other:
+            kinds = (kind(place.config), kind(base))
+            raise Incompatible(
+                f"the ControlNet {place.where} is for {kinds[0]} ({key} {mine}), its base {where} is {kinds[1]} ({key} {other})",
+                mend=f"set the option base or base_source to a checkpoint of {kinds[0]}, or choose a ControlNet for {kinds[1]}",
+            )
 
 
 def _plain(value: Any) -> Any:

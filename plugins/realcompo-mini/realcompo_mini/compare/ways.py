@@ -1,0 +1,174 @@
+"""Ways to balance a pair, the default among them: each is drawn with every pair, untuned, on scenes that every condition can be told of.
+
+``python -m realcompo_mini.compare.ways draw --out DIR --sprites sprites.npz`` appends the missing records (one JSON line a picture);
+`report` prints the tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from realcompo.builtin.options import GuidedOptions
+from realcompo.recipes.recipe import DEFAULT_BALANCER
+from realcompo_mini.compare.draw import pack, picture_seed, read
+from realcompo_mini.compare.pair import BASE, FIDELITIES, SPATIALS, Pair
+from realcompo_mini.compare.pairs_draw import OBJECTS, condition, judged, scenes
+from realcompo_mini.scorer import features
+from realcompo_mini.train.sprites import load
+
+RENDERED = 1000
+
+
+@dataclass(frozen=True)
+class Way:
+    """A balancer with its settings; the fidelity branch alone without one."""
+
+    name: str
+    balancer: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    steps: int = 20
+
+    @property
+    def slug(self) -> str:
+        """As files are called."""
+        return re.sub(r"[^a-z0-9.]+", "-", self.name.lower()).strip("-")
+
+
+ALONE = Way("fidelity alone")
+SPATIAL = Way("spatial alone", "core/fixed", {"spatial": 1.0})
+MEAN = Way("mean", "core/mean")
+HAND_OVERS = tuple(Way(f"hand-over at {share}", "core/hand-over", {"share": share}) for share in (0.3, 0.5, 0.6, 0.7))
+PAPER = Way("the paper's balance", "core/paper")
+DEFAULT = Way("the default", DEFAULT_BALANCER)
+STILL = Way("the default without moves", DEFAULT_BALANCER, {"moves": 0})
+LONGER = Way("the default without moves, 27 steps", DEFAULT_BALANCER, {"moves": 0}, steps=27)
+"""As many F as the default with its moves."""
+BACKWARD = Way("control: moves backwards", DEFAULT_BALANCER, {"length": -0.03})
+WAYS = (SPATIAL, MEAN, *HAND_OVERS, PAPER, DEFAULT, STILL, LONGER, BACKWARD)
+
+PAIRS = (
+    *(Pair(fidelity, spatial) for fidelity in FIDELITIES for spatial in SPATIALS),
+    *(Pair(fidelity, spatial) for fidelity in (BASE, "mini/cute") for spatial in ("mini/boxes-coloured", "mini/boxes-half")),
+)
+
+
+HELD = ("mini/pose", "mini/segmentation")
+"""Spatial branches that the default holds on to in place of moving z (its option `hold`): there it is a plain hand-over."""
+HELD_AS = next(way for way in HAND_OVERS if way.options["share"] == GuidedOptions().hold)
+
+
+def ways_of(pair: Pair) -> tuple[Way, ...]:
+    """What a pair is drawn by: where the default makes no moves, there is nothing to leave out or to turn round."""
+    return tuple(way for way in (ALONE, *WAYS) if pair.spatial not in HELD or way not in (STILL, LONGER, BACKWARD))
+
+
+def drawn_as(pair: Pair, way: Way) -> Way:
+    """The way whose pictures are this way's, to the pixel, and are not drawn twice."""
+    return HELD_AS if way is DEFAULT and pair.spatial in HELD else way
+
+
+def file_of(out: Path, split: str, pair: Pair, way: Way) -> Path:
+    """Where the records are; those of the fidelity branch alone serve all its pairs."""
+    way = drawn_as(pair, way)
+    name = Pair(pair.fidelity).slug if way is ALONE else f"{pair.slug}--{way.slug}"
+    return out / f"{split}-{name}.jsonl"
+
+
+def draw_way(pair: Pair, way: Way, split: str, count: int, sprites: Path, out: Path, batch: int = 10, device: str = "cpu") -> None:
+    """Append the missing records of a pair drawn in a way to its file (JSON lines)."""
+    path, library = file_of(out, split, pair, way), load(sprites)
+    done = {record["scene"] for record in read(path)}
+    jobs = [k for k in range(count) if k not in done]
+    if not jobs:
+        return
+    drawn, way = Pair(pair.fidelity) if way is ALONE else pair, drawn_as(pair, way)
+    composer = drawn.composer(way.balancer, way.options, device=device, num_inference_steps=way.steps)
+    everything = scenes(split, count)
+    out.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file, tqdm(total=len(jobs), desc=f"{drawn.name}, {way.name}", unit="picture") as bar:
+        for start in range(0, len(jobs), batch):
+            part = jobs[start : start + batch]
+            picked = [everything[k] for k in part]
+            told = [condition(drawn.spatial, s, s, library) for s in picked] if drawn.spatial else None
+            result = composer([s.caption for s in picked], told, seed=[picture_seed(k, 0) for k in part])
+            rows = judged(drawn, picked, result.images, library)
+            for k, row, look in zip(part, rows, features(result.images), strict=True):
+                cost = round(result.cost.sampling, 3)
+                record = {"pair": drawn.name, "way": way.name, "split": split, "scene": k, "seed": 0, **row, "f": cost}
+                file.write(json.dumps({**record, "features": pack(look)}) + "\n")
+            file.flush()
+            bar.update(len(part))
+
+
+def rendered_features(out: Path, look: str, sprites: Path | None) -> torch.Tensor:
+    """Features (N, D) of rendered, held-out scenes of a look, kept beside the records: the other side of the distance."""
+    path = out / f"rendered-{look}.npy"
+    if not path.exists():
+        if sprites is None:
+            raise SystemExit(f"{path} is not there yet: --sprites names the sprites.npz of the training folder, to render it")
+        from realcompo_mini.train.render import render
+        from realcompo_mini.train.scenes import sample_scene
+
+        library, parts = load(sprites), []
+        for start in range(0, RENDERED, 50):
+            held_out = [sample_scene("check", 200_000 + i, counts=OBJECTS, kind="person") for i in range(start, start + 50)]
+            parts.append(features(np.stack([render(scene, look, library).pixels for scene in held_out])).numpy())
+        out.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.concatenate(parts).astype(np.float16))
+    return torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))
+
+
+def picked(names: Sequence[str] | None, of: Sequence[Any]) -> list[Any]:
+    """Pairs or ways by slug; all if None.
+
+    Raises:
+        SystemExit: an unknown one, with the list.
+    """
+    table = {one.slug: one for one in of}
+    for name in names or ():
+        if name not in table:
+            raise SystemExit(f"nothing is called {name!r} here; there are: {', '.join(table)}")
+    return [table[name] for name in names] if names else list(of)
+
+
+def main() -> None:
+    """Draw, or report all that were drawn."""
+    parser = argparse.ArgumentParser(prog="python -m realcompo_mini.compare.ways", description=__doc__)
+    parser.add_argument("verb", choices=["draw", "report"])
+    parser.add_argument("--out", type=Path, required=True, help="folder of the records")
+    parser.add_argument("--sprites", type=Path, help="sprites.npz of the training folder: conditions come from renderings")
+    parser.add_argument("--page", type=Path, help="where the report goes, a page of docs")
+    parser.add_argument("--split", choices=["tune", "test"], default="test")
+    parser.add_argument("--scenes", type=int, default=100)
+    parser.add_argument("--pairs", nargs="*", help="slugs; all by default")
+    parser.add_argument("--ways", nargs="*", help="slugs; all by default")
+    parser.add_argument("--batch", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.verb == "report":
+        from realcompo_mini.compare.ways_report import page
+
+        if args.page:
+            args.page.write_text(page(args.out, args.sprites), "utf-8")
+        else:
+            print(page(args.out, args.sprites))
+        return
+    for pair in picked(args.pairs, PAIRS):
+        for way in picked(args.ways, ways_of(pair)):
+            draw_way(pair, way, args.split, args.scenes, args.sprites, args.out, args.batch, args.device)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,230 @@
+"""Regional prompts: a second set of texts, each region's own words, attended to only inside its mask; nothing is trained.
+
+The mechanism of Regional-Prompting-FLUX (arXiv 2411.02395) and of regional guidance in drawing programs, for UNets and transformers alike;
+attention.py says how. Where those hold a region's words to its own pixels in both directions, its words read the whole picture here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from realcompo.errors import BadOption
+from realcompo.interfaces import Branch, Prediction, Region, Request, Step
+from realcompo.registry import installed
+from realcompo.specs import BranchSpec, Options, Traits
+from realcompo.toolkit import DenoiserBranch, Text, UNetConditioning
+from realcompo.toolkit.guard import bare, exclusive
+from realcompo_regional import RegionalOptions
+
+from .attention import Rows, regional
+
+
+@dataclass(frozen=True)
+class RegionalConditioning:
+    """All that belongs to a run.
+
+    Attributes:
+        inner: the conditioning of the branch beneath, for the whole prompts.
+        rows: its conditioning for the pictures and their regions, one row each; None where there are no regions.
+        of: which rows belong together.
+    """
+
+    inner: UNetConditioning
+    rows: UNetConditioning | None = None
+    of: Rows | None = None
+
+
+class RegionalBranch(Branch):
+    """Draws with another branch's network; everything that it does not change is that branch's.
+
+    Attributes:
+        inner: the branch that it builds on, whose networks other branches may share.
+    """
+
+    options: RegionalOptions
+
+    def __init__(
+        self, spec: BranchSpec, options: Options | None = None, *, source: Any = None, device: Any = None, dtype: Any = None
+    ) -> None:
+        self.spec = spec
+        self.options = _own(spec, options)
+        base, cls, told = _base(self.options)
+        # as a spatial branch: it needs no VAE
+        self.inner: DenoiserBranch = cls(replace(base, role="spatial"), told, source=source, device=device, dtype=dtype)
+        self.traits = self.inner.traits
+
+    # -- before weights -------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def inspect(cls, spec: BranchSpec, options: Options, source: Any = None) -> Traits:
+        """The base's traits."""
+        base, inner, told = _base(_own(spec, options))
+        return inner.inspect(base, told, source)
+
+    @classmethod
+    def locate(
+        cls, spec: BranchSpec, options: Options, prompt: str, regions: Sequence[Region], source: Any = None
+    ) -> dict[str, tuple[str, ...]] | None:
+        base, inner, told = _base(_own(spec, options))
+        return inner.locate(base, told, prompt, regions, source)
+
+    @classmethod
+    def unread(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> tuple[str, ...] | None:
+        base, inner, told = _base(_own(spec, options))
+        return inner.unread(base, told, prompts, source.inner if isinstance(source, RegionalBranch) else source)
+
+    @classmethod
+    def check_prompts(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> None:
+        base, inner, told = _base(_own(spec, options))
+        inner.check_prompts(base, told, prompts, source.inner if isinstance(source, RegionalBranch) else source)
+
+    @classmethod
+    def remarks(cls, spec: BranchSpec, options: Options, balanced: tuple[float, float] | None) -> tuple[str, ...]:
+        """Words that act no longer when the balance begins leave a base model beside the fidelity model, and nothing to balance."""
+        own = _own(spec, options)
+        if balanced is None or own.base_ratio == 1 or own.share > balanced[0]:
+            return ()
+        return (
+            f"its regions' words act for {own.share:.0%} of the steps, and the balance begins at {balanced[0]:.0%}: from there on it is "
+            f"{own.base} as it stands; let the option share be larger or shorten the balancer's warmup",
+        )
+
+    # -- once a run -----------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def encode(self, request: Request) -> RegionalConditioning:
+        inner = self.inner.encode(request)
+        mine = self._mine(request)
+        pictures = [b for b, regions in enumerate(mine) for _ in regions]
+        if not pictures:
+            return RegionalConditioning(inner)
+        words = self.inner.text.encode([region.phrase for regions in mine for _, region in regions]).to(self.device, self.dtype)
+        whole, count, own = inner.conditional, len(request.prompts), torch.tensor(pictures, device=self.device)
+        index = torch.cat([torch.arange(count, device=self.device), own])
+        text = Text(
+            torch.cat([whole.hidden, words.hidden]),
+            None if whole.pooled is None else whole.pooled[index],  # a picture's rows have one modulation, or they would drift apart
+            None if whole.mask is None or words.mask is None else torch.cat([whole.mask, words.mask]),
+        )
+        rows = UNetConditioning(text, None, inner.weights[index], 1.0, at_rows(inner.extra, index))
+        of = Rows(own, count, self._masks(request, mine), self.options.base_ratio, self.inner.text.limit)
+        return RegionalConditioning(inner, rows, of)
+
+    def _mine(self, request: Request) -> list[list[tuple[int, Region]]]:
+        """(number, region) of each picture's regions that this branch's own condition brings."""
+        registry, found = installed(), []
+        for condition, regions in zip(request.conditions, request.regions.pictures, strict=True):
+            ids = set() if condition is None else {one.id for one in registry.transfer(condition.kind)(condition, request.size)}
+            found.append([(r, region) for r, region in enumerate(regions) if region.id in ids])
+        return found
+
+    def _masks(self, request: Request, mine: Sequence[Sequence[tuple[int, Region]]]) -> dict[int, Tensor]:
+        h, w = (side // self.traits.latent.downscale for side in request.size)
+        masks = {}
+        for level in {place.level for place in self.inner.all_places()}:
+            whole = request.regions.masks(-(-h // 2**level), -(-w // 2**level)).flatten(2)
+            masks[level] = torch.stack([whole[b, r] for b, regions in enumerate(mine) for r, _ in regions]).to(self.device)
+        return masks
+
+    def embeddings(self, conditioning: RegionalConditioning) -> Sequence[Tensor]:
+        found = list(self.inner.embeddings(conditioning.inner))
+        if conditioning.rows is not None and conditioning.of is not None:  # of each picture, the sum of its regions' words
+            words = conditioning.rows.conditional.hidden[conditioning.of.count :]
+            sums = torch.zeros(conditioning.of.count, *words.shape[1:], device=words.device, dtype=words.dtype)
+            found.append(sums.index_add(0, conditioning.of.pictures, words))
+        return found
+
+    # -- every step -----------------------------------------------------------------------------------------------------------
+
+    def acts(self, step: Step, conditioning: RegionalConditioning) -> bool:
+        """Whether the regions' words act at a step."""
+        return conditioning.rows is not None and self.options.base_ratio < 1 and step.share < self.options.share
+
+    def conditional(self, z: Tensor, step: Step, conditioning: RegionalConditioning) -> Tensor:
+        """The raw prediction at z (B, C, h, w) with the regions' words in it."""
+        rows, of = conditioning.rows, conditioning.of
+        network = bare(self.inner.network)
+        with exclusive(network), regional(self.inner.placed(self.inner.all_places(), torch.cat([z, z[of.pictures]]), rows), of):
+            return self.inner.denoise(torch.cat([z, z[of.pictures]]), step, rows, "conditional")[: len(z)]
+
+    def predict(self, z: Tensor, step: Step, conditioning: RegionalConditioning, read: bool = False) -> Prediction:
+        """Guided as the base guides. Maps, if read, are the whole prompt's, as `attend` sees them."""
+        self.check_step(step)
+        inner = conditioning.inner
+        if not self.acts(step, conditioning):
+            return self.inner.predict(z, step, inner, read)
+        maps = self.attend(z, step, conditioning) if read else None
+        with torch.no_grad():
+            z = z.detach()
+            found = self.conditional(z, step, conditioning)
+            if inner.unconditional is not None:
+                found = self.inner.blended(z, found, self.inner.denoise(z, step, inner, "unconditional"), step, inner)
+        return Prediction(found, maps)
+
+    def predict_unguided(self, z: Tensor, step: Step, conditioning: RegionalConditioning) -> Tensor:
+        if not self.acts(step, conditioning):
+            return self.inner.predict_unguided(z, step, conditioning.inner)
+        with torch.no_grad():
+            return self.conditional(z, step, conditioning)
+
+    def attend(self, z: Tensor, step: Step, conditioning: RegionalConditioning) -> Tensor:
+        self.check_step(step)
+        return self.inner.attend(z, step, conditioning.inner)
+
+    def work(self, step: Step, conditioning: RegionalConditioning) -> Hashable | None:
+        return self.acts(step, conditioning), self.inner.work(step, conditioning.inner)
+
+    # -- where it is ----------------------------------------------------------------------------------------------------------
+
+    def to(self, device: Any = None, dtype: Any = None) -> RegionalBranch:
+        self.inner.to(device, dtype)
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        return self.inner.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.inner.dtype
+
+    def fingerprint(self) -> dict[str, str]:
+        return self.inner.fingerprint()
+
+
+def at_rows(extra: Any, index: Tensor) -> Any:
+    """What a branch keeps of B pictures (`DenoiserBranch.prepare`), for the rows of `index`: tensors row by row, all else as it is."""
+    if isinstance(extra, Tensor):
+        return extra[index]
+    if is_dataclass(extra) and not isinstance(extra, type):
+        return replace(extra, **{field.name: at_rows(getattr(extra, field.name), index) for field in fields(extra)})
+    return extra
+
+
+def _own(spec: BranchSpec, options: Options | None) -> RegionalOptions:
+    if isinstance(options, RegionalOptions):
+        return options
+    return RegionalOptions(**{**spec.defaults, **(options.model_dump() if options is not None else {})})
+
+
+def _base(options: RegionalOptions) -> tuple[BranchSpec, type[DenoiserBranch], Options]:
+    """The branch beneath: its spec, class and validated options.
+
+    Raises:
+        UnknownName, BadOption: there is none of that id, or none that can be drawn with.
+    """
+    registry = installed()
+    base = registry.find(BranchSpec, options.base)
+    cls = registry.load(base)
+    if not issubclass(cls, DenoiserBranch) or base.role == "spatial":
+        raise BadOption(
+            f"regional prompts cannot build on {base.id!r}: it is no fidelity branch with a UNet or a transformer",
+            where="option base",
+            mend="choose a branch such as sd/xl-base or z-image/base",
+        )
+    return base, cls, registry.options(base, options.base_options)

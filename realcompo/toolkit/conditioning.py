@@ -1,0 +1,57 @@
+"""What the branches of the toolkit keep of a run: text of both halves of guidance, and the tokens of each region."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from .text import Text
+
+Half = Literal["both", "conditional", "unconditional"]
+"""The rows of a forward pass: the 2B of guidance, unconditional ones first as in diffusers' pipelines, or B of one kind."""
+
+
+@dataclass(frozen=True)
+class UNetConditioning:
+    """All that belongs to a run, of a UNet's or of a transformer's.
+
+    Attributes:
+        conditional, unconditional: text of B prompts; no unconditional text where there is no guidance.
+        weights: (B, R, L) of each region's tokens.
+        guidance_scale: of the blend u + g·(c − u).
+        extra: what `DenoiserBranch.prepare` made.
+    """
+
+    conditional: Text
+    unconditional: Text | None
+    weights: Tensor
+    guidance_scale: float
+    extra: Any = None
+
+    def rows(self, half: Half, conditional: Tensor, unconditional: Tensor | None = None) -> Tensor:
+        """B conditional rows and B unconditional ones (the same, if None) as the rows of a half."""
+        other = conditional if unconditional is None else unconditional
+        return {
+            "both": lambda: torch.cat([other, conditional]),
+            "conditional": lambda: conditional,
+            "unconditional": lambda: other,
+        }[half]()
+
+    def text(self, half: Half) -> Tensor:
+        """The hidden states of a half, (rows, L, D)."""
+        return self.rows(half, self.conditional.hidden, None if self.unconditional is None else self.unconditional.hidden)
+
+    def pooled(self, half: Half) -> Tensor:
+        """The pooled embeddings of a half, (rows, P); only of encoders that have some."""
+        other = None if self.unconditional is None else self.unconditional.pooled
+        if self.conditional.pooled is None:
+            raise ValueError("its text encoders pool no prompt")
+        return self.rows(half, self.conditional.pooled, other)
+
+    def mask(self, half: Half) -> Tensor | None:
+        """Which tokens of a half are read, (rows, L): 1, or 0 for padding; None of encoders whose padding is read too."""
+        other = None if self.unconditional is None else self.unconditional.mask
+        return None if self.conditional.mask is None else self.rows(half, self.conditional.mask, other)

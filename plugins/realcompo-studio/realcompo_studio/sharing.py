@@ -8,12 +8,12 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from realcompo.conditions import Boxes
+from realcompo.conditions import Boxes, Condition
 from realcompo.errors import RealCompoError
 from realcompo.files import file_name
 from realcompo.recipes.configuration import parse_set, resolve
 from realcompo.recipes.files import dotted
-from realcompo.recipes.recipe import PictureEntry, Recipe
+from realcompo.recipes.recipe import Recipe
 from realcompo.recipes.writing import short, to_json, to_toml, to_yaml
 from realcompo.registry import Registry
 
@@ -48,7 +48,7 @@ def python_of(recipe: Recipe, stem: str) -> str:
     lines += [f"    {name}={_indented(value, 4)}," for name, value in asked.items()]
     lines.append(")")
     for number, picture in enumerate(recipe.pictures):
-        conditions = ", ".join(f"{key!r}: {_condition(one.kind, picture, key)}" for key, one in picture.conditions.items())
+        conditions = ", ".join(f"{key!r}: {_condition(one)}" for key, one in picture.conditions.items())
         call = [repr(picture.prompt), f"{{{conditions}}}" if conditions else "None"]
         if picture.negative_prompt:
             call.append(f"negative_prompt={picture.negative_prompt!r}")
@@ -59,11 +59,12 @@ def python_of(recipe: Recipe, stem: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _condition(kind: str, picture: PictureEntry, key: str) -> str:
-    data = picture.conditions[key].model_dump(mode="json", exclude_none=True)
-    name = {"boxes": "Boxes", "keypoints": "Keypoints", "segmentation": "Segmentation"}[kind]
-    rest = "".join(f", {field}={value!r}" for field, value in data.items() if field != "items" and value not in ([], None))
-    return f"rc.{name}(items={data.get('items', [])!r}{rest})" if kind == "segmentation" else f"rc.{name}({data.get('items', [])!r}{rest})"
+def _condition(condition: Condition) -> str:
+    """A condition as the call that makes it."""
+    data = condition.model_dump(mode="json", exclude_none=True)
+    told = {name: value for name, value in data.items() if value != []}
+    first = [repr(told.pop("items"))] if condition.kind in ("boxes", "keypoints") and "items" in told else []
+    return f"rc.{type(condition).__name__}({', '.join([*first, *(f'{name}={value!r}' for name, value in told.items())])})"
 
 
 def _indented(value: Any, by: int) -> str:

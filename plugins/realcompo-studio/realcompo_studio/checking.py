@@ -231,7 +231,7 @@ def counted_cost(composer: Composer) -> dict[str, float]:
         needs = composer.balancer.needs(state, Step(index, steps, 0.0, 0.0, 0.5, 0.5))
         for m, acts in zip(members, needs.branches, strict=True):
             if acts:
-                add("predict", m.name, 2 if m.guidance_scale > 1 else 1)
+                add("predict", m.name, 2 if m.guidance_scale > 1 and m.traits.guidance == "passes" else 1)
         if needs.probe:
             if chances % composer.probe.every == 0:
                 for m in members:

@@ -75,7 +75,7 @@ class Catalogue:
             spec, problem = self.registry.branches[id], Problem(error)
         traits = self._traits.get(id) or spec.traits
         told: Plain = {"latent": None, "family": None, "prediction": None, "size": None, "multiple": None}
-        told |= {"max_objects": None, "vocabulary": None, "classes": None}
+        told |= {"max_objects": None, "vocabulary": None, "classes": None, "hints": None, "guidance": None}
         if traits is not None:
             told = {
                 "latent": asdict(traits.latent),
@@ -86,6 +86,8 @@ class Catalogue:
                 "max_objects": traits.max_objects,
                 "vocabulary": None if traits.vocabulary is None else list(traits.vocabulary),
                 "classes": None if traits.classes is None else list(traits.classes),
+                "hints": None if traits.hints is None else list(traits.hints),
+                "guidance": traits.guidance,
             }
         return {
             **self._component(spec),

@@ -27,7 +27,7 @@ def drawn(client: Client) -> str:
 
 def test_state_tells_the_tool_and_its_bounds(client: Client) -> None:
     state = client.get("/api/state").json
-    assert state["api"] == 1 and state["limits"]["boxes"] == 1000 and state["kinds"] == ["boxes", "keypoints", "segmentation"]
+    assert state["api"] == 1 and state["limits"]["boxes"] == 1000 and {"boxes", "keypoints", "segmentation"} <= set(state["kinds"])
     assert not state["embedded"]["ready"] and state["embedded"]["problem"]["mend"], "the toys' registry has no embedded family"
 
 

@@ -129,9 +129,11 @@ def taken(tab: Tab) -> bytes:
     whole = Image.open(io.BytesIO(tab.page.screenshot(animations="disabled"))).convert("RGB")
     stream = io.BytesIO()
     whole.save(stream, "PNG", optimize=True)
-    if stream.tell() > LARGEST:
-        colours = whole.quantize(256, kmeans=3)
+    for most in (256, 160, 96):
+        if stream.tell() <= LARGEST:
+            break
         stream = io.BytesIO()
+        colours = whole.quantize(most, kmeans=3)
         whole.quantize(palette=colours, dither=Image.Dither.FLOYDSTEINBERG).save(stream, "PNG", optimize=True)
     return stream.getvalue()
 

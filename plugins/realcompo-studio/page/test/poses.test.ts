@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Step } from '../src/api';
 import { fitted, mirrored, movedPerson, withJoint, JOINTS, LIMBS } from '../src/model/poses';
-import { explained, regionLoss, stretches, whyThere } from '../src/ui/reading';
+import { explained, regionLoss, stayed, story, stretches } from '../src/ui/reading';
 
 const POINTS = { nose: [0.5, 0.2], left_wrist: [0.8, 0.5], right_wrist: [0.2, 0.6] } as const;
 
@@ -39,11 +39,17 @@ describe('a run in words', () => {
     expect(regionLoss(steps, 3, 'cat')).toBe(0.3);
     expect(regionLoss(steps, 0, 'cat')).toBeNull();
   });
-  it('says why a thing stands where it does, and whether it stayed', () => {
-    const { text, verdict } = whyThere('a cat', steps, 'cat', ['mini/fidelity', 'mini/boxes']);
-    expect(verdict).toBe('held');
-    expect(text).toContain('mini/boxes planted a cat here in step 1');
-    expect(text).toContain('70 %');
+  it('says why things stand where they do', () => {
+    expect(story(steps, ['mini/fidelity', 'mini/boxes'])).toBe(
+      'mini/boxes planted each thing where you put it (step 1); then mini/fidelity drew, and was nudged back to your layout before each step (steps 2 to 3); then mini/fidelity finished freely (step 4).',
+    );
+    expect(story([step(0, 'balanced')], ['f', 's'])).toMatch(/^All models drew together/u);
+    expect(story([], ['f'])).toBe('');
+  });
+  it('says whether a thing stayed', () => {
+    expect(stayed(steps, 'cat')).toEqual({ verdict: 'held', text: 'stayed: 70 % of the attention to it lay in its place.' });
+    expect(stayed([step(0, 'fidelity guided', 0.9)], 'cat').verdict).toBe('strayed');
+    expect(stayed(steps, 'dog').verdict).toBe('unknown');
   });
   it('has a sentence for every phase', () => {
     for (const phase of ['loading', 'planning', 'spatial alone', 'balanced', 'fidelity guided', 'fidelity alone', 'decoding']) expect(explained(phase, ['f', 's'])).toMatch(/\.$/u);

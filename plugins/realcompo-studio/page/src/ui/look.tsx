@@ -7,7 +7,7 @@ import { url, type FieldMap } from '../api';
 import { percent, Section } from './bits';
 import { GradientCurves, LossCurves, regionTone, Timeline } from './charts';
 import { HeatMap, inside, useInside } from './heat';
-import { explained, lossOf, whyThere } from './reading';
+import { explained, lossOf, stayed, story } from './reading';
 
 export function Look() {
   useInside(panel.value === 'look');
@@ -89,9 +89,10 @@ function Why() {
   const keys = keysOfRegions();
   return (
     <Section title="Why each thing stands where it does">
+      <p class="story">{story(found.steps, found.branches)}</p>
       <ul class="why">
         {found.regions.map((region, order) => {
-          const { text, verdict } = whyThere(region.phrase, found.steps, region.id, found.branches);
+          const { text, verdict } = stayed(found.steps, region.id);
           return (
             <li
               key={region.id}
@@ -100,7 +101,7 @@ function Why() {
               onPointerEnter={() => (hovered.value = keys.get(region.id) ?? null)}
               onPointerLeave={() => (hovered.value = null)}
             >
-              {text}
+              <strong>{region.phrase}</strong> {text}
             </li>
           );
         })}

@@ -74,35 +74,32 @@ export function explained(phase: string | null, branches: readonly string[], lea
   }
 }
 
-/** Why a thing stands where it does, and whether it stayed. */
-export function whyThere(phrase: string, steps: readonly Step[], region: string, branches: readonly string[]): { text: string; verdict: 'held' | 'partly' | 'strayed' | 'unknown' } {
+/** Why things stand where they do: what each model did to the whole picture, in the order of its steps. */
+export function story(steps: readonly Step[], branches: readonly string[]): string {
   const [fidelity = 'the picture model', ...spatial] = branches;
   const runs = stretches(steps);
   const planted = runs.find((one) => one.phase === 'spatial alone');
-  const guided = runs.filter((one) => one.phase === 'fidelity guided' || one.phase === 'balanced').at(-1);
-  const last = steps.at(-1)?.index ?? 0;
-  const loss = regionLoss(steps, last, region);
-  const parts: string[] = [];
-  if (planted) parts.push(`${listed(spatial)} planted ${phrase} here in ${inSteps(planted)}`);
-  if (guided)
-    parts.push(
-      guided.phase === 'balanced'
-        ? `all models drew it together, weighed against each other in ${inSteps(guided)}`
-        : `${fidelity} drew, nudged towards this place, in ${inSteps(guided)}`,
-    );
+  const middle = runs.filter((one) => one.phase === 'fidelity guided' || one.phase === 'balanced').at(-1);
   const free = runs.find((one) => one.phase === 'fidelity alone');
-  if (free && parts.length) parts.push(`${fidelity} finished it in ${inSteps(free)}`);
-  const told = parts.length ? `${parts.join(', then ')}.` : `${phrase} was drawn here.`;
-  const text = planted ? told : told[0]!.toUpperCase() + told.slice(1);
-  if (loss === null) return { text, verdict: 'unknown' };
-  const share = Math.round((1 - loss) * 100);
-  const verdict = loss <= 0.45 ? 'held' : loss <= 0.7 ? 'partly' : 'strayed';
-  const said = {
-    held: `When last looked at, ${share} % of the attention to it lay inside: it stayed.`,
-    partly: `When last looked at, ${share} % of the attention to it lay inside, the rest spilled over.`,
-    strayed: `When last looked at, only ${share} % of the attention to it lay inside: it strayed. A larger place or another seed may hold it.`,
-  }[verdict];
-  return { text: `${text} ${said}`, verdict };
+  const parts: string[] = [];
+  if (planted) parts.push(`${listed(spatial)} planted each thing where you put it (${inSteps(planted)})`);
+  if (middle?.phase === 'balanced') parts.push(`all models drew together, weighed against each other point by point (${inSteps(middle)})`);
+  if (middle?.phase === 'fidelity guided') parts.push(`${fidelity} drew, and was nudged back to your layout before each step (${inSteps(middle)})`);
+  if (free) parts.push(parts.length ? `${fidelity} finished freely (${inSteps(free)})` : `${fidelity} drew alone (${inSteps(free)})`);
+  const told = parts.join('; then ');
+  return told && `${/^[a-z-]+\//u.test(told) ? told : told[0]!.toUpperCase() + told.slice(1)}.`;
+}
+
+export type Verdict = 'held' | 'partly' | 'strayed' | 'unknown';
+
+/** Whether a thing stayed, by the attention to its words when that was last read. */
+export function stayed(steps: readonly Step[], region: string): { verdict: Verdict; text: string } {
+  const loss = regionLoss(steps, steps.at(-1)?.index ?? 0, region);
+  if (loss === null) return { verdict: 'unknown', text: 'stands where it was planted; no attention was read in this run.' };
+  const share = `${Math.round((1 - loss) * 100)} %`;
+  if (loss <= 0.45) return { verdict: 'held', text: `stayed: ${share} of the attention to it lay in its place.` };
+  if (loss <= 0.7) return { verdict: 'partly', text: `mostly stayed: ${share} of the attention to it lay in its place, the rest spilled over.` };
+  return { verdict: 'strayed', text: `may have strayed: only ${share} of the attention to it lay in its place. A larger place or another seed may hold it.` };
 }
 
 const inSteps = (run: Stretch): string => (run.from === run.to ? `step ${run.from + 1}` : `steps ${run.from + 1} to ${run.to + 1}`);

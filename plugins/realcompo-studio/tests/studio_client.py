@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import http.client
 import json
 import socket
@@ -32,7 +33,8 @@ TOYS: dict[str, Any] = {
 def toys(**changes: Any) -> dict[str, Any]:
     """A recipe of the toys; `prompt`, `seed` and `conditions` are its picture's."""
     mine = {key: changes.pop(key) for key in ("prompt", "seed", "conditions") if key in changes}
-    return {**TOYS, "pictures": [{**TOYS["pictures"][0], **mine}], **changes}
+    own = copy.deepcopy(TOYS)
+    return {**own, "pictures": [{**own["pictures"][0], **mine}], **changes}
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Any value in any place of a recipe: it can be drawn, or all that is wrong with it is told with what, mend and a place that exists or is missed."""
+"""Any value in any place of a recipe: it can be drawn, or all that is wrong with it is told, with what and mend, as JSON."""
 
 from __future__ import annotations
 

@@ -40,6 +40,7 @@ _HOMES = {
     "Recipe": "recipes.recipe",
     "BranchEntry": "recipes.recipe",
     "Component": "recipes.recipe",
+    "GuidanceOptions": "recipes.recipe",
     "PictureEntry": "recipes.recipe",
     "PlannerEntry": "recipes.recipe",
     "ProbeOptions": "recipes.recipe",
@@ -52,6 +53,7 @@ _HOMES = {
     "check_picture": "draw.checking",
     "plan": "draw.plan",
     "revise": "draw.plan",
+    "evaluate": "evaluation.run",
 }
 
 __all__ = sorted(_HOMES)

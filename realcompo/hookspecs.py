@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from .specs import BalancerSpec, BranchSpec, PlannerSpec, TransferSpec
+from .specs import BalancerSpec, BranchSpec, PlannerSpec, ScorerSpec, SuiteSpec, TransferSpec
 
 PROJECT = "realcompo"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -33,3 +33,13 @@ def register_balancers() -> Iterable[BalancerSpec]:  # type: ignore[empty-body]
 @hookspec
 def register_planners() -> Iterable[PlannerSpec]:  # type: ignore[empty-body]
     """The planners that this plugin brings."""
+
+
+@hookspec
+def register_suites() -> Iterable[SuiteSpec]:  # type: ignore[empty-body]
+    """The suites that this plugin brings: what `realcompo eval` draws."""
+
+
+@hookspec
+def register_scorers() -> Iterable[ScorerSpec]:  # type: ignore[empty-body]
+    """The scorers that this plugin brings: what `realcompo eval` judges by."""

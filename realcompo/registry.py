@@ -19,8 +19,20 @@ from pydantic import ValidationError
 
 from . import hookspecs
 from .errors import AmbiguousName, BadCheckpoint, BadOption, PluginProblem, RealCompoError, UnknownName, nearest
-from .interfaces import Balancer, Branch, ConditionTransfer, Planner
-from .specs import API_VERSION, BalancerSpec, BranchSpec, NoOptions, Options, PlannerSpec, Spec, Traits, TransferSpec
+from .interfaces import Balancer, Branch, ConditionTransfer, Planner, Scorer, Suite
+from .specs import (
+    API_VERSION,
+    BalancerSpec,
+    BranchSpec,
+    NoOptions,
+    Options,
+    PlannerSpec,
+    ScorerSpec,
+    Spec,
+    SuiteSpec,
+    Traits,
+    TransferSpec,
+)
 
 GROUP = "realcompo"
 BUILTIN = "core"
@@ -52,6 +64,8 @@ class Registry:
         self.transfers: dict[str, TransferSpec] = {}
         self.balancers: dict[str, BalancerSpec] = {}
         self.planners: dict[str, PlannerSpec] = {}
+        self.suites: dict[str, SuiteSpec] = {}
+        self.scorers: dict[str, ScorerSpec] = {}
         self.modules: dict[str, str] = {BUILTIN: "realcompo.builtin"}
         """Plugin → the module that declares it."""
         self._distributions: dict[str, str] = {}
@@ -97,8 +111,22 @@ class Registry:
             TransferSpec: self.transfers,
             BalancerSpec: self.balancers,
             PlannerSpec: self.planners,
+            SuiteSpec: self.suites,
+            ScorerSpec: self.scorers,
         }
         return tables[kind]
+
+    @property
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """Kind of component in the plural → id → spec."""
+        return {
+            "branches": self.branches,
+            "balancers": self.balancers,
+            "planners": self.planners,
+            "transfers": self.transfers,
+            "suites": self.suites,
+            "scorers": self.scorers,
+        }
 
     # -- asking ----------------------------------------------------------------------------------------------------------
 
@@ -246,6 +274,18 @@ class Registry:
         cls: type[Planner] = self.load(spec)
         return cls(self.options(spec, options))
 
+    def suite(self, name: str, options: Mapping[str, Any] | None = None) -> Suite:
+        """Build a suite."""
+        spec = self.find(SuiteSpec, name)
+        cls: type[Suite] = self.load(spec)
+        return cls(self.options(spec, options))
+
+    def scorer(self, name: str, options: Mapping[str, Any] | None = None, device: str = "cpu") -> Scorer:
+        """Build a scorer; it loads its weights when it first scores."""
+        spec = self.find(ScorerSpec, name)
+        cls: type[Scorer] = self.load(spec)
+        return cls(self.options(spec, options), device)
+
 
 def _distribution(point: importlib.metadata.EntryPoint) -> str:
     return point.dist.name if point.dist is not None else point.value
@@ -267,6 +307,8 @@ def _declared(plugin: str, module: Any) -> list[Spec]:
         "register_transfers": TransferSpec,
         "register_balancers": BalancerSpec,
         "register_planners": PlannerSpec,
+        "register_suites": SuiteSpec,
+        "register_scorers": ScorerSpec,
     }
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)

@@ -172,4 +172,59 @@ class PlannerSpec(_Spec):
     kinds: tuple[str, ...] = ("boxes",)
 
 
-Spec = BranchSpec | TransferSpec | BalancerSpec | PlannerSpec
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One figure of a scorer's: a column of the table.
+
+    Attributes:
+        name: by which tables and commands call it.
+        title: over the column.
+        top: of what a picture's record holds, the number that is added up over the pictures.
+        bottom: the number that the sum is divided by, added up alike; None divides by the number of pictures.
+        less: less is better.
+        whole: judged of all pictures together by `Scorer.whole`; `top` and `bottom` are not read.
+    """
+
+    name: str
+    title: str
+    top: str = ""
+    bottom: str | None = None
+    less: bool = False
+    whole: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteSpec(_Spec):
+    """Prompts, and what is known of each: what recipes are drawn and judged by.
+
+    Attributes:
+        scorers: ids of the scorers that judge it where no others are named.
+        licence: of its data.
+    """
+
+    scorers: tuple[str, ...] = ()
+    licence: str | None = None
+
+
+Label = Literal["prompt", "conditions", "truth"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScorerSpec(_Spec):
+    """What judges pictures.
+
+    Attributes:
+        columns: of the table.
+        reads: what it reads of a case beside the picture: "prompt", "conditions", "truth". A change of these changes its scores, a change
+            of any other does not.
+        requires: extras or packages that it needs, for error messages.
+        licence: of its weights.
+    """
+
+    columns: tuple[Column, ...] = ()
+    reads: tuple[Label, ...] = ()
+    requires: tuple[str, ...] = ()
+    licence: str | None = None
+
+
+Spec = BranchSpec | TransferSpec | BalancerSpec | PlannerSpec | SuiteSpec | ScorerSpec

@@ -53,6 +53,7 @@ def toys_installed(name: str, plugin: ModuleType, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, plugin.__name__, plugin)
     found = toy_registry(EntryPoint(name, plugin.__name__, "realcompo"))
     for module in (
+        "realcompo.evaluation.study",
         "realcompo.draw.kept",
         "realcompo.draw.plan",
         "realcompo.draw.reproduce",

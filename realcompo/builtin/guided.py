@@ -7,10 +7,14 @@ phase its moves besides.
 
 A pose or a map says more than its rectangles, which is all that the loss sees: branches of such conditions act longer, and without a
 branch of boxes nothing is moved before the fidelity branch draws.
+
+Lagged, the second phase costs no pass of its own: the slope is taken from the graph of the fidelity branch's prediction, and z is moved
+down it before the next step, all moves of a step at once; so the moves begin and end a step later.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 from torch import Tensor
@@ -30,17 +34,35 @@ class Guided(Balancer):
 
     def needs(self, state: Any, step: Step) -> Needs:
         setting = cast(Shares, state).setting
-        acting = tuple(share > 0 for share in self._shares(setting, step))
-        return Needs(acting, moves=self._moves(setting, step, acting))
+        acting, most = self._acting(setting, step), self._most(setting, step)
+        if not self.options.lagged:
+            return Needs(acting, moves=self._moved(setting, most))
+        if most and not acting[setting.fidelity]:  # it predicts nothing that a slope could be taken from
+            return Needs(acting, moves=self._moved(setting, most))
+        before = replace(step, index=step.index - 1)
+        left = self._most(setting, before) if step.index else 0
+        if left and not self._acting(setting, before)[setting.fidelity]:
+            left = 0
+        slopes = tuple(bool(most) and role == "fidelity" for role in setting.roles)
+        return Needs(acting, moves=self._moved(setting, left, lagged=True), slopes=slopes)
 
-    def _moves(self, setting: Setting, step: Step, acting: tuple[bool, ...]) -> tuple[Move | None, ...]:
-        most = moves_at(step, self.options.moves, self.options.plant, self.options.until)
+    def _acting(self, setting: Setting, step: Step) -> tuple[bool, ...]:
+        return tuple(share > 0 for share in self._shares(setting, step))
+
+    def _most(self, setting: Setting, step: Step) -> int:
+        """Moves that fall to this step."""
         spatial = [k for k, role in enumerate(setting.roles) if role == "spatial"]
-        if not most or "fidelity" not in setting.roles or not spatial:
+        if "fidelity" not in setting.roles or not spatial:
+            return 0
+        if not self._acting(setting, step)[setting.fidelity] and all(holds(setting, k) for k in spatial):
+            return 0
+        return moves_at(step, self.options.moves, self.options.plant, self.options.until, self.options.every)
+
+    def _moved(self, setting: Setting, most: int, lagged: bool = False) -> tuple[Move | None, ...]:
+        """By the fidelity branch's maps."""
+        if not most:
             return ()
-        if not acting[setting.fidelity] and all(holds(setting, k) for k in spatial):
-            return ()
-        move = Move(most, self.options.length, self.options.threshold)
+        move = Move(most, self.options.length, self.options.threshold, lagged, self.options.stop)
         return tuple(move if role == "fidelity" else None for role in setting.roles)
 
     def _shares(self, setting: Setting, step: Step) -> tuple[float, ...]:
@@ -62,12 +84,12 @@ def holds(setting: Setting, k: int) -> bool:
     return setting.roles[k] == "spatial" and bool(setting.kinds) and setting.kinds[k] not in ("boxes", None)
 
 
-def moves_at(step: Step, moves: int, begin: float, end: float) -> int:
+def moves_at(step: Step, moves: int, begin: float, end: float, every: int = 1) -> int:
     """How many of a run's `moves` fall to this step, spread evenly over the steps from share `begin` of the run to share `end`: over one at
-    least, in however few steps, where `end` comes after `begin`."""
+    least, in however few steps, where `end` comes after `begin`. Those of `every` steps fall to the first of them."""
     first, last = round(begin * step.count), round(end * step.count)
     last = max(last, first + (end > begin))
-    if not first <= step.index < last:
+    if not first <= step.index < last or (step.index - first) % every:
         return 0
-    along = step.index - first
-    return (along + 1) * moves // (last - first) - along * moves // (last - first)
+    along, next_ = step.index - first, min(step.index - first + every, last - first)
+    return next_ * moves // (last - first) - along * moves // (last - first)

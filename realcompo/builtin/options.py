@@ -71,6 +71,13 @@ class GuidedOptions(Options):
     )
     length: float = Field(0.03, ge=-1, le=1, description="of one move, as a share of the noise in z; negative only as a control")
     threshold: float = Field(0.2, ge=0, le=1, description="mean loss a region below which a picture is left alone")
+    every: int = Field(1, ge=1, description="moves fall to every k-th of those steps: those of k steps at the first of them")
+    lagged: bool = Field(
+        False,
+        description="move down the slope that the fidelity branch's own prediction left at the step before, all moves of a step at once: "
+        "no pass of their own, only the way back of one that runs anyway",
+    )
+    stop: bool = Field(False, description="a picture that was left alone once is asked no more: its regions stand")
 
     @model_validator(mode="after")
     def _phases(self) -> GuidedOptions:

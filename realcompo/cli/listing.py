@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,17 +15,12 @@ NAME = "list"
 def command(
     plain: Annotated[bool, typer.Option("--plain", help="One id a line, for scripts.")] = False,
 ) -> int | None:
-    """List every branch, balancer, planner and transfer, and the plugins that have a problem."""
+    """List every component of every plugin, and the plugins that have a problem."""
     from ..registry import installed
     from ..specs import BranchSpec
 
     registry = installed()
-    tables: dict[str, dict[str, Any]] = {
-        "branches": registry.branches,
-        "balancers": registry.balancers,
-        "planners": registry.planners,
-        "transfers": registry.transfers,
-    }
+    tables = registry.tables
     if plain:
         for specs in tables.values():
             for id in sorted(specs):

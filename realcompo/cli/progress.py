@@ -115,6 +115,13 @@ class StepProgress:
         if self._bar is not None:
             self._bar.start()
 
+    def part(self, what: str, name: str, done: int, total: int) -> None:
+        """A part of an evaluation has come so far."""
+        if self._bar is None:
+            return
+        self._bar.update(self._all, description=what, total=total, completed=done, visible=True)
+        self._bar.reset(self._steps, total=None, description=name[:30], loss="")
+
     def on_batch(self, batch: Sequence[Item], report: BatchReport) -> None:
         """Before a batch of pictures."""
         if self._bar is None:

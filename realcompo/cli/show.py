@@ -60,10 +60,11 @@ def find_any(registry: Registry, name: str) -> Spec:
         UnknownName, AmbiguousName.
     """
     from ..errors import AmbiguousName, UnknownName, nearest
-    from ..specs import BalancerSpec, BranchSpec, PlannerSpec, TransferSpec
+    from ..specs import BalancerSpec, BranchSpec, PlannerSpec, ScorerSpec, SuiteSpec, TransferSpec
 
     found: list[Spec] = []
-    for kind in (BranchSpec, BalancerSpec, PlannerSpec, TransferSpec):
+    kinds: tuple[type[Any], ...] = (BranchSpec, BalancerSpec, PlannerSpec, TransferSpec, SuiteSpec, ScorerSpec)
+    for kind in kinds:
         try:
             found.append(registry.find(kind, name))
         except UnknownName:
@@ -73,13 +74,13 @@ def find_any(registry: Registry, name: str) -> Spec:
         return (exact or found)[0]
     if found:
         raise AmbiguousName(f"several components are called {name!r}", mend=f"write one of {', '.join(sorted(spec.id for spec in found))}")
-    known = [*registry.branches, *registry.balancers, *registry.planners, *registry.transfers]
+    known = [id for table in registry.tables.values() for id in table]
     raise UnknownName(f"no component is called {name!r}", mend=nearest(name, known))
 
 
 def facts(registry: Registry, spec: Spec) -> dict[str, str]:
     """What is known of a component without loading it, for people."""
-    from ..specs import BranchSpec, PlannerSpec, TransferSpec
+    from ..specs import BranchSpec, PlannerSpec, ScorerSpec, SuiteSpec, TransferSpec
 
     rows: dict[str, Any] = {"distribution": registry.distribution(spec.id), "class": spec.target}
     if isinstance(spec, BranchSpec):
@@ -110,6 +111,15 @@ def facts(registry: Registry, spec: Spec) -> dict[str, str]:
         rows["plans"] = ", ".join(spec.kinds)
     if isinstance(spec, TransferSpec):
         rows["condition"] = spec.condition
+    if isinstance(spec, SuiteSpec):
+        rows |= {"scorers": ", ".join(spec.scorers), "licence": spec.licence}
+    if isinstance(spec, ScorerSpec):
+        rows |= {
+            "columns": ", ".join(f"{one.name} ({one.title}{', less is better' if one.less else ''})" for one in spec.columns),
+            "reads": ", ".join(("the picture", *spec.reads)),
+            "needs": ", ".join(spec.requires),
+            "licence": spec.licence,
+        }
     return {name: str(value) for name, value in rows.items() if value not in (None, "", 0)}
 
 

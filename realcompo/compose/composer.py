@@ -27,6 +27,7 @@ from ..recipes.recipe import (
     DEFAULT_BALANCER,
     BranchEntry,
     Component,
+    GuidanceOptions,
     PictureEntry,
     PlannerEntry,
     ProbeOptions,
@@ -37,6 +38,7 @@ from ..recipes.recipe import (
 from ..registry import Registry, installed
 from .assembly import check_compatible, check_guidance, check_prompts, picture_regions, unite
 from .copying import Copied
+from .guidance import guidance_remarks
 from .inputs import PictureInputs, picture_entries, size_asked
 from .levels import level_remarks, run_levels
 from .live import Event, Watch
@@ -59,6 +61,7 @@ class Composer(Copied):
         spatial: one or several of the same; none draws with the fidelity branch alone.
         balancer: an id, a `Component` or a `Balancer`; `balancer_options` are its options.
         probe: how the loss is probed.
+        guidance: where classifier-free guidance acts, and against what; its strength is `guidance_scale`.
         scheduler: one of ddim, pndm, euler, euler-ancestral, dpm++-2m, dpm++-2m-karras, unipc, flow-euler; or a diffusers
             scheduler object.
         scheduler_options: settings of a scheduler that is given by name, by diffusers' names; an object brings its own.
@@ -81,6 +84,7 @@ class Composer(Copied):
         balancer: str | Component | Balancer = DEFAULT_BALANCER,
         balancer_options: Mapping[str, Any] | None = None,
         probe: ProbeOptions | Mapping[str, Any] | None = None,
+        guidance: GuidanceOptions | Mapping[str, Any] | None = None,
         scheduler: Any = "ddim",
         scheduler_options: Mapping[str, Any] | None = None,
         noise_range: NoiseRange = "shared",
@@ -124,6 +128,8 @@ class Composer(Copied):
         self._solver(steps)
         self.num_inference_steps = int(steps)
         self.probe = probe if isinstance(probe, ProbeOptions) else read_part(ProbeOptions, {} if probe is None else probe, "probe")
+        told = {} if guidance is None else guidance
+        self.guidance = told if isinstance(told, GuidanceOptions) else read_part(GuidanceOptions, told, "guidance")
         if planner is None or isinstance(planner, Component):
             self.planner = None if planner is None else PlannerEntry.model_validate(planner)
         else:
@@ -141,6 +147,7 @@ class Composer(Copied):
             spatial,
             balancer=recipe.balancer,
             probe=recipe.probe,
+            guidance=recipe.guidance,
             scheduler=recipe.scheduler,
             scheduler_options=recipe.scheduler_options,
             noise_range=recipe.noise_range,
@@ -169,6 +176,7 @@ class Composer(Copied):
         return [
             *remarks(self.members, self.registry, self.balancer, self.num_inference_steps),
             *step_remarks(solver),
+            *guidance_remarks(self.guidance, self.members, self.registry, solver),
             *level_remarks(self.members, solver, self._holds),
             *text_remarks(self.members, pictures, unread_of_files(self.members, self.registry)),
         ]
@@ -297,6 +305,7 @@ class Composer(Copied):
             x, run = self._start(members, inputs, parts, size, solver)
             told = [
                 *step_remarks(solver),
+                *guidance_remarks(self.guidance, members, self.registry, solver),
                 *level_remarks(self.members, solver, self._holds),
                 *text_remarks(members, inputs.pictures, unread_of_branches(members, self.branches)),
             ]
@@ -346,6 +355,7 @@ class Composer(Copied):
                 kinds=tuple(m.spec.condition if m.role == "spatial" else None for m in members),
             ),
             options=self.probe,
+            guidance=self.guidance,
             trace=Trace(tuple(m.name for m in members)),
             offload=self.device if self.offload else None,
             hold=self._holds,
@@ -372,11 +382,12 @@ class Composer(Copied):
             needs = balancer.needs(state, step)
             z, moved = run.move(z, step, needs.moves)  # z ← z − η ∇_z L
             acting = [k for k, acts in enumerate(needs.branches) if acts]
-            predictions = [run.predict(k, z, step) for k in acting]
+            due = needs.probe and run.probe_is_due()
+            predictions = run.predictions(acting, z, step, run.reads(needs, due, step))
             noises, shifts = [p.noise for p in predictions], [p.shift for p in predictions]
 
             probed = None
-            if needs.probe and run.probe_is_due():
+            if due:
                 state, probed = balancer.update(state, step, run.trial(z, step, noises, shifts))  # Eq. 7, 12
 
             weights = run.finite.see("weights", balancer.weights(state, step), step, dim=1)  # Eq. 2
@@ -425,6 +436,7 @@ class Composer(Copied):
             branches=tuple(self._stated(m) for m in members or self.members),
             balancer=Component(name=self._balancer_name, options=self.balancer.options.model_dump(mode="json")),
             probe=self.probe,
+            guidance=self.guidance,
             planner=self.planner,
             scheduler=self.scheduler,
             scheduler_options=plain_data(self.scheduler_options),

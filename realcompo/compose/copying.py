@@ -61,6 +61,7 @@ class Copied:
             "spatial": [m.entry for m in me.members[1:]],
             "balancer": Component(name=me._balancer_name, options=me.balancer.options.model_dump(mode="json")) if named else me.balancer,
             "probe": me.probe,
+            "guidance": me.guidance,
             "scheduler": me.scheduler,
             "scheduler_options": me.scheduler_options,
             "noise_range": me.noise_range,

@@ -5,14 +5,15 @@ One branch and a part of one of its passes suffice, where the balance of ξ take
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from ..interfaces import Move, Moved, Regions
-from .probe import Counted, LossScale, placement_slope, uncounted
+from .probe import Counted, LossScale, Slope, placement_slope, uncounted
 
 
 def move_latents(
@@ -24,6 +25,8 @@ def move_latents(
     noise: float,
     counted: Counted = uncounted,
     notes: Sequence[Callable[[Tensor], None]] | None = None,
+    slopes: Mapping[int, Slope] | None = None,
+    standing: Tensor | None = None,
 ) -> tuple[Tensor, Moved]:
     """z (B, C, h, w) where the moves leave it, and what they did.
 
@@ -31,6 +34,8 @@ def move_latents(
         moves, readers, scales: K each; a reader is z → that branch's maps at this step.
         noise: √(1 − ᾱ), the root mean square of the noise in z.
         counted, notes: see probe.py.
+        slopes: branch → what its last prediction left, for lagged moves.
+        standing: (K, B) bool, of the whole run: pictures that moves with `stop` leave alone. Changed in place.
     """
     start, count = z, len(moves)
     made = torch.zeros(count, z.shape[0], dtype=torch.long, device=z.device)
@@ -41,15 +46,31 @@ def move_latents(
     for k, move in enumerate(moves):
         if move is None or regions.most == 0:
             continue
-        for _ in range(move.most):
-            note = None if notes is None else notes[k]
-            loss, slope, seen = counted(k, partial(placement_slope, readers[k], z, regions, scales[k], True, note))
-            if passes[k] == 0:
+        still = standing[k] if standing is not None and move.stop else None
+        if still is not None and bool(still.all()):
+            continue
+        times, whole = (1, replace(move, length=move.most * move.length)) if move.lagged else (move.most, move)
+        for _ in range(times):
+            if move.lagged:
+                if slopes is None or k not in slopes:
+                    break
+                loss, slope, seen = slopes[k]
+            else:
+                note = None if notes is None else notes[k]
+                loss, slope, seen = counted(k, partial(placement_slope, readers[k], z, regions, scales[k], True, note))
+                passes[k] += 1
+            if maps[k] is None:
                 losses[k], maps[k] = loss, seen
-            passes[k] += 1
-            step, goes = one_move(loss, slope, present, move, noise)
+                if still is not None:
+                    still |= ~misplaced(loss, present, move)
+            step, goes = one_move(loss, slope, present, whole, noise)
+            if still is not None:
+                goes = goes & ~still
+                step = step * goes[:, None, None, None]
             z = z - step
-            made[k] += goes
+            made[k] += goes * (move.most if move.lagged else 1)
+            if not bool(misplaced(loss, present, move).any()):
+                break  # z stays where it is: another pass would say the same
     return z, Moved(None if z is start else z - start, made, losses, tuple(passes), tuple(maps))
 
 
@@ -61,10 +82,15 @@ def one_move(loss: Tensor, slope: Tensor, present: Tensor, move: Move, noise: fl
     """
     flat = slope.flatten(1)
     size = flat.norm(dim=1)
-    goes = (loss.sum(dim=1) / present.clamp(min=1) > move.threshold) & (present > 0) & (size > 0)
+    goes = misplaced(loss, present, move) & (size > 0)
     unit = flat / torch.where(size > 0, size, torch.ones_like(size))[:, None]
     step = move.length * noise * flat.shape[1] ** 0.5 * unit * goes[:, None]
     return step.reshape(slope.shape), goes
+
+
+def misplaced(loss: Tensor, present: Tensor, move: Move) -> Tensor:
+    """(B,) bool: pictures with regions whose mean loss is above the threshold."""
+    return (loss.sum(dim=1) / present.clamp(min=1) > move.threshold) & (present > 0)
 
 
 def total_shift(moved: Moved | None, shift: Tensor | None) -> Tensor | None:

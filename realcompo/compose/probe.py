@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -65,6 +65,10 @@ class LossScale:
         self.value = torch.where(overflowed, (factors / 2).clamp(min=1), factors)
 
 
+Slope = tuple[Tensor, Tensor, Tensor]
+"""One branch's placement loss (B, R) at some z, its slope ∂/∂z (B, C, h, w), and the maps (B, R, h', w')."""
+
+
 def placement_slope(
     read: Callable[[Tensor], Tensor],
     z: Tensor,
@@ -72,8 +76,8 @@ def placement_slope(
     scale: LossScale | None,
     graph: bool = True,
     note: Callable[[Tensor], None] | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One branch's placement loss (B, R), its slope ∂/∂z (B, C, h, w) and its maps at z; the graph is gone afterwards.
+) -> Slope:
+    """One branch's placement loss at z, its slope and its maps; the graph is gone afterwards.
 
     Args:
         read: z → maps (B, R, h', w'), differentiable in z.
@@ -93,20 +97,35 @@ def _placement_slope(
     scale: LossScale | None,
     graph: bool,
     note: Callable[[Tensor], None] | None,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Slope:
     leaf = z.detach().requires_grad_(graph)
     with torch.set_grad_enabled(graph):
-        maps = read(leaf)
-        masks = regions.masks(*maps.shape[-2:]).to(maps)
-        loss = placement_loss(maps, masks, regions.present().to(maps.device))
-        slope = _slope(loss, leaf, scale, note) if loss.requires_grad else torch.zeros_like(z)
-    return loss.detach().to(z).nan_to_num(0.0, 0.0, 0.0), slope, maps.detach()
+        return slope_of_maps(read(leaf), leaf, regions, scale, note)
 
 
-def _slope(loss: Tensor, z: Tensor, scale: LossScale | None, note: Callable[[Tensor], None] | None) -> Tensor:
+def slope_of_maps(
+    maps: Tensor,
+    leaf: Tensor,
+    regions: Regions,
+    scale: LossScale | None,
+    note: Callable[[Tensor], None] | None = None,
+    keep: bool = False,
+) -> Slope:
+    """The same of maps that were read at z already: by the graph that leads from them to `leaf`, if there is one.
+
+    Args:
+        keep: the graph is left as it is, to be walked again.
+    """
+    masks = regions.masks(*maps.shape[-2:]).to(maps)
+    loss = placement_loss(maps, masks, regions.present().to(maps.device))
+    slope = _slope(loss, leaf, scale, note, keep) if loss.requires_grad else torch.zeros_like(leaf, requires_grad=False)
+    return loss.detach().to(leaf).nan_to_num(0.0, 0.0, 0.0), slope, maps.detach()
+
+
+def _slope(loss: Tensor, z: Tensor, scale: LossScale | None, note: Callable[[Tensor], None] | None, keep: bool = False) -> Tensor:
     """∂loss/∂z (B, C, h, w) of region losses (B, R); a picture whose gradient is not finite has none at this step."""
     factors = None if scale is None else scale.of(loss)
-    (slope,) = torch.autograd.grad(loss.sum() if factors is None else (loss.sum(dim=1) * factors).sum(), z)
+    (slope,) = torch.autograd.grad(loss.sum() if factors is None else (loss.sum(dim=1) * factors).sum(), z, retain_graph=keep)
     peak = peaks(slope)
     finite = peak.isfinite()
     if scale is not None and factors is not None:
@@ -164,28 +183,11 @@ class TrialProbe:
             self.finite.see("weights", weights, self.told, dim=1)
         noise, shift = blend(weights, self.noises), blend_shifts(weights, self.shifts)
         trial = self.transition(self.z if shift is None else self.z + shift, noise)  # Eq. 12
-        losses, slopes, maps = zip(
-            *(
-                self.counted(k, partial(placement_slope, self._at_told(read), trial, self.regions, scale, not detached, self._note(k)))
-                for k, (read, scale, detached) in enumerate(zip(self.readers, self.scales, self.detached, strict=True))
-            ),
-            strict=True,
-        )
-        total = torch.stack(slopes).sum(dim=0)  # ∂L/∂z_{t-1}, all branches' losses together
-        grads = []
-        for noise_c, shift_c in zip(self.noises, self.shifts, strict=True):
-            along = self.transition.b * noise_c
-            if shift_c is not None:
-                along = along + self.transition.a * shift_c
-            grads.append((total * along).sum(dim=1, keepdim=True))
-        region_loss = torch.stack(losses)
-        return ProbeResult(
-            loss=region_loss.sum(dim=(0, 2)),
-            region_loss=region_loss,
-            grad_weights=torch.stack(grads),
-            grad_latents=torch.stack([slope.flatten(1).norm(dim=1) for slope in slopes]),
-            maps=maps,
-        )
+        found = [
+            self.counted(k, partial(placement_slope, self._at_told(read), trial, self.regions, scale, not detached, self._note(k)))
+            for k, (read, scale, detached) in enumerate(zip(self.readers, self.scales, self.detached, strict=True))
+        ]
+        return probe_result(found, self.noises, self.shifts, self.transition)
 
     def _note(self, k: int) -> Callable[[Tensor], None] | None:
         finite = self.finite
@@ -193,3 +195,53 @@ class TrialProbe:
 
     def _at_told(self, read: Reader) -> Callable[[Tensor], Tensor]:
         return lambda z: read(z, self.told)
+
+
+@dataclass
+class LaggedProbe:
+    """weights ↦ loss and slope of the passes that have predicted, at z itself, in place of those at a trial step: no pass of its own.
+
+    The slope ∂L/∂z at z_t stands for the one at z_{t−1}, which it lags behind by a step; the rest of the gradient is of this step. The loss
+    does not depend on the weights that are asked about.
+
+    Attributes:
+        slopes: K, of each branch's conditional half.
+        noises, shifts, transition, told, detached, finite: see `TrialProbe`.
+    """
+
+    slopes: Sequence[Slope]
+    noises: Sequence[Tensor]
+    shifts: Sequence[Tensor | None]
+    transition: Transition
+    told: Step
+    detached: Sequence[bool]
+    finite: Finite | None = None
+
+    def __call__(self, weights: Tensor) -> ProbeResult:
+        if self.finite is not None:
+            self.finite.see("weights", weights, self.told, dim=1)
+        found = [
+            (loss, torch.zeros_like(slope) if still else slope, maps)
+            for (loss, slope, maps), still in zip(self.slopes, self.detached, strict=True)
+        ]
+        return replace(probe_result(found, self.noises, self.shifts, self.transition), lagged=True)
+
+
+def probe_result(found: Sequence[Slope], noises: Sequence[Tensor], shifts: Sequence[Tensor | None], transition: Transition) -> ProbeResult:
+    """∂L/∂ξ^c = Σ_channels Σ_{c'} ∂L^{c'}/∂z ⊙ (b ε^c + a δ^c), and what else a probe tells, of K branches."""
+    losses, slopes, maps = zip(*found, strict=True)
+    total = torch.stack(slopes).sum(dim=0)  # ∂L/∂z_{t-1}, all branches' losses together
+    grads = []
+    for noise, shift in zip(noises, shifts, strict=True):
+        along = transition.b * noise
+        if shift is not None:
+            along = along + transition.a * shift
+        grads.append((total * along).sum(dim=1, keepdim=True))
+    region_loss = torch.stack(losses)
+    return ProbeResult(
+        loss=region_loss.sum(dim=(0, 2)),
+        region_loss=region_loss,
+        grad_weights=torch.stack(grads),
+        grad_latents=torch.stack([slope.flatten(1).norm(dim=1) for slope in slopes]),
+        maps=maps,
+    )

@@ -16,7 +16,7 @@ from ..files import clear_parts, file_name
 from ..pictures.png import read_recipe
 from ..plans.planning import PlannedPicture, Task, joined
 from ..recipes.recipe import PictureEntry, Recipe
-from .entries import digest_of, require_pictures, seeded
+from .entries import request_of, require_pictures, seeded
 from .kept import composer_of
 
 if TYPE_CHECKING:
@@ -211,8 +211,7 @@ def items(recipe: Recipe, folder: Path) -> Iterator[Item]:
             count += 1
             name = f"{stem}-{count}"
         taken.add(name)
-        asked = recipe.model_copy(update={"pictures": (entry.model_copy(update={"name": None}),)})
-        yield Item(entry, folder / f"{name}.png", digest_of(asked.plain()))
+        yield Item(entry, folder / f"{name}.png", request_of(recipe, entry))
 
 
 def _finished(item: Item, overwrite: bool, report: BatchReport) -> bool:

@@ -36,6 +36,11 @@ def seeded(pictures: Sequence[PictureEntry]) -> list[PictureEntry]:
     return found
 
 
+def request_of(recipe: Recipe, entry: PictureEntry) -> str:
+    """The digest of all that is asked of a picture; its name aside."""
+    return digest_of(recipe.model_copy(update={"pictures": (entry.model_copy(update={"name": None}),)}).plain())
+
+
 def digest_of(data: Any) -> str:
     """SHA-256 of plain data, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

@@ -54,11 +54,16 @@ class Move:
         most: moves at this step, one after the other.
         length: of one move, as a share of the noise in z.
         threshold: mean loss a region below which a picture is left alone.
+        lagged: all at once, down the slope that the branch's prediction left at the step before (`Needs.slopes`): no pass of their own.
+            Where none was left, no move.
+        stop: a picture that was left alone once is left alone for the rest of the run.
     """
 
     most: int = 1
     length: float = 0.03
     threshold: float = 0.0
+    lagged: bool = False
+    stop: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,11 +74,14 @@ class Needs:
         branches: K bools: which branches act, that is, predict.
         probe: whether the balancer wants a probe; only where all branches act.
         moves: K, by which branch's maps z is moved before any branch predicts, or () for none; an idle branch may be asked.
+        slopes: K bools, or () for none: which acting branches leave the slope of their placement loss, from the graph of the pass that
+            predicts, for lagged moves at the next step.
     """
 
     branches: tuple[bool, ...]
     probe: bool = False
     moves: tuple[Move | None, ...] = ()
+    slopes: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,7 @@ class ProbeResult:
         grad_weights: (K, B, 1, h, w) ∂L/∂ξ of each weight taken as free; the balancer applies the softmax Jacobian.
         grad_latents: (K, B) norms ‖∂L^c/∂z‖ of each branch's own loss (Fig. 10).
         maps: K × (B, R, h', w') the maps that were read, without a graph; to look at, not to balance by.
+        lagged: of the passes that predicted, at this step's z and not at a trial step.
     """
 
     loss: Tensor
@@ -93,6 +102,7 @@ class ProbeResult:
     grad_weights: Tensor
     grad_latents: Tensor
     maps: tuple[Tensor, ...] = ()
+    lagged: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +113,7 @@ class Moved:
         shift: (B, C, h, w) z_after − z_before, or None where nothing was asked.
         made: (K, B) moves that each picture made by each branch's maps.
         loss: (K, B, R) before the first move of each branch; zero for branches that were not asked.
-        passes: K, how often each branch's maps were read, for the whole batch.
+        passes: K, how often each branch's maps were read for it, for the whole batch.
         maps: K × (B, R, h', w') before the first move; empty for branches that were not asked.
     """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..conditions import Condition
 from ..errors import BadOption, WrongLevel
@@ -48,6 +48,9 @@ class Request:
 Conditioning = Any
 """What `Branch.encode` returns: the branch's own business, passed back to it unread."""
 
+GuidanceHalf = Literal["conditional", "unconditional"]
+"""c or u of the guided prediction u + g·(c − u)."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -57,11 +60,13 @@ class Prediction:
         noise: (B, C, h, w), of the branch's own prediction type, at z + shift.
         maps: (B, R, h', w') of the conditional half with a graph to z, only if read.
         shift: (B, C, h, w) δ by which the branch moved z before predicting, or None.
+        unconditional: (B, C, h, w) u of the guided prediction, at z + shift, where `predict` has it at hand; it may serve other branches.
     """
 
     noise: Tensor
     maps: Tensor | None = None
     shift: Tensor | None = None
+    unconditional: Tensor | None = None
 
 
 class Branch(ABC):
@@ -175,6 +180,16 @@ class Branch(ABC):
         """Cross-attention maps (B, R, h', w') of the conditional half at z, ≥ 0, fp32 (fp64 for fp64 z), differentiable in z;
         runs no more of the network than the maps need. Rows of absent regions are zero."""
 
+    def predict_half(self, z: Tensor, step: Step, conditioning: Conditioning, half: GuidanceHalf, read: bool = False) -> Prediction:
+        """One half of the guided prediction, the other not run. A class that defines it beside `predict` promises that `predict` is
+        u + g·(c − u), with g the request's guidance scale: the run then leaves the unconditional half out where it is not wanted, or takes
+        another branch's for it (see `gives_halves`).
+
+        The conditional half carries the shift, where the branch moves z, and maps if read, as `predict` does; the unconditional half is
+        that at z as it is given, and is asked for only where g > 1. No graph unless `read`.
+        """
+        raise NotImplementedError(f"{self.spec.id} gives no half of its prediction")
+
     def predict_unguided(self, z: Tensor, step: Step, conditioning: Conditioning) -> Tensor:
         """The conditional half's prediction without guidance, (B, C, h, w): only for the published code's trial step."""
         raise NotImplementedError(f"{self.spec.id} offers no unguided prediction")
@@ -230,3 +245,16 @@ class Branch(ABC):
     def fingerprint(self) -> dict[str, str]:
         """Part of the checkpoint → digest of its weights; what `reproduce` compares."""
         return {}
+
+
+def gives_halves(branch: type[Branch]) -> bool:
+    """Whether a class of branches gives the halves of its guided prediction: what defines its `predict`, or something derived from it,
+    defines its `predict_half`. A subclass that changes `predict` alone gives none: its base's halves would be another prediction's."""
+    for cls in branch.__mro__:
+        if cls is Branch:
+            return False
+        if "predict_half" in vars(cls):
+            return True
+        if "predict" in vars(cls) or "blended" in vars(cls):  # the toolkit's word for how the halves are blended
+            return False
+    return False

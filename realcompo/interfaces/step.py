@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from ..errors import WrongLevel
@@ -34,6 +35,11 @@ class Step:
     def share(self) -> float:
         """The share of the run that is over when this step begins, in [0, 1)."""
         return self.index / self.count
+
+    @property
+    def sigma(self) -> float:
+        """Noise over signal when this step begins, √((1 − ᾱ)/ᾱ): the σ that papers on guidance write; infinite at zero terminal SNR."""
+        return math.inf if self.alpha_bar == 0 else math.sqrt((1 - self.alpha_bar) / self.alpha_bar)
 
     def seen_by(self, schedule: Schedule, hold: bool = False) -> Step:
         """The same level as a branch of another process counts it.

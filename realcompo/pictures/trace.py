@@ -141,7 +141,7 @@ class Trace:
                 grad_weights=probed.grad_weights.square().mean(dim=(0, 2, 3, 4)).sqrt().cpu(),
                 maps=tuple(m.cpu() for m in probed.maps),
             )
-            self.probe_calls += len(acting)
+            self.probe_calls += 0 if probed.lagged else len(acting)
         if moved is not None:
             entry = replace(
                 entry,

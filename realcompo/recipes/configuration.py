@@ -22,7 +22,19 @@ from ..registry import Registry, installed
 from ..specs import BalancerSpec, BranchSpec, NoOptions, PlannerSpec, Spec, TransferSpec
 from .files import Path_, RecipeFile, dotted, parse, read_chain, read_file, undotted
 from .provenance import Layer, Merged, value_at
-from .recipe import BranchEntry, Carried, Component, PictureEntry, PlannerEntry, ProbeOptions, Recipe, RecipeLike, _Part, plain_data
+from .recipe import (
+    BranchEntry,
+    Carried,
+    Component,
+    GuidanceOptions,
+    PictureEntry,
+    PlannerEntry,
+    ProbeOptions,
+    Recipe,
+    RecipeLike,
+    _Part,
+    plain_data,
+)
 
 PROJECT_FILE = "realcompo.toml"
 DEFAULT_PLUGIN = "mini"
@@ -306,6 +318,7 @@ def _model(loc: Path_) -> type[_Part]:
         "balancer": Component,
         "planner": PlannerEntry,
         "probe": ProbeOptions,
+        "guidance": GuidanceOptions,
         "pictures": PictureEntry,
     }
     return models.get(names[0], Recipe) if names else Recipe

@@ -131,7 +131,20 @@ _ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "dtype": ("dtype",),
 }
 """Attribute of a branch → names of the classes (or of their bases) that it may be of: torch is not imported here."""
-_METHODS = ("encode", "predict", "attend", "to", "decode", "preview", "predict_unguided", "fingerprint", "inspect", "locate", "remarks")
+_METHODS = (
+    "encode",
+    "predict",
+    "predict_half",
+    "attend",
+    "to",
+    "decode",
+    "preview",
+    "predict_unguided",
+    "fingerprint",
+    "inspect",
+    "locate",
+    "remarks",
+)
 
 
 def check_branch(branch: Any) -> None:

@@ -174,6 +174,40 @@ class ProbeOptions(_Part):
         description="trial step with the guided noise (no extra pass); false = unguided, two more passes a branch",
     )
     timestep: Literal["t", "t_prev"] = Field("t", description="timestep that the probe tells the networks")
+    lagged: Flag = Field(
+        False,
+        description="read the maps of the pass that predicts anyway, at this step's latents, in place of a trial step: no pass of the "
+        "probe's own, only its way back",
+    )
+
+    @model_validator(mode="after")
+    def _no_trial(self) -> ProbeOptions:
+        if self.lagged and (not self.guided or self.timestep != "t"):
+            raise ValueError("a lagged probe makes no trial step: leave guided and timestep as they are, or lagged out")
+        return self
+
+
+class GuidanceOptions(_Part):
+    """Where classifier-free guidance acts, and against what; how strongly is each branch's `guidance_scale` (see docs/algorithm.md)."""
+
+    interval: tuple[Real, Real] | None = Field(
+        None,
+        description="noise levels (low, high) in which branches are guided, as σ = √((1 − ᾱ)/ᾱ), noise over signal: low < σ ≤ high. "
+        "Outside, only the conditional half of a branch runs. None = at every step",
+    )
+
+    unconditional: Literal["own", "shared"] = Field(
+        "own",
+        description="whose unconditional half guides a branch: its own; or shared, where several branches act at a step, that of the "
+        "first of them (the fidelity branch, where it acts), one pass for all",
+    )
+
+    @field_validator("interval")
+    @classmethod
+    def _order(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 <= value[0] < value[1]:
+            raise ValueError("should be two noise levels, 0 ≤ low < high")
+        return value
 
 
 class PictureEntry(_Part):
@@ -212,6 +246,7 @@ class Recipe(_Part):
     )
     balancer: Component = Field(Component(name=DEFAULT_BALANCER), description="rule for the weights")
     probe: ProbeOptions = Field(ProbeOptions(), description="how the loss is probed")
+    guidance: GuidanceOptions = Field(GuidanceOptions(), description="where classifier-free guidance acts, and against what")
     planner: PlannerEntry | None = Field(None, description="plans the conditions that a picture leaves out")
     scheduler: str = Field("ddim", description="of the real step")
     scheduler_options: dict[str, Any] = Field(

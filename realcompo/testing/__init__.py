@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from .planners import PlannerContract as PlannerContract
     from .runner import contracts as contracts
     from .runner import run as run
+    from .scorers import ScorerContract as ScorerContract
     from .sources import small_source as small_source
+    from .suites import SuiteContract as SuiteContract
     from .toys import toy_registry as toy_registry
     from .transfers import TransferContract as TransferContract
 
@@ -29,13 +31,15 @@ _HOMES = {
     "BalancerContract": "balancers",
     "BranchContract": "branches",
     "PlannerContract": "planners",
+    "ScorerContract": "scorers",
+    "SuiteContract": "suites",
     "TransferContract": "transfers",
     "contracts": "runner",
     "run": "runner",
     "small_source": "sources",
     "toy_registry": "toys",
 }
-_CHECKS = ("balancers", "branches", "common", "planners", "transfers")
+_CHECKS = ("balancers", "branches", "common", "planners", "scorers", "suites", "transfers")
 
 __all__ = sorted(_HOMES)
 

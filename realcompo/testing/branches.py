@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..conditions import Condition, Hint
 from ..errors import WrongLevel
-from ..interfaces import Branch, Conditioning, Prediction, Region, Regions, Request, Step
+from ..interfaces import Branch, Conditioning, Prediction, Region, Regions, Request, Step, gives_halves
 from ..noise.diffusion import Solver
 from ..recipes.recipe import read_condition
 from ..specs import BranchSpec, FlowSchedule, NoiseSchedule, Traits
@@ -297,6 +297,28 @@ class BranchContract(ComponentContract[BranchSpec]):
         assert read.maps is not None, "maps were asked for"
         assert relative(read.maps.detach(), self.attended()) < self.tolerance
         assert relative(read.noise.detach(), plain.noise) < self.tolerance
+
+    # -- checks: halves --------------------------------------------------------------------------------------------------
+
+    def test_halves_make_the_guided_prediction(self) -> None:
+        """Where the class gives halves, `predict` is u + g·(c − u) of them, with g the request's; c carries predict's shift and maps."""
+        branch, step, z = self.branch(), self.step(), self.latents()
+        if not gives_halves(type(branch)):
+            pytest.skip("its class does not define predict_half beside predict")
+        conditioning, whole = self.encoded(), self.predicted(read=True)
+        with torch.no_grad():
+            conditional = branch.predict_half(z.clone(), step, conditioning, "conditional", read=True)
+            moved = z if conditional.shift is None else z + conditional.shift
+            unconditional = branch.predict_half(moved, step, conditioning, "unconditional").noise
+        guided = unconditional + self.guidance_scale * (conditional.noise - unconditional)
+        if guided.shape != whole.noise.shape or not bool(whole.noise.isfinite().all()):
+            pytest.skip("its noise is no noise: the checks of noise say why")
+        assert relative(guided, whole.noise) < self.guidance_scale * self.tolerance, "they are halves of another prediction"
+        if whole.unconditional is not None:
+            assert relative(unconditional, whole.unconditional) < self.tolerance, "predict tells another unconditional half"
+        assert (conditional.shift is None) == (whole.shift is None)
+        assert conditional.maps is not None and whole.maps is not None, "maps were asked for"
+        assert relative(conditional.maps, whole.maps.detach()) < self.tolerance
 
     # -- checks: the gradient --------------------------------------------------------------------------------------------
 

@@ -78,8 +78,7 @@ def contracts(name: str, registry: Registry | None = None) -> dict[str, type[Any
         UnknownName, PluginProblem: see `run`.
     """
     registry = registry or installed()
-    tables: tuple[dict[str, Any], ...] = (registry.branches, registry.transfers, registry.balancers, registry.planners)
-    specs: dict[str, Spec] = {id: spec for table in tables for id, spec in table.items()}
+    specs: dict[str, Spec] = {id: spec for table in registry.tables.values() for id, spec in table.items()}
     chosen = [id for id in specs if name in (id, id.split("/")[0])] or [id for id in specs if name == id.split("/")[1]]
     if not chosen:
         for problem in registry.problems:
@@ -117,7 +116,14 @@ def _own(module: str) -> dict[str, type[Any]]:
         return {}
     import realcompo.testing as kit
 
-    bases = (kit.BranchContract, kit.TransferContract, kit.BalancerContract, kit.PlannerContract)
+    bases = (
+        kit.BranchContract,
+        kit.TransferContract,
+        kit.BalancerContract,
+        kit.PlannerContract,
+        kit.SuiteContract,
+        kit.ScorerContract,
+    )
     values = vars(importlib.import_module(name)).values()
     classes = [value for value in values if isinstance(value, type) and issubclass(value, bases) and value not in bases]
     return {cls.component: cls for cls in classes if hasattr(cls, "component")}

@@ -17,9 +17,10 @@ from pydantic import Field
 from torch import Tensor
 
 from ..hookspecs import hookimpl
-from ..interfaces import Branch, Prediction, Request, Step
+from ..interfaces import Branch, GuidanceHalf, Prediction, Request, Step
 from ..noise.diffusion import convert
-from ..specs import BranchSpec, FlowSchedule, LatentSpace, NoiseSchedule, Options, Traits
+from ..specs import BranchSpec, Column, FlowSchedule, LatentSpace, NoiseSchedule, Options, ScorerSpec, SuiteSpec, Traits
+from .scenes import ToySceneOptions
 
 REALCOMPO_API = 1
 
@@ -76,13 +77,24 @@ class ToyBranch(Branch):
 
     def predict(self, z: Tensor, step: Step, conditioning: ToyConditioning, read: bool = False) -> Prediction:
         self.check_step(step)
-        shift = torch.full_like(z, self.options.shift * math.sqrt(1 - step.alpha_bar)) if self.options.shift else None
+        shift = self._shift(z, step)
         where = z if shift is None else z + shift
-        text = self._noise(where, conditioning.mean, step)
+        text, empty = self._noise(where, conditioning.mean, step), None
         if conditioning.guidance_scale > 1:
             empty = self._noise(where, torch.zeros_like(conditioning.mean), step)
             text = empty + conditioning.guidance_scale * (text - empty)
-        return Prediction(text, maps=self.attend(z, step, conditioning) if read else None, shift=shift)
+        return Prediction(text, self.attend(z, step, conditioning) if read else None, shift, empty)
+
+    def predict_half(self, z: Tensor, step: Step, conditioning: ToyConditioning, half: GuidanceHalf, read: bool = False) -> Prediction:
+        self.check_step(step)
+        if half == "unconditional":
+            return Prediction(self._noise(z, torch.zeros_like(conditioning.mean), step))
+        shift = self._shift(z, step)
+        noise = self._noise(z if shift is None else z + shift, conditioning.mean, step)
+        return Prediction(noise, maps=self.attend(z, step, conditioning) if read else None, shift=shift)
+
+    def _shift(self, z: Tensor, step: Step) -> Tensor | None:
+        return torch.full_like(z, self.options.shift * math.sqrt(1 - step.alpha_bar)) if self.options.shift else None
 
     def predict_unguided(self, z: Tensor, step: Step, conditioning: ToyConditioning) -> Tensor:
         return self._noise(z, conditioning.mean, step)
@@ -149,6 +161,40 @@ def register_branches() -> list[BranchSpec]:
         BranchSpec(id="toy/spatial", role="spatial", condition="boxes", summary="a Gaussian world with regions", **_COMMON),
         BranchSpec(id="toy/fidelity-v", role="fidelity", summary="toy/fidelity, predicting v", **v),
         BranchSpec(id="toy/spatial-v", role="spatial", condition="boxes", summary="toy/spatial, predicting v", **v),
+    ]
+
+
+@hookimpl
+def register_suites() -> list[SuiteSpec]:
+    """See scenes.py."""
+    return [
+        SuiteSpec(
+            id="toy/scenes",
+            target="realcompo.testing.scenes:ToyScenes",
+            options=ToySceneOptions,
+            summary="one thing or two",
+            scorers=("toy/light", "toy/spread"),
+        )
+    ]
+
+
+@hookimpl
+def register_scorers() -> list[ScorerSpec]:
+    """See scenes.py."""
+    return [
+        ScorerSpec(
+            id="toy/light",
+            target="realcompo.testing.scenes:ToyLight",
+            summary="whether regions are lit",
+            columns=(Column(name="lit", title="lit", top="lit", bottom="boxes"), Column(name="gain", title="gain", top="gain")),
+            reads=("conditions",),
+        ),
+        ScorerSpec(
+            id="toy/spread",
+            target="realcompo.testing.scenes:ToySpread",
+            summary="distance from grey",
+            columns=(Column(name="spread", title="spread", less=True, whole=True),),
+        ),
     ]
 
 

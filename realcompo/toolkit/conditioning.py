@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from .deep import DeepFeatures
 from .text import Text
 
 Half = Literal["both", "conditional", "unconditional"]
@@ -23,6 +24,7 @@ class UNetConditioning:
         weights: (B, R, L) of each region's tokens.
         guidance_scale: of the blend u + g·(c − u).
         extra: what `DenoiserBranch.prepare` made.
+        deep: what a UNet's run keeps between steps where the option `deep_every` says so; empty otherwise.
     """
 
     conditional: Text
@@ -30,6 +32,7 @@ class UNetConditioning:
     weights: Tensor
     guidance_scale: float
     extra: Any = None
+    deep: DeepFeatures = field(default_factory=DeepFeatures, compare=False, repr=False)
 
     def rows(self, half: Half, conditional: Tensor, unconditional: Tensor | None = None) -> Tensor:
         """B conditional rows and B unconditional ones (the same, if None) as the rows of a half."""

@@ -8,6 +8,7 @@ attention processors, which belong to the user, are neither replaced nor asked.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -126,7 +127,8 @@ def attention_probabilities(attn: Any, hidden: Tensor, context: Tensor, mask: Te
     if attn.norm_k is not None:
         key = attn.norm_k(key)
     precision = torch.promote_types(query.dtype, torch.float32)
-    with torch.autocast(query.device.type, enabled=False):
+    kind = query.device.type
+    with torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext():  # "meta" has none
         scores = query.to(precision) @ key.to(precision).transpose(-1, -2) * attn.scale
         if mask is not None:
             bias = attn.prepare_attention_mask(mask, key.shape[-2], key.shape[0])

@@ -74,6 +74,12 @@ class UNetOptions(CheckpointOptions):
         description="Maps are read where the network works at the latent's height and width divided by this: "
         "4 reads 16×16 maps of a 512×512 picture.",
     )
+    deep_every: int = Field(
+        1,
+        ge=1,
+        description="Run the whole network at every n-th step, and at the others only its first down and last up block, against what the "
+        "deep ones gave then. 1 = at every step. A step that reads maps always runs the whole.",
+    )
 
 
 class TransformerOptions(CheckpointOptions):

@@ -120,14 +120,6 @@ class TransformerBranch(DenoiserBranch):
         places = self.all_places()
         return PlaceReader(self.transformer, [places[i] for i in chosen_blocks(len(places), self.options)])
 
-    def _read(self, z: Tensor, step: Step, conditioning: UNetConditioning, stop: bool) -> tuple[Tensor, Any]:
-        precision, size = torch.promote_types(z.dtype, torch.float32), (z.shape[-2], z.shape[-1])
-        if stop and conditioning.weights.shape[1] == 0:  # no region in any picture: nothing to run for
-            return z.new_zeros(z.shape[0], 0, *self.reader.size(*size)), None
-        reader = PlaceReader(self.transformer, self.placed(self.reader.places, z, conditioning))
-        weights = conditioning.weights.to(self.device)
-        return reader.read(lambda: self.denoise(z, step, conditioning, "conditional"), weights, size, stop, precision)
-
     # -- text -----------------------------------------------------------------------------------------------------------------
 
     def text_loader(self) -> Loader:

@@ -8,6 +8,7 @@ of, once a run); one that moves latents overrides `predict`, and calls `attend` 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -15,14 +16,15 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import BadCheckpoint, Incompatible
-from ..interfaces import Branch, Prediction, Region, Request, Step
+from ..interfaces import Branch, GuidanceHalf, Prediction, Region, Request, Step
 from ..noise.devices import torch_dtype
 from ..specs import BranchSpec, Options, Traits
 from .conditioning import Half, UNetConditioning
+from .deep import reuse
 from .guard import bare, exclusive
 from .loading import Loader, file_digest, hollow_network
 from .lora import check_lora, fit_adapter, lora_path, merge_lora
-from .maps import MapPlace, MapReader, check_places, cross_attention_places
+from .maps import MapPlace, MapReader, PlaceReader, check_places, cross_attention_places
 from .options import CheckpointOptions, UNetOptions
 from .own_vae import find_vae
 from .sources import Checkpoint, holds_weights, is_pipeline, locate_part, open_checkpoint, weight_files
@@ -290,16 +292,31 @@ class DenoiserBranch(Branch):
             maps = None
         with torch.no_grad():
             if conditioning.unconditional is None:
-                return Prediction(conditional if read else self.denoise(z, step, conditioning, "conditional"), maps)
+                noise = conditional if read else self._denoised(z, step, conditioning, "conditional")
+                return Prediction(noise, maps)
             if read:
-                unconditional = self.denoise(z, step, conditioning, "unconditional")
+                unconditional = self._denoised(z, step, conditioning, "unconditional")
             else:
-                unconditional, conditional = self.denoise(z, step, conditioning, "both").chunk(2)
-            return Prediction(self.blended(z, conditional, unconditional, step, conditioning), maps)
+                unconditional, conditional = self._denoised(z, step, conditioning, "both").chunk(2)
+            guided = self.blended(z, conditional, unconditional, step, conditioning)
+            return Prediction(guided, maps, unconditional=unconditional)
 
     def blended(self, z: Tensor, conditional: Tensor, unconditional: Tensor, step: Step, conditioning: UNetConditioning) -> Tensor:
         """What guidance makes of the raw predictions of two passes at z, (B, C, h, w) each."""
         return unconditional + conditioning.guidance_scale * (conditional - unconditional)
+
+    def predict_half(self, z: Tensor, step: Step, conditioning: UNetConditioning, half: GuidanceHalf, read: bool = False) -> Prediction:
+        """B rows of the network, not 2B."""
+        self.check_step(step)
+        if read:
+            maps, noise = self._read(z, step, conditioning, stop=False)
+            return Prediction(noise.detach(), maps)
+        with torch.no_grad():
+            return Prediction(self._denoised(z, step, conditioning, half))
+
+    def _denoised(self, z: Tensor, step: Step, conditioning: UNetConditioning, half: Half, whole: bool = False) -> Tensor:
+        """`denoise` as `predict` asks for it; `whole` leaves nothing out at this step."""
+        return self.denoise(z, step, conditioning, half)
 
     def predict_unguided(self, z: Tensor, step: Step, conditioning: UNetConditioning) -> Tensor:
         self.check_step(step)
@@ -320,10 +337,11 @@ class DenoiserBranch(Branch):
         if stop and conditioning.weights.shape[1] == 0:  # no region in any picture: nothing to run for
             return z.new_zeros(z.shape[0], 0, *self.reader.size(*size)), None
         precision = torch.promote_types(z.dtype, torch.float32)
-        maps: tuple[Tensor, Any] = self.reader.read(
-            lambda: self.denoise(z, step, conditioning, "conditional"), conditioning.weights.to(self.device), size, stop, precision
-        )
-        return maps
+        run = partial(self.denoise, z, step, conditioning, "conditional")
+        if not stop:  # the whole network runs, and leaves its deep features for the steps that read nothing
+            run = partial(self._denoised, z, step, conditioning, "conditional", whole=True)
+        reader = PlaceReader(self.reader.whole, self.placed(self.reader.places, z, conditioning))
+        return reader.read(run, conditioning.weights.to(self.device), size, stop, precision)
 
     # -- pictures -------------------------------------------------------------------------------------------------------------
 
@@ -404,3 +422,13 @@ class UNetBranch(DenoiserBranch):
     def forward(self, sample: Tensor, step: Step, text: Tensor, told: Mapping[str, Any]) -> Tensor:
         output: Tensor = self.unet(sample, step.t, encoder_hidden_states=text, return_dict=False, **told)[0]
         return output
+
+    def _denoised(self, z: Tensor, step: Step, conditioning: UNetConditioning, half: Half, whole: bool = False) -> Tensor:
+        """Its deep features kept between steps as the option `deep_every` says."""
+        run = partial(self.denoise, z, step, conditioning, half)
+        return reuse(self.unet, conditioning.deep, self.options.deep_every, step.index, half, z.shape, run, whole)
+
+    def work(self, step: Step, conditioning: UNetConditioning) -> Hashable | None:
+        """Beside the shape, only whether deep features are at hand decides what a plain UNet does. Subclasses that tell it more at some
+        steps say so, and this with it."""
+        return conditioning.deep.work(step.index, self.options.deep_every)

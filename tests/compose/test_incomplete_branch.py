@@ -48,7 +48,19 @@ CLASSES = [
     *(("dtype", value) for value in (None, property(lambda self: "float32"), property(raising))),
     *(
         (name, None)
-        for name in ("encode", "predict", "attend", "to", "decode", "preview", "fingerprint", "remarks", "locate", "predict_unguided")
+        for name in (
+            "encode",
+            "predict",
+            "predict_half",
+            "attend",
+            "to",
+            "decode",
+            "preview",
+            "fingerprint",
+            "remarks",
+            "locate",
+            "predict_unguided",
+        )
     ),
     *(("traits", value) for value in (property(raising), property(lambda self: None))),
 ]

@@ -125,6 +125,8 @@ def test_list_names_each_component_with_its_distribution(elsewhere: Elsewhere) -
         "hello-more/dots": "realcompo-hello-more",
         "hello-more/pulse": "realcompo-hello-more",
         "hello-more/row": "realcompo-hello-more",
+        "hello-more/pets": "realcompo-hello-more",
+        "hello-more/contrast": "realcompo-hello-more",
         "core/balance": "realcompo",
     }.items():
         rows = [line.split() for line in said.splitlines() if line.split()[:1] == [id]]
@@ -157,6 +159,17 @@ def test_a_picture_is_drawn_there(elsewhere: Elsewhere, tmp_path: Path) -> None:
 
     with Image.open(picture) as image:
         assert image.size == (64, 64)
+
+
+def test_a_strangers_suite_and_scorer_run_there(elsewhere: Elsewhere, tmp_path: Path) -> None:
+    """Their wheels' suite is drawn by their wheels' branches and judged by their wheels' scorer."""
+    (tmp_path / "both.toml").write_text(RECIPE.replace('"hello-more/pulse"', '"core/fixed", options = {spatial = 1.0}'))
+    (tmp_path / "plain.toml").write_text(RECIPE.replace(', {name = "hello/boxes"}', ""))
+    said = elsewhere.commands(f"eval hello-more/pets {tmp_path}/both.toml {tmp_path}/plain.toml -o {tmp_path}/out")
+    assert "| plain |" in said and "contrast" in said
+    both, plain = json.loads((tmp_path / "out" / "table.json").read_text())["rows"]
+    assert both["drawn"] == plain["drawn"] == 6
+    assert plain["gaps"]["hello-more/contrast.contrast"]["high"] < 0 and not both["gaps"]
 
 
 def test_a_condition_of_a_strangers_kind_is_drawn_with_a_toy(elsewhere: Elsewhere) -> None:

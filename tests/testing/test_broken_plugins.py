@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from realcompo.registry import GROUP, Registry
-from realcompo.testing import BalancerContract, BranchContract, PlannerContract, TransferContract, run
+from realcompo.testing import (
+    BalancerContract,
+    BranchContract,
+    PlannerContract,
+    ScorerContract,
+    SuiteContract,
+    TransferContract,
+    run,
+)
 from realcompo.testing.common import imported_by
 
 from .broken.changes import CHANGES, Change
@@ -85,7 +93,7 @@ def test_one_line_fails_one_check(change: Change, tmp_path: Path) -> None:
     assert sorted(seen.failed) == [change.check], "\n".join(f"{name}: {text}" for name, text in seen.failed.items())
 
 
-@pytest.mark.parametrize("contract", [BranchContract, TransferContract, BalancerContract, PlannerContract])
+@pytest.mark.parametrize("contract", [BranchContract, TransferContract, BalancerContract, PlannerContract, SuiteContract, ScorerContract])
 def test_every_check_has_a_plugin_that_it_fails(contract: type) -> None:
     checks = {name for name in dir(contract) if name.startswith("test_")}
     assert checks <= {change.check for change in CHANGES}, "a check that nothing fails shows nothing"

@@ -37,8 +37,7 @@ class TestToySpatialThatPredictsV(TestToySpatial):
 def _one_a_class() -> dict[str, type[Any]]:
     """A contract for each class that an installed plugin brings; components that are only other data of a class are left to the pairs."""
     registry, seen, found = installed(), set(), {}
-    tables: tuple[dict[str, Any], ...] = (registry.branches, registry.transfers, registry.balancers, registry.planners)
-    for table in tables:
+    for table in registry.tables.values():
         for spec in table.values():
             if spec.id.startswith("mini/") and not brings(spec.id):  # a checkout from before it was trained
                 continue

@@ -166,7 +166,7 @@ def unlink(path: Path) -> None:
         (lambda f: unlink(f / "unet/config.json"), "config.json is missing"),
         (lambda f: edit(f / "unet/config.json", in_channels=9), "it inpaints or upscales"),
         (lambda f: edit(f / "text_encoder/config.json", hidden_size=64), "its text encoder is 64 wide, its UNet expects 32"),
-        (lambda f: edit(f / "scheduler/scheduler_config.json", prediction_type="sample"), "it predicts 'sample'"),
+        (lambda f: edit(f / "scheduler/scheduler_config.json", prediction_type="pixels"), "it predicts 'pixels'"),
     ],
 )
 def test_refused_by_config(copy: Fetch, damage: Callable[[Path], Any], message: str) -> None:

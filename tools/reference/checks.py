@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .markdown import attributes, cell, code, summary, table
 
-CONTRACTS = ("BranchContract", "TransferContract", "BalancerContract", "PlannerContract")
+CONTRACTS = ("BranchContract", "TransferContract", "BalancerContract", "PlannerContract", "SuiteContract", "ScorerContract")
 SHARED = "ComponentContract"
 
 

@@ -1,4 +1,4 @@
-"""Branches, transfers, balancers, planners: what each is, and its options."""
+"""Branches, transfers, balancers, planners, suites, scorers: what each is, and its options."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from realcompo.cli.show import facts, sample_recipe
 from realcompo.errors import UnknownName
 from realcompo.registry import Registry
-from realcompo.specs import BalancerSpec, BranchSpec, NoOptions, PlannerSpec, Spec, TransferSpec
+from realcompo.specs import BalancerSpec, BranchSpec, NoOptions, PlannerSpec, ScorerSpec, Spec, SuiteSpec, TransferSpec
 
 from .markdown import cell, code, field_rows, table
 
@@ -17,6 +17,8 @@ KINDS: dict[str, tuple[type[Any], str]] = {
     "transfers": (TransferSpec, "f(C): how a condition becomes the regions of the balance (Eq. 8)."),
     "balancers": (BalancerSpec, "Rules for the weights ξ of the branches (Eq. 2 to 7)."),
     "planners": (PlannerSpec, "From a sentence to a layout."),
+    "suites": (SuiteSpec, "What `realcompo eval` draws: prompts, and what is known of each."),
+    "scorers": (ScorerSpec, "What `realcompo eval` judges by."),
 }
 
 

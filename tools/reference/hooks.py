@@ -11,11 +11,14 @@ from realcompo.specs import (
     API_VERSION,
     BalancerSpec,
     BranchSpec,
+    Column,
     FlowSchedule,
     LatentSpace,
     NoiseSchedule,
     PlannerSpec,
+    ScorerSpec,
     SigmaSchedule,
+    SuiteSpec,
     Traits,
     TransferSpec,
 )
@@ -23,7 +26,7 @@ from realcompo.specs import (
 from .markdown import attributes, cell, code, summary, table
 
 SPECS: tuple[type[Any], ...] = (
-    *(BranchSpec, TransferSpec, BalancerSpec, PlannerSpec, Traits, LatentSpace),
+    *(BranchSpec, TransferSpec, BalancerSpec, PlannerSpec, SuiteSpec, ScorerSpec, Column, Traits, LatentSpace),
     *(NoiseSchedule, FlowSchedule, SigmaSchedule),
 )
 OTHERS = {NoiseSchedule: "as in the config of a diffusers scheduler"}

@@ -1,7 +1,7 @@
-"""Declares a transfer with a kind of condition of its own, a branch that takes it, a balancer and a planner."""
+"""Declares a transfer with a kind of condition of its own, a branch that takes it, a balancer, a planner, a suite and a scorer."""
 
 from realcompo import hookimpl
-from realcompo.specs import BalancerSpec, BranchSpec, PlannerSpec, TransferSpec
+from realcompo.specs import BalancerSpec, BranchSpec, Column, PlannerSpec, ScorerSpec, SuiteSpec, TransferSpec
 
 from .options import PulseOptions
 
@@ -28,3 +28,14 @@ def register_balancers():
 @hookimpl
 def register_planners():
     yield PlannerSpec(id="hello-more/row", target="realcompo_hello_more.row:Row", summary="the objects of a prompt in a row")
+
+
+@hookimpl
+def register_suites():
+    yield SuiteSpec(id="hello-more/pets", target="realcompo_hello_more.pets:Pets", summary="two pets", scorers=("hello-more/contrast",))
+
+
+@hookimpl
+def register_scorers():
+    target, column = "realcompo_hello_more.pets:Contrast", Column(name="contrast", title="contrast", top="contrast", bottom="boxes")
+    yield ScorerSpec(id="hello-more/contrast", target=target, summary="boxes stand out", columns=(column,), reads=("conditions",))

@@ -180,8 +180,9 @@ class ControlNetBranch(UNetBranch):
         return {**base, "down_block_additional_residuals": tuple(sums[:-1]), "mid_block_additional_residual": sums[-1]}
 
     def work(self, step: Step, conditioning: UNetConditioning) -> Hashable | None:
-        """Which ControlNets act, and the base's own work."""
-        return tuple(acts(told, step) for _, told in self.nets), self.base.work(step, conditioning.extra.base)
+        """Which ControlNets act, the base's own work, and what every UNet branch says."""
+        acting = tuple(acts(told, step) for _, told in self.nets)
+        return acting, self.base.work(step, conditioning.extra.base), super().work(step, conditioning)
 
     # -- where it is ----------------------------------------------------------------------------------------------------------
 

@@ -201,8 +201,8 @@ class GligenBranch(UNetBranch):
         return step.index < int(self.options.grounding_share * step.count)
 
     def work(self, step: Step, conditioning: UNetConditioning) -> Hashable | None:
-        """Whether the fusers see boxes."""
-        return self._grounded(step)
+        """Whether the fusers see boxes, and what every UNet branch says."""
+        return self._grounded(step), super().work(step, conditioning)
 
     def denoise(self, z: Tensor, step: Step, conditioning: UNetConditioning, half: Half) -> Tensor:
         with _fusers_on(self.unet):

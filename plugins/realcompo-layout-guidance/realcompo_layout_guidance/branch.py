@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from realcompo.errors import BadOption
-from realcompo.interfaces import Branch, Prediction, Region, Request, Step
+from realcompo.interfaces import Branch, GuidanceHalf, Prediction, Region, Request, Step
 from realcompo.registry import installed
 from realcompo.specs import BranchSpec, Options, Traits
 from realcompo.toolkit import DenoiserBranch, UNetBranch, steadily
@@ -171,7 +171,16 @@ class LayoutGuidanceBranch(Branch):
         moved = self.move(z, step, conditioning)
         if moved is None:
             return self.inner.predict(z, step, conditioning.inner, read)
-        noise = self.inner.predict(moved, step, conditioning.inner).noise
+        told = self.inner.predict(moved, step, conditioning.inner)
+        maps = self.attend(z, step, conditioning) if read else None
+        return Prediction(told.noise, maps, moved - z.detach(), told.unconditional)
+
+    def predict_half(self, z: Tensor, step: Step, conditioning: GuidedConditioning, half: GuidanceHalf, read: bool = False) -> Prediction:
+        """The base's conditional half at the moved z, with the shift; its unconditional half at z as it is given."""
+        moved = self.move(z, step, conditioning) if half == "conditional" else None
+        if moved is None:
+            return self.inner.predict_half(z, step, conditioning.inner, half, read)
+        noise = self.inner.predict_half(moved, step, conditioning.inner, half).noise
         return Prediction(noise, self.attend(z, step, conditioning) if read else None, shift=moved - z.detach())
 
     def predict_unguided(self, z: Tensor, step: Step, conditioning: GuidedConditioning) -> Tensor:

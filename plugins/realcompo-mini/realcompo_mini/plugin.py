@@ -14,13 +14,14 @@ from realcompo.errors import PlanningError
 from realcompo.hookspecs import hookimpl
 from realcompo.interfaces import Plan, Planner, PlanRequest
 from realcompo.plans.from_boxes import Placed, plan_of
-from realcompo.specs import BranchSpec, FlowSchedule, LatentSpace, PlannerSpec, Traits
+from realcompo.specs import BranchSpec, Column, FlowSchedule, LatentSpace, PlannerSpec, ScorerSpec, SuiteSpec, Traits
 from realcompo.toolkit import TransformerOptions
 from realcompo_mini.bodies import BUILD
 from realcompo_mini.language import LanguageError, parse
 from realcompo_mini.palette import palette
 from realcompo_mini.planner import plan_boxes
 from realcompo_mini.preview import rows
+from realcompo_mini.suite_options import SceneOptions
 from realcompo_mini.world import load_world
 
 REALCOMPO_API = 1
@@ -126,6 +127,7 @@ def register_branches() -> Iterable[BranchSpec]:
         options=TransformerOptions,
         role="fidelity",
         source=f"{WEIGHTS}/flow",
+        defaults={"vae": f"{FIDELITY_SOURCE}/vae"},
         traits=replace(_traits(), schedule=FlowSchedule(shift=2.0), prediction_type="flow_prediction", size_multiple=16),
         guidance_scale=GUIDANCE["mini/fidelity"],
         licence=LICENCE,
@@ -182,6 +184,44 @@ def register_planners() -> Iterable[PlannerSpec]:
         summary="Plans boxes, poses and maps for the mini family's language, offline and at once.",
         target="realcompo_mini.plugin:MiniPlanner",
         kinds=("boxes", "keypoints", "segmentation"),
+    )
+
+
+@hookimpl
+def register_suites() -> Iterable[SuiteSpec]:
+    """Scenes whose truth is known."""
+    yield SuiteSpec(
+        id="mini/scenes",
+        summary="Scenes of the small world with their layouts: two to four objects, colours, patterns, counts.",
+        target="realcompo_mini.suite:MiniScenes",
+        options=SceneOptions,
+        scorers=("mini/judge", "mini/distance"),
+    )
+
+
+@hookimpl
+def register_scorers() -> Iterable[ScorerSpec]:
+    """What judges them."""
+    yield ScorerSpec(
+        id="mini/judge",
+        summary="What a picture holds of its scene, by a detector trained on rendered scenes.",
+        target="realcompo_mini.suite:MiniJudge",
+        columns=(
+            Column(name="in_box", title="in box", top="in_box", bottom="objects"),
+            Column(name="placed", title="placed", top="placed", bottom="objects"),
+            Column(name="attributes", title="attributes", top="attributes", bottom="told"),
+            Column(name="present", title="present", top="present", bottom="objects"),
+            Column(name="exact", title="exact count", top="exact"),
+        ),
+        reads=("truth",),
+        licence=LICENCE,
+    )
+    yield ScorerSpec(
+        id="mini/distance",
+        summary="Fréchet distance to rendered 3D scenes, by the detector's features.",
+        target="realcompo_mini.suite:MiniDistance",
+        columns=(Column(name="distance", title="distance", less=True, whole=True),),
+        licence=LICENCE,
     )
 
 

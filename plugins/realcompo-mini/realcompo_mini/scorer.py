@@ -166,9 +166,14 @@ def iou(a: Box, b: Box) -> float:
 
 def frechet(a: Tensor, b: Tensor) -> float:
     """Fréchet distance |μ_a − μ_b|² + tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½) between two sets of features (N, D)."""
-    a, b = a.double(), b.double()
-    ca, cb = torch.cov(a.T), torch.cov(b.T)
+    return frechet_to(a, b.double().mean(0), torch.cov(b.double().T))
+
+
+def frechet_to(a: Tensor, mean: Tensor, cb: Tensor) -> float:
+    """The same to features of a mean (D,) and a covariance (D, D), in float64."""
+    a = a.double()
+    ca = torch.cov(a.T)
     values, vectors = torch.linalg.eigh(ca)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
     cross = torch.linalg.eigvalsh(root @ cb @ root).clamp(min=0).sqrt().sum()
-    return float((a.mean(0) - b.mean(0)).square().sum() + ca.trace() + cb.trace() - 2 * cross)
+    return float((a.mean(0) - mean).square().sum() + ca.trace() + cb.trace() - 2 * cross)

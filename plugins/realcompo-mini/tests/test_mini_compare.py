@@ -9,14 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from realcompo_mini.compare.draw import pack, read, scenes, unpack
+from realcompo_mini.compare.draw import draw_row, read
 from realcompo_mini.compare.judge import Wanted, judge, wanted
-from realcompo_mini.compare.measure import Figure, difference, distance, figures, share
+from realcompo_mini.compare.measure import difference, distance, figures, share
 from realcompo_mini.compare.page import as_many, presence, verdicts
 from realcompo_mini.compare.report import MEASURED
 from realcompo_mini.compare.rows import BACKWARD, BALANCE, CONTROL, DEFAULT, NO_MOVES, PRIOR_ALONE, ROWS
 from realcompo_mini.compare.tuning import chosen, parse
 from realcompo_mini.scorer import Detection
+from realcompo_mini.suite import MiniScenes, scenes
+from realcompo_mini.suite_options import SceneOptions
+
+from realcompo.evaluation.measure import Figure
+from realcompo.interfaces.suite import pack, unpack
+from tests import lacking
 
 LEFT, RIGHT = (0.0, 0.2, 0.4, 0.8), (0.6, 0.2, 1.0, 0.8)
 RED_CAR, CAR, DOG = (Wanted("car", "red", None, LEFT), Wanted("car", None, None, RIGHT), Wanted("dog", None, None, RIGHT))
@@ -184,3 +190,38 @@ def test_where_presence_is_lost() -> None:
     other = {"objects": 3, "told": 0, "attributes": 0, "present": 0}
     table = presence({name: [two, four, other] for name in ("fidelity alone", "boxes alone", BALANCE, DEFAULT)})
     assert f"| {DEFAULT} | {1 / 9:.3f} | 0.500 | 0.000 | 1.000 |" in table.splitlines()
+
+
+def test_the_suite_is_the_comparisons_scenes() -> None:
+    cases = MiniScenes(SceneOptions(split="test", count=5, noises=2, scene_seed=1)).cases()
+    assert [case.prompt for case in cases] == 2 * [scene.caption for scene in scenes("test", 5, seed=1)]
+    assert [case.seed for case in cases] == [*range(5), *(1_000_003 + n for n in range(5))], "the noises of the records of docs/results"
+    assert [case.group for case in cases[:5]] == [case.group for case in cases[5:]]
+
+
+@pytest.mark.skipif(bool(lacking("fidelity", "boxes")), reason=lacking("fidelity", "boxes"))
+def test_a_row_is_drawn_as_its_committed_records_were(tmp_path: Path) -> None:
+    """Drawn by `realcompo eval`, judged by the suite's scorers: the first pictures of a row of docs/results, number by number."""
+    import dataclasses
+
+    committed = list(read(Path(__file__).parents[3] / "docs" / "results" / "test-0-fidelity-alone.jsonl"))[:2]
+    (row,) = chosen(["fidelity alone"])
+    draw_row(row, "test", 2, 1, tmp_path / "test-0-fidelity-alone.jsonl")
+    ours = list(read(tmp_path / "test-0-fidelity-alone.jsonl"))
+    for one, other in zip(ours, committed, strict=True):
+        assert np.abs(unpack(one.pop("features")) - unpack(other.pop("features"))).max() < 0.02
+        assert one == {"moves": 0, **other}
+    before = (tmp_path / "test-0-fidelity-alone.jsonl").read_bytes()
+    draw_row(dataclasses.replace(row, balancer="core/none"), "test", 2, 1, tmp_path / "test-0-fidelity-alone.jsonl")
+    assert (tmp_path / "test-0-fidelity-alone.jsonl").read_bytes() == before, "what is there is not drawn again"
+
+
+def test_the_suites_distance_is_that_of_the_page() -> None:
+    """The moments in the package are those of docs/results/rendered.npy, and the distance to them is the distance to these."""
+    from realcompo_mini.suite import MiniDistance
+
+    results = Path(__file__).parents[3] / "docs" / "results"
+    rendered = torch.from_numpy(np.load(results / "rendered.npy", allow_pickle=False).astype(np.float32))
+    records = list(read(results / "test-0-fidelity-alone.jsonl"))
+    assert MiniDistance().whole("distance", records) == pytest.approx(distance(records, rendered), abs=1e-4)
+    assert np.isnan(MiniDistance().whole("distance", records[:1]))

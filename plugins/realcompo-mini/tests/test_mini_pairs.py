@@ -15,12 +15,12 @@ from PIL import Image
 
 torch = pytest.importorskip("torch")
 pairs_draw = pytest.importorskip("realcompo_mini.compare.pairs_draw")
-from realcompo_mini.compare.measure import Figure  # noqa: E402
 from realcompo_mini.compare.pair import BASE, FIDELITIES, LOOKS, PAIRS, SPATIALS, Pair, blank_hints, chosen  # noqa: E402
 from realcompo_mini.compare.pairs_report import COLUMNS, claims, column, report  # noqa: E402
 from realcompo_mini.reader import Reading  # noqa: E402
 
 from realcompo.conditions import Boxes, Keypoints, Segmentation  # noqa: E402
+from realcompo.evaluation.measure import Figure  # noqa: E402
 from tests import lacking  # noqa: E402
 
 

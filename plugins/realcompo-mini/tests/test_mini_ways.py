@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from realcompo_mini.compare.measure import Figure
 from realcompo_mini.compare.pair import Pair
 from realcompo_mini.compare.ways import ALONE, BACKWARD, DEFAULT, HAND_OVERS, HELD_AS, LONGER, MEAN, PAIRS, PAPER, file_of, ways_of
 from realcompo_mini.compare.ways_report import metric, verdict
 from realcompo_mini.train.scenes import sample_scene
 
+from realcompo.evaluation.measure import Figure
 from tests import lacking
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -103,9 +103,9 @@ def test_a_kind_without_a_name_is_drawn_as_any_of_them_and_the_rest_is_as_it_was
 
 def alone(branch: str, count: int = 12) -> dict[str, Any]:
     """What a layout model draws by itself of test scenes: shares of right attributes and of right kinds in their boxes."""
-    from realcompo_mini.compare.draw import boxes, scenes
     from realcompo_mini.compare.judge import judge, wanted
     from realcompo_mini.scorer import detect
+    from realcompo_mini.suite import boxes, scenes
 
     picked = scenes("test", count)
     composer = Pair("mini/fidelity", branch).composer("core/fixed", {"spatial": 1.0}, num_inference_steps=10)

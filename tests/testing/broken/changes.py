@@ -18,6 +18,7 @@ class Change(NamedTuple):
 
 
 F, S, T, B, P = "passing/fidelity", "passing/spatial", "passing/boxes", "passing/step", "passing/row"
+U, C, _SUITE = "passing/rows", "passing/coloured", "suite.py"
 _SAY, _OPT, _NET, _TRANSFER, _BALANCER, _PLANNER = "__init__.py", "options.py", "branch.py", "transfer.py", "balancer.py", "planner.py"
 
 CHANGES = [
@@ -52,6 +53,7 @@ CHANGES = [
     Change("maps in an order of their own", S, _NET, "tokens[b, r, self.places(prompt, region.phrase)] = 1", "tokens[b, sorted(one.id for one in request.regions.pictures[b]).index(region.id), self.places(prompt, region.phrase)] = 1", "test_maps_follow_the_order_of_regions"),
     Change("maps that predict reads elsewhere", S, _NET, "maps = self.attend(z, step, conditioning) if read else None", "maps = self.attend(z + 0.1, step, conditioning) if read else None", "test_predict_reads_what_attend_sees"),
     Change("maps that nobody asked for", S, _NET, "maps = self.attend(z, step, conditioning) if read else None", "maps = self.attend(z, step, conditioning)", "test_predict_reads_what_attend_sees"),
+    Change("halves that are each other", S, _NET, 'float(half == "conditional")', 'float(half != "conditional")', "test_halves_make_the_guided_prediction"),
     # -- branches: gradient
     Change("maps cut off from z", S, _NET, "self.run(z, step, conditioning.text, conditioning.layout)\n        maps", "self.run(z.detach(), step, conditioning.text, conditioning.layout)\n        maps", "test_gradient_reaches_the_latents"),
     Change("a gradient that is not finite", S, _NET, "return maps", "return maps + 0 * (z.abs() * 0).sqrt().sum(dim=(1, 2, 3))[:, None, None, None]", "test_gradient_reaches_the_latents"),
@@ -106,4 +108,24 @@ CHANGES = [
     Change("a wish that ends in another error", P, _PLANNER, """raise PlanningError(f"what is {request.wish!r}?", mend="write 'remove a cat'")""", "raise KeyError(request.wish)", "test_wishes_are_plans_or_planning_errors"),
     Change("a dry run of objects", P, _PLANNER, 'return {"prompt": request.prompt}', 'return {"prompt": {request.prompt}}', "test_a_dry_run_is_plain_data"),
     Change("a transcript of objects", P, _PLANNER, '"content": f"{count} objects"', '"content": {count}', "test_transcript_is_plain_data"),
+    # -- suites
+    Change("two cases of one file", U, _SUITE, 'file=f"rows/{name}"', 'file=f"rows/{number}"', "test_cases_can_be_drawn"),
+    Change("a file that leaves the folder", U, _SUITE, 'file=f"rows/{name}"', 'file=f"../{name}"', "test_cases_can_be_drawn"),
+    Change("files of another name every time", U, _SUITE, 'file=f"rows/{name}"', 'file=f"rows/{name}-{id(boxes)}"', "test_cases_are_the_same_at_every_run"),
+    Change("a seed that no recipe takes", U, _SUITE, "10 * seed + noise", "10 * seed + noise + 2**64", "test_cases_survive_a_recipe"),
+    Change("truth that JSON does not hold", U, _SUITE, 'truth = {"things": phrases}', 'truth = {"things": tuple(phrases)}', "test_truth_is_plain_data"),
+    Change("a seed that is not heard", U, _SUITE, "10 * seed + noise", "noise", "test_another_seed_is_other_noise_only"),
+    Change("one noise twice in a scene", U, _SUITE, "10 * seed + noise", "10 * seed", "test_another_seed_is_other_noise_only"),
+    Change("a seed that changes the truth", U, _SUITE, 'truth = {"things": phrases}', 'truth = {"things": phrases, "seed": seed}', "test_another_seed_is_other_noise_only"),
+    Change("a text in a picture's place", U, _SUITE, '"rows/prompts.json"', '"rows/0-0.png"', "test_its_files_stay_in_the_folder"),
+    Change("a scorer that is not here", U, _SAY, 'scorers=("passing/coloured",)', 'scorers=("passing/colored",)', "test_its_scorers_are_here"),
+    # -- scorers
+    Change("a number that JSON has not", C, _SUITE, '"mean": float(pixels.mean())', '"mean": float(pixels.mean()), "most": float("inf")', "test_a_record_a_picture"),
+    Change("a column that no record holds", C, _SAY, 'Column(name="light"', 'Column(name="left", title="left", top="left"), Column(name="light"', "test_columns_are_in_the_records"),
+    Change("a score of the moment", C, _SUITE, '"mean": float(pixels.mean())', '"mean": float(pixels.mean()) + __import__("random").random() * 1e-6', "test_the_same_picture_scores_the_same"),
+    Change("a batch that is judged together", C, _SUITE, "shot.case.truth[\"objects\"]) for shot in shots]", "shot.case.truth[\"objects\"] + [{\"phrase\": \"a red box\", \"box\": [0, 0, 1, 1]}] * (len(shots) > 1)) for shot in shots]", "test_a_batch_is_its_pictures_alone"),
+    Change("a picture that is painted over", C, _SUITE, "np.asarray(shot.image, dtype=float), shot", "np.asarray(shot.image, dtype=float) if shot.image.putpixel((63, 63), (254, 254, 254)) is None else 0, shot", "test_pictures_are_left_as_they_were"),
+    Change("a scorer that reads the labels alone", C, _SUITE, "np.asarray(shot.image, dtype=float), shot", "np.full((64, 64, 3), (255.0, 0.0, 0.0)), shot", "test_other_pictures_score_otherwise"),
+    Change("a scorer that reads no labels", C, _SUITE, "return float((np.abs(inside - colour).max(axis=2) < 30).mean())", "return float((pixels.std(axis=2) > 30).mean() > 0)", "test_shuffled_labels_change_the_score"),
+    Change("a label that it does not say to read", C, _SUITE, "shot.case.truth[\"objects\"]) for shot in shots]", "shot.case.truth[\"objects\"] * shot.case.prompt.count(\"box\")) for shot in shots]", "test_labels_that_it_does_not_read_change_nothing"),
 ]

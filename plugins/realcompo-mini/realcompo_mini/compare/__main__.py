@@ -42,6 +42,16 @@ def rendered_features(out: Path, sprites: Path | None) -> torch.Tensor:
     return torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))
 
 
+def write_moments(rendered: torch.Tensor) -> None:
+    """Mean and covariance of the rendered features beside the detector's weights: what the suite's scorer `mini/distance` measures from."""
+    from safetensors.torch import save_file
+
+    from realcompo_mini.suite import MOMENTS
+
+    looks = rendered.double()
+    save_file({"mean": looks.mean(0).float(), "covariance": torch.cov(looks.T).float()}, str(MOMENTS))
+
+
 def records_of(out: Path, split: str, scene_seed: int, rows: list[str] | None) -> dict[str, list[Record]]:
     """Row → its records: of the rows named, or of every file of the folder, the table's own rows first."""
     found: dict[str, list[Record]] = {}
@@ -68,7 +78,7 @@ def write_page(out: Path, rendered: torch.Tensor) -> None:
 def main() -> None:
     """Draw rows (resumable), or print their table and write the report."""
     parser = argparse.ArgumentParser(prog="python -m realcompo_mini.compare", description=__doc__)
-    parser.add_argument("verb", choices=["draw", "report", "page", "gallery", "costs"])
+    parser.add_argument("verb", choices=["draw", "report", "page", "gallery", "costs", "moments"])
     parser.add_argument("--out", type=Path, required=True, help="folder of the raw records, one file a row")
     parser.add_argument("--split", choices=["tune", "test"], default="tune")
     parser.add_argument("--scenes", type=int, default=100)
@@ -91,7 +101,7 @@ def main() -> None:
 
     if args.verb == "draw":
         for row in chosen(args.rows):
-            draw_row(row, args.split, args.scenes, range(args.seeds), file(row.name), args.batch, args.scene_seed, args.device)
+            draw_row(row, args.split, args.scenes, args.seeds, file(row.name), args.batch, args.scene_seed, args.device)
         return
     if args.verb == "gallery":
         from realcompo_mini.compare.gallery import gallery
@@ -102,6 +112,9 @@ def main() -> None:
     if args.verb == "costs":
         found = {row.name: round(cost_of(row), 3) for row in chosen(args.rows)}
         (args.out / "costs.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        return
+    if args.verb == "moments":
+        write_moments(rendered_features(args.out, args.sprites))
         return
     if args.verb == "page":
         write_page(args.out, rendered_features(args.out, args.sprites))

@@ -1,64 +1,49 @@
-"""Draw and judge every row × scene × seed; one JSON line a picture, so that it resumes where it stopped."""
+"""Draw and judge rows: each is a recipe on the suite `mini/scenes`, evaluated as `realcompo eval` does it, resumable at every moment. Its
+records are then written as the page reads them: one file a row, one JSON line a picture."""
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from tqdm import tqdm
-
-from realcompo_mini.compare.judge import judge, wanted
+from realcompo.evaluation.lines import Lines
+from realcompo.evaluation.run import evaluate
+from realcompo.files import write_whole
 from realcompo_mini.compare.rows import Row
-from realcompo_mini.scorer import detect, features
-from realcompo_mini.train.scenes import Scene, sample_scene
+from realcompo_mini.suite import boxes, picture_seed, scenes
 
-OBJECTS = (2, 3, 4)
-
-
-def scenes(split: str, count: int, seed: int = 0) -> list[Scene]:
-    """The first scenes of a split, 2 to 4 objects each; `seed` draws other scenes."""
-    return [sample_scene(split, index, seed, counts=OBJECTS) for index in range(count)]
+SCORERS = ("mini-judge.jsonl", "mini-distance.jsonl")
 
 
-def boxes(objects: Sequence[Any]) -> Any:
-    """A scene's or a plan's objects (phrase, box, span) as a condition."""
-    import realcompo as rc
-
-    return rc.Boxes([{"phrase": o.phrase, "box": o.box, "span": o.span} for o in objects])
-
-
-def draw_row(
-    row: Row, split: str, count: int, seeds: Sequence[int], path: Path, batch: int = 12, scene_seed: int = 0, device: str = "cpu"
-) -> None:
-    """Append the missing records of one row to `path` (JSON lines)."""
-    done = {(r["split"], r["scene"], r["seed"], r["scene_seed"]) for r in read(path)}
-    jobs = [(i, seed) for seed in seeds for i in range(count) if (split, i, seed, scene_seed) not in done]
-    if not jobs:
+def draw_row(row: Row, split: str, count: int, noises: int, path: Path, batch: int = 12, scene_seed: int = 0, device: str = "cpu") -> None:
+    """Write the missing records of one row to `path` (JSON lines); pictures and raw records go to a folder beside it."""
+    there = {(r["scene"], r["seed"]): r for r in read(path)}
+    if all((scene, noise) in there for noise in range(noises) for scene in range(count)):
         return
-    all_scenes, composer = scenes(split, count, scene_seed), row.composer(device=device)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file, tqdm(total=len(jobs), desc=row.name, unit="picture") as bar:
-        for start in range(0, len(jobs), batch):
-            part = jobs[start : start + batch]
-            picked = [all_scenes[i] for i, _ in part]
-            result = composer(
-                [s.caption for s in picked], [boxes(s.objects) for s in picked], seed=[picture_seed(i, seed) for i, seed in part]
-            )
-            looks = features(result.images)
-            for (i, seed), scene, found, look in zip(part, picked, detect(result.images), looks, strict=True):
-                record = {
-                    "row": row.name, "split": split, "scene": i, "seed": seed, "scene_seed": scene_seed,
-                    **judge(wanted(scene), found), "found": len(found), "predictions": result.trace.predict_calls,
-                    "probes": result.trace.probe_calls, "moves": result.trace.move_calls, "features": pack(look),
-                }  # fmt: skip
-                file.write(json.dumps(record) + "\n")
-            file.flush()
-            bar.update(len(part))
+    folder = path.parent / "drawn" / f"{split}-{scene_seed}-{count}x{noises}"
+    folder.mkdir(parents=True, exist_ok=True)
+    recipe = folder / f"{path.stem}.json"
+    write_whole(recipe, json.dumps(row.recipe(device=device).plain(), indent=1, ensure_ascii=False))
+    options = [f"split={split}", f"count={count}", f"noises={noises}", f"scene_seed={scene_seed}"]
+    evaluate("mini/scenes", [recipe], folder / "out", options=options, batch_size=batch)
+    drawn, *judged = (Lines(folder / "out" / path.stem / name, "case", writing=False) for name in ("drawn.jsonl", *SCORERS))
+    for noise in range(noises):
+        for scene in range(count):
+            lines = [one.get(f"{scene}-{noise}") for one in (drawn, *judged)]
+            if all(line is not None and "error" not in line for line in lines):
+                head = {"row": row.name, "split": split, "scene": scene, "seed": noise, "scene_seed": scene_seed}
+                there.setdefault((scene, noise), {**head, **_told(*(line or {} for line in lines))})
+    order = sorted(there, key=lambda key: (key[1], key[0]))
+    write_whole(path, "".join(json.dumps(there[key]) + "\n" for key in order))
+
+
+def _told(drawn: dict[str, Any], *judged: dict[str, Any]) -> dict[str, Any]:
+    """What a picture's lines say, under the page's names."""
+    calls = drawn["cost"]["calls"]
+    counted = {"predictions": calls["predict"], "probes": calls["probe"], "moves": calls["move"]}
+    return {**counted, **{name: value for line in judged for name, value in line["score"].items()}}
 
 
 def cost_of(row: Row) -> float:
@@ -66,21 +51,6 @@ def cost_of(row: Row) -> float:
     (scene,) = scenes("test", 1)
     result = row.composer()(scene.caption, boxes(scene.objects), seed=picture_seed(0, 0), output_type="latent")
     return float(result.cost.sampling)
-
-
-def picture_seed(scene: int, seed: int) -> int:
-    """One noise a scene and seed, the same for every row: differences between rows are paired."""
-    return 1_000_003 * seed + scene
-
-
-def pack(feature: torch.Tensor) -> str:
-    """(D,) as base64 of float16."""
-    return base64.b64encode(feature.numpy().astype("<f2").tobytes()).decode()
-
-
-def unpack(text: str) -> np.ndarray[Any, Any]:
-    """(D,) float32."""
-    return np.frombuffer(base64.b64decode(text), dtype="<f2").astype(np.float32)
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:

@@ -28,7 +28,7 @@ SIDE = 256
 def gallery(out: Path, seed: int = 0) -> str:
     """Write `out`/NN.png, each the layout and the pictures of COLUMNS side by side, and return the table in Markdown."""
     from realcompo.pictures.overlays import draw_layout
-    from realcompo_mini.compare.draw import boxes
+    from realcompo_mini.suite import boxes
 
     out.mkdir(parents=True, exist_ok=True)
     rows = {row.name: row for row in ROWS}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from realcompo_mini.compare.draw import unpack
+from realcompo.evaluation.measure import Figure, centred, fewer, interval, resamples
+from realcompo.interfaces.suite import unpack
 from realcompo_mini.scorer import frechet
 
 Record = dict[str, Any]
@@ -22,19 +22,6 @@ SHARES = {
     "exact": ("exact", None),
 }
 """Column → (numerator, denominator) summed over pictures; None counts pictures."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure and its 95% interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
 
 
 def key(record: Record) -> tuple[int, int]:
@@ -63,39 +50,25 @@ def distance(records: Sequence[Record], rendered: torch.Tensor, pick: np.ndarray
     return frechet(torch.from_numpy(looks if pick is None else looks[pick]), rendered)
 
 
-def resamples(records: Sequence[Record], count: int, seed: int = 0) -> list[np.ndarray[Any, Any]]:
+def picks_of(records: Sequence[Record], count: int) -> list[np.ndarray[Any, Any]]:
     """Bootstrap over scenes (both seeds of a scene go together): indices into the records."""
-    by_scene: dict[int, list[int]] = {}
-    for index, record in enumerate(records):
-        by_scene.setdefault(record["scene"], []).append(index)
-    groups, rng = list(by_scene.values()), np.random.default_rng(seed)
-    return [np.concatenate([groups[g] for g in rng.integers(len(groups), size=len(groups))]) for _ in range(count)]
+    return resamples([record["scene"] for record in records], count)
 
 
 def figures(records: Sequence[Record], rendered: torch.Tensor, count: int = 400) -> dict[str, Figure]:
     """Every column of one row. The distance's interval takes a tenth of the resamples: each costs an eigenvalue problem."""
-    picks = resamples(records, count)
-    table = {c: _figure(share(records, c), [share(records, c, p) for p in picks]) for c in SHARES}
-    table["distance"] = _centred(distance(records, rendered), [distance(records, rendered, p) for p in picks[: max(count // 10, 20)]])
+    picks = picks_of(records, count)
+    table = {c: interval(share(records, c), [share(records, c, p) for p in picks]) for c in SHARES}
+    table["distance"] = centred(distance(records, rendered), [distance(records, rendered, p) for p in fewer(picks)])
     table["passes"] = Figure(*[float(np.mean([2 * r["predictions"] + r["probes"] + r.get("moves", 0) for r in records]))] * 3)
     return table
 
 
 def difference(a: Sequence[Record], b: Sequence[Record], column: str, rendered: torch.Tensor, count: int = 400) -> Figure:
     """a − b, paired: the same scenes are drawn again for both."""
-    picks = resamples(a, count)
+    picks = picks_of(a, count)
     if column == "distance":
-        picks = picks[: max(count // 10, 20)]
+        picks = fewer(picks)
         gap = distance(a, rendered) - distance(b, rendered)
-        return _centred(gap, [distance(a, rendered, p) - distance(b, rendered, p) for p in picks])
-    return _figure(share(a, column) - share(b, column), [share(a, column, p) - share(b, column, p) for p in picks])
-
-
-def _centred(value: float, draws: Sequence[float]) -> Figure:
-    """With draws moved to have the value as their mean: a resample repeats pictures, which by itself adds to a Fréchet distance."""
-    return _figure(value, [draw - float(np.mean(draws)) + value for draw in draws])
-
-
-def _figure(value: float, draws: Sequence[float]) -> Figure:
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Figure(value, float(low), float(high))
+        return centred(gap, [distance(a, rendered, p) - distance(b, rendered, p) for p in picks])
+    return interval(share(a, column) - share(b, column), [share(a, column, p) - share(b, column, p) for p in picks])

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
-from realcompo_mini.compare.draw import OBJECTS
-from realcompo_mini.compare.measure import Figure, Record, aligned, difference, key, share
+from realcompo.evaluation.measure import Figure
+from realcompo_mini.compare.measure import Record, aligned, difference, key, share
 from realcompo_mini.compare.report import HEAD, MEASURED, differences, ruled, shown, summary, table
 from realcompo_mini.compare.rows import BACKWARD, BALANCE, CONTROL, DEFAULT, NO_MOVES, PRIOR_ALONE
+from realcompo_mini.suite import OBJECTS
 
 Rows = Mapping[str, Mapping[str, Figure]]
 FIDELITY_ALONE, BOXES_ALONE, MEAN = "fidelity alone", "boxes alone", "mean of both"

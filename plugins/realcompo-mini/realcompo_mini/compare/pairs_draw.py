@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from realcompo_mini.compare.draw import boxes, picture_seed, read
+from realcompo_mini.compare.draw import read
 from realcompo_mini.compare.judge import judge, wanted
 from realcompo_mini.compare.pair import Pair
 from realcompo_mini.reader import joint_error, mean_iou, pixel_truth, read_pictures
 from realcompo_mini.scorer import detect
+from realcompo_mini.suite import boxes, picture_seed
 from realcompo_mini.train.hints import segmentation
 from realcompo_mini.train.poses import people, pose
 from realcompo_mini.train.render import render, render_masks

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from realcompo.evaluation.measure import Figure
 from realcompo_mini.compare.draw import read
-from realcompo_mini.compare.measure import Figure, Record, resamples
+from realcompo_mini.compare.measure import Record, picks_of
 from realcompo_mini.compare.pair import BASE, FIDELITIES, LOOKS, PAIRS, SPATIALS, Pair
 from realcompo_mini.compare.pairs_draw import ATTENTION, SHOWN, attention_file, condition, file_of, picture_of, scenes
 from realcompo_mini.compare.report import ruled
@@ -37,7 +38,7 @@ def column(records: Sequence[Record], name: str, count: int = 400) -> Figure:
     _, top, bottom = COLUMNS[name]
     over = np.array([r[top] for r in records], float)
     under = np.array([1 if bottom is None else r[bottom] for r in records], float)
-    draws = [over[pick].sum() / under[pick].sum() for pick in resamples(records, count)]
+    draws = [over[pick].sum() / under[pick].sum() for pick in picks_of(records, count)]
     low, high = np.quantile(draws, [0.025, 0.975])
     return Figure(float(over.sum() / under.sum()), float(low), float(high))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from realcompo_mini.compare.measure import Figure, Record, aligned, difference, figures
+from realcompo.evaluation.measure import Figure
+from realcompo_mini.compare.measure import Record, aligned, difference, figures
 
 HEAD = {
     "in_box": "in box", "placed": "placed", "attributes": "attributes", "present": "present", "exact": "exact count",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from realcompo.recipes.recipe import DEFAULT_BALANCER
+from realcompo.recipes.recipe import DEFAULT_BALANCER, BranchEntry, Component, ProbeOptions, Recipe
 from realcompo_mini.plugin import GUIDANCE, RECOMMENDED
 
 FIDELITY, BOXES = "mini/fidelity", "mini/boxes"
@@ -24,6 +24,9 @@ class Row:
         guidance: branch → scale.
         steps: denoising steps.
         divisor: maps are read at 16 / divisor latent pixels a side.
+        other: the spatial branch.
+        deep: deep features of both are kept for so many steps.
+        run: more of the composer's settings: guidance, scheduler.
     """
 
     name: str
@@ -34,22 +37,32 @@ class Row:
     guidance: Mapping[str, float] = field(default_factory=lambda: GUIDANCE)
     steps: int = STEPS
     divisor: int = 2
+    other: str = BOXES
+    deep: int = 1
+    run: Mapping[str, Any] = field(default_factory=dict)
+
+    def recipe(self, **where: Any) -> Recipe:
+        """What draws this row, on the CPU unless `where` says otherwise."""
+        options = {"map_divisor": self.divisor, "deep_every": self.deep}
+        branches = [BranchEntry(name=FIDELITY, guidance_scale=self.guidance[FIDELITY], options=options)]
+        if self.spatial and self.other == BOXES:
+            branches.append(BranchEntry(name=BOXES, guidance_scale=self.guidance[BOXES], options=options))
+        elif self.spatial:  # layout guidance, on the fidelity branch's network
+            told = {"base": FIDELITY, "base_options": {"deep_every": self.deep}}
+            branches.append(BranchEntry(name=self.other, guidance_scale=self.guidance[FIDELITY], options=told))
+        return Recipe(
+            branches=tuple(branches),
+            balancer=Component(name=self.balancer, options=dict(self.options)),
+            probe=ProbeOptions(**self.probe),
+            num_inference_steps=self.steps,
+            **{"device": "cpu", **self.run, **where},
+        )
 
     def composer(self, **where: Any) -> Any:
-        """The composer of this row, on the CPU unless `where` says otherwise."""
+        """The composer of this row."""
         import realcompo as rc
 
-        options = {"map_divisor": self.divisor}
-        branches = [rc.BranchEntry(name=name, guidance_scale=self.guidance[name], options=options) for name in (FIDELITY, BOXES)]
-        return rc.Composer(
-            branches[0],
-            branches[1:] if self.spatial else [],
-            balancer=self.balancer,
-            balancer_options=self.options,
-            probe=self.probe,
-            num_inference_steps=self.steps,
-            **{"device": "cpu", **where},
-        )
+        return rc.Composer.from_recipe(self.recipe(**where))
 
 
 DEFAULT, BACKWARD, NO_MOVES = "RealCompo, the default", "control: the default, its moves backwards", "hand-over at 0.3"

@@ -1,8 +1,9 @@
 """A row of the tuning is its own name: `balance warmup=0.3 finish=0.7 inside=0.8,0 rate=0.1 boxes=2 steps=20`.
 
 The first word is the form (fidelity, boxes, mean, hand-over, paper, balance, guided), the rest are settings of it: any option of its
-balancer, the guidance scale of a branch (`fidelity=4 boxes=2`), `steps`, `every` (probe every k-th step) and `divisor` (maps at
-16 / divisor).
+balancer, the guidance scale of a branch (`fidelity=4 boxes=2`), `steps`, `scheduler`, `every` (probe every k-th step; of `guided`, its own
+option), `divisor` (maps at 16 / divisor), `other=layguide/sd` (the spatial branch), and the cheaper forms of docs/algorithm.md: `deep=2`,
+`interval=0.3,5`, `unconditional=shared`, `probe=lagged`.
 So a record says what made it, and nothing but the records is needed to print the table of the tuning.
 """
 
@@ -40,9 +41,14 @@ def parse(text: str) -> Row:
             raise ValueError(f"{word!r} is not setting=value (in {text!r})")
         told[name] = _value(value)
     guidance = {FIDELITY: told.pop("fidelity", GUIDANCE[FIDELITY]), BOXES: told.pop("boxes", GUIDANCE[BOXES])}
-    probe = {"every": told.pop("every")} if "every" in told else {}
-    steps, divisor = told.pop("steps", STEPS), told.pop("divisor", 2)
-    return Row(text, balancer, told, probe, form != "fidelity", guidance, steps, divisor)
+    probe = {"every": told.pop("every")} if "every" in told and form != "guided" else {}
+    if told.get("probe") == "lagged":
+        probe[told.pop("probe")] = True
+    steps, divisor, other, deep = told.pop("steps", STEPS), told.pop("divisor", 2), told.pop("other", BOXES), told.pop("deep", 1)
+    run: dict[str, Any] = {"scheduler": told.pop("scheduler")} if "scheduler" in told else {}
+    where = {name: told.pop(name) for name in ("interval", "unconditional") if name in told}
+    run |= {"guidance": where} if where else {}
+    return Row(text, balancer, told, probe, form != "fidelity", guidance, steps, divisor, other, deep, run)
 
 
 def chosen(names: list[str] | None) -> list[Row]:

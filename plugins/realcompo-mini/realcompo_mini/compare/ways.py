@@ -19,11 +19,13 @@ import torch
 from tqdm import tqdm
 
 from realcompo.builtin.options import GuidedOptions
+from realcompo.interfaces.suite import pack
 from realcompo.recipes.recipe import DEFAULT_BALANCER
-from realcompo_mini.compare.draw import pack, picture_seed, read
+from realcompo_mini.compare.draw import read
 from realcompo_mini.compare.pair import BASE, FIDELITIES, SPATIALS, Pair
 from realcompo_mini.compare.pairs_draw import OBJECTS, condition, judged, scenes
 from realcompo_mini.scorer import features
+from realcompo_mini.suite import picture_seed
 from realcompo_mini.train.sprites import load
 
 RENDERED = 1000
@@ -59,6 +61,7 @@ WAYS = (SPATIAL, MEAN, *HAND_OVERS, PAPER, DEFAULT, STILL, LONGER, BACKWARD)
 PAIRS = (
     *(Pair(fidelity, spatial) for fidelity in FIDELITIES for spatial in SPATIALS),
     *(Pair(fidelity, spatial) for fidelity in (BASE, "mini/cute") for spatial in ("mini/boxes-coloured", "mini/boxes-half")),
+    *(Pair("mini/flow", spatial) for spatial in ("mini/boxes", "mini/pose", "mini/segmentation")),
 )
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from realcompo.evaluation.measure import Figure
 from realcompo_mini.compare.draw import read
-from realcompo_mini.compare.measure import Figure, Record, aligned, distance, resamples, share
+from realcompo_mini.compare.measure import Record, aligned, distance, picks_of, share
 from realcompo_mini.compare.pair import LOOKS, Pair
 from realcompo_mini.compare.report import ruled
 from realcompo_mini.compare.ways import BACKWARD, DEFAULT, HELD, LONGER, MEAN, PAIRS, file_of, rendered_features, ways_of
@@ -47,7 +48,7 @@ def figure(records: Sequence[Record], column: str, count: int = 400) -> Figure:
     _, top, bottom = SHARES[column]
     over = np.array([r[top] for r in records], float)
     under = np.array([1 if bottom is None else r[bottom] for r in records], float)
-    draws = [over[pick].sum() / under[pick].sum() for pick in resamples(records, count)]
+    draws = [over[pick].sum() / under[pick].sum() for pick in picks_of(records, count)]
     low, high = np.quantile(draws, [0.025, 0.975])
     return Figure(float(over.sum() / under.sum()), float(low), float(high))
 
@@ -58,7 +59,7 @@ def rows_of(records: Mapping[str, list[Record]], rendered: torch.Tensor) -> dict
     for name, part in aligned(dict(records)).items():
         found[name] = {column: figure(part, column) for column in SHARES}
         far = distance(part, rendered)
-        draws = np.array([distance(part, rendered, pick) for pick in resamples(part, 20)])
+        draws = np.array([distance(part, rendered, pick) for pick in picks_of(part, 20)])
         low, high = np.quantile(draws - draws.mean() + far, [0.025, 0.975])  # a resample repeats pictures, which adds to the distance
         found[name]["distance"] = Figure(far, float(low), float(high))
     return found

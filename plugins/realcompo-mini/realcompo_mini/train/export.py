@@ -87,15 +87,20 @@ def _write_control(folder: Path, state: dict[str, Any], settings: Settings) -> N
 
 
 def _write_flow(folder: Path, state: dict[str, Any], settings: Settings) -> None:
-    """The transformer and its scheduler; text encoder, tokenizer and autoencoder are the text-to-image model's own files, byte for byte."""
+    """The transformer and its scheduler; text encoder and tokenizer are the text-to-image model's own files, byte for byte.
+
+    Of its autoencoder there is the config alone, which says what latents these are: the weights are taken from there (option `vae`).
+    """
     transformer = build_transformer()
     _fill(transformer, state["average"])
     transformer.half().save_pretrained(folder / "transformer")
     scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(settings.out / "flow" / "scheduler")
     scheduler.save_pretrained(folder / "scheduler")
     base = load_base(settings).folder
-    for part in ("text_encoder", "tokenizer", "vae"):
+    for part in ("text_encoder", "tokenizer"):
         shutil.copytree(base / part, folder / part, dirs_exist_ok=True)
+    (folder / "vae").mkdir(exist_ok=True)
+    shutil.copy(base / "vae" / "config.json", folder / "vae")
     index = {
         "_class_name": "PixArtSigmaPipeline",
         "_diffusers_version": scheduler.config["_diffusers_version"],

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from realcompo import hookimpl
-from realcompo.specs import BalancerSpec, BranchSpec, LatentSpace, PlannerSpec, Traits, TransferSpec
+from realcompo.specs import BalancerSpec, BranchSpec, Column, LatentSpace, PlannerSpec, ScorerSpec, SuiteSpec, Traits, TransferSpec
 
 from .options import BranchOptions, StepOptions
 
@@ -36,3 +36,17 @@ def register_balancers() -> Iterable[BalancerSpec]:
 @hookimpl
 def register_planners() -> Iterable[PlannerSpec]:
     yield PlannerSpec(id="passing/row", target="passing.planner:Row", summary="objects in a row")
+
+
+_COLUMNS = (Column(name="right", title="right", top="right", bottom="objects"), Column(name="light", title="light", whole=True))
+
+
+@hookimpl
+def register_suites() -> Iterable[SuiteSpec]:
+    yield SuiteSpec(id="passing/rows", target="passing.suite:Rows", summary="rows of things", scorers=("passing/coloured",))
+
+
+@hookimpl
+def register_scorers() -> Iterable[ScorerSpec]:
+    target, summary = "passing.suite:Coloured", "boxes of their own colour"
+    yield ScorerSpec(id="passing/coloured", target=target, summary=summary, columns=_COLUMNS, reads=("truth",))

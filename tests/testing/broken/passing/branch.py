@@ -3,7 +3,7 @@
 import math
 import zlib
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from PIL import Image
@@ -99,6 +99,9 @@ class SmallBranch(Branch):
             empty = self.run(z, step, conditioning.empty, conditioning.layout)
             noise = empty + conditioning.guidance_scale * (noise - empty)
         return Prediction(noise, maps)
+
+    def predict_half(self, z, step, conditioning, half, read=False):
+        return self.predict(z, step, replace(conditioning, guidance_scale=float(half == "conditional")), read)
 
     def attend(self, z, step, conditioning):
         with self.borrowed() as seen:

@@ -1,0 +1,208 @@
+"""The pictures of a study: each file whole or not at all, then a line about it. Batches are the same at every run, also after a kill, for a
+picture's last digits depend on what it was drawn beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..draw.entries import digest_of, request_of
+from ..errors import BadCondition, BadPicture, NotFinite, PhraseNotFound, PluginProblem, RealCompoError
+from ..files import clear_parts
+from ..interfaces import Case
+from ..pictures.png import read_recipe
+from ..recipes.recipe import PictureEntry
+from .layouts import Layouts
+from .lines import Lines, write_own
+from .study import DRAWN, PICTURES, Entrant, Study
+
+if TYPE_CHECKING:
+    from ..compose.composer import Composer, Progress
+    from ..pictures.result import Result
+
+OF_A_PICTURE = (NotFinite, PhraseNotFound, BadCondition)
+"""Errors that one picture can have and the next not; any other concerns the recipe."""
+SURELY = 8
+"""So many pictures that all fail are no accident."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture to draw: its case, what the recipe is asked, and the digest of that."""
+
+    case: Case
+    entry: PictureEntry
+    request: str
+
+
+class Drawing:
+    """The drawing of one recipe's pictures.
+
+    Args:
+        writing: what a killed run left of a last line is taken off the file.
+    """
+
+    def __init__(self, study: Study, entrant: Entrant, layouts: Layouts, writing: bool = True) -> None:
+        self.study, self.entrant, self.layouts = study, entrant, layouts
+        self.lines = Lines(entrant.folder / DRAWN, "case", writing)
+
+    def begin(self) -> None:
+        """recipe.json, and the texts that the suite wants beside the pictures."""
+        texts = {f"{PICTURES}/{name}": text for name, text in self.study.suite.files(self.study.cases).items()}
+        texts["recipe.json"] = self.entrant.text
+        for name, text in texts.items():
+            path = self.entrant.folder / name
+            if path.exists() and path.read_text("utf-8") == text:
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_own(path, text)
+
+    def missing(self, composer: Composer, batch_size: int, overwrite: bool, retry: bool) -> list[list[Job]]:
+        """The batches of which something is not there yet, whole.
+
+        Raises:
+            BadPicture: a picture of another recipe, or of another request, stands in the way.
+        """
+        found = []
+        cases = self.study.cases
+        for start in range(0, len(cases), batch_size):
+            jobs = [job for case in cases[start : start + batch_size] if (job := self._job(composer, case)) is not None]
+            open_ = [job for job in jobs if not self._done(job, overwrite, retry)]
+            if open_:
+                found.append(jobs)
+        return found
+
+    def draw(
+        self,
+        composer: Composer,
+        batches: Sequence[Sequence[Job]],
+        progress: Progress | None,
+        told: Callable[[Case], None],
+        retry: bool = False,
+    ) -> None:
+        """Draw them.
+
+        Args:
+            told: after each picture.
+
+        Raises:
+            PluginProblem: every picture fails. And what concerns the recipe, as `Composer.compose` raises it.
+        """
+        for folder in {self.entrant.picture(job.case).parent for jobs in batches for job in jobs}:
+            folder.mkdir(parents=True, exist_ok=True)
+            clear_parts(folder)
+        good = any("error" not in line for case in self.study.cases if (line := self.lines.get(case.id)) is not None)
+        bad: list[str] = []
+        for jobs in batches:
+            for job, outcome in self._composed(composer, jobs, progress):
+                if self._settled(job, retry):
+                    continue
+                if isinstance(outcome, str):
+                    self.lines.add({"case": job.case.id, "request": job.request, "error": outcome})
+                    bad.append(outcome)
+                else:
+                    outcome.save(self.entrant.picture(job.case))
+                    self.lines.add(self._line(job, outcome.facts))
+                    good = True
+                told(job.case)
+            if len(bad) >= SURELY and not good:
+                raise PluginProblem(
+                    f"all of the first {len(bad)} pictures failed; the first: {bad[0]}",
+                    where=self.entrant.name,
+                    mend="mend the recipe, then run the same with --retry",
+                )
+
+    def _job(self, composer: Composer, case: Case) -> Job | None:
+        asked = self.layouts.asked(case, composer.members)
+        if asked.entry is not None:
+            return Job(case, asked.entry, request_of(self.entrant.recipe, asked.entry))
+        line = self.lines.get(case.id)
+        if line is None or line.get("error") != asked.error:
+            self.lines.add({"case": case.id, "request": digest_of(case.prompt), "error": asked.error})
+        return None
+
+    def _done(self, job: Job, overwrite: bool, retry: bool) -> bool:
+        line, path = self.lines.get(job.case.id), self.entrant.picture(job.case)
+        if line is not None and line["request"] == job.request:
+            return not retry if "error" in line else path.exists()
+        if not path.exists():
+            return False
+        try:
+            facts = read_recipe(path).facts
+        except RealCompoError as error:
+            if overwrite or "truncated" in error.what or "damaged" in error.what:
+                return False
+            facts = {}
+        if facts.get("request") == job.request and "cost" in facts:
+            self.lines.add(self._line(job, facts))  # killed between the picture and its line
+            return True
+        if overwrite:
+            return False
+        raise BadPicture(
+            "it is there already, and is not what this recipe asks for",
+            where=str(path),
+            mend="choose another folder with -o, or say --overwrite to draw over it",
+        )
+
+    def _settled(self, job: Job, retry: bool) -> bool:
+        """Whether a picture of a batch that is drawn again for another's sake has its line already."""
+        line = self.lines.get(job.case.id)
+        if line is None or line["request"] != job.request:
+            return False
+        return not retry if "error" in line else self.entrant.picture(job.case).exists()
+
+    def _line(self, job: Job, facts: Mapping[str, Any]) -> dict[str, Any]:
+        place = self.entrant.picture(job.case).relative_to(self.entrant.folder)
+        return {
+            "case": job.case.id,
+            "request": job.request,
+            "file": place.as_posix(),
+            "pixels": facts["pixels"],
+            "cost": facts["cost"],
+        }
+
+    def _composed(self, composer: Composer, jobs: Sequence[Job], progress: Progress | None) -> list[tuple[Job, Any]]:
+        """Each job with its picture, or with why there is none."""
+        failed: dict[int, str] = {}
+        result: Result | None = None
+        try:
+            result = composer.compose([job.entry for job in jobs], progress=progress)
+        except NotFinite as problem:
+            if problem.failed:
+                failed, result = {b: str(reason) for b, reason in problem.failed.items()}, problem.result
+            else:
+                return self._alone(composer, jobs, progress, problem)
+        except RealCompoError as problem:
+            if not isinstance(problem, OF_A_PICTURE):
+                raise
+            return self._alone(composer, jobs, progress, problem)
+        except MemoryError:
+            raise
+        except Exception as problem:  # of a plugin, which may stumble over one prompt of thousands
+            return self._alone(composer, jobs, progress, problem)
+        images = iter(result.images if result is not None else ())
+        found: list[tuple[Job, Any]] = []
+        for b, job in enumerate(jobs):
+            if b in failed or result is None:
+                found.append((job, failed.get(b, "it was not drawn")))
+                continue
+            image = next(images)
+            image.facts["request"] = job.request
+            image.facts["cost"] = cost_of(result)
+            found.append((job, image))
+        return found
+
+    def _alone(self, composer: Composer, jobs: Sequence[Job], progress: Progress | None, problem: Exception) -> list[tuple[Job, Any]]:
+        """A batch whose error does not say whose it is, picture by picture."""
+        if len(jobs) > 1:
+            return [one for job in jobs for one in self._composed(composer, [job], progress)]
+        said = str(problem) if isinstance(problem, RealCompoError) else f"{type(problem).__name__}: {problem}"
+        return [(jobs[0], said)]
+
+
+def cost_of(result: Result) -> dict[str, Any]:
+    """What a picture of a result cost, as plain data: F by part, operations of one F, and how often the networks were called."""
+    trace = result.trace
+    calls = {"predict": trace.predict_calls, "probe": trace.probe_calls, "move": trace.move_calls}
+    return {"unit": result.cost.unit, "parts": dict(sorted(result.cost.parts.items())), "calls": calls}

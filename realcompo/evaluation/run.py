@@ -16,6 +16,7 @@ from .tables import Table, table_of, write
 
 if TYPE_CHECKING:
     from ..compose.composer import Composer
+    from ..compose.live import Event
     from ..interfaces import Step
     from ..pictures.trace import TraceEntry
     from ..registry import Registry
@@ -27,7 +28,7 @@ class Watch(Protocol):
     def part(self, what: str, name: str, done: int, total: int) -> None:
         """A part ("planning", "drawing", or a scorer's id) of a recipe's has come so far."""
 
-    def __call__(self, step: Step, entry: TraceEntry) -> None:
+    def __call__(self, step: Step, entry: Event) -> None:
         """After a denoising step."""
 
 

@@ -1,6 +1,7 @@
 // The page: words and models at the left, the stage in the middle, what is behind a picture at the right.
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { beginAnew, bring, draw } from '../session';
+import { beginAnew, bring } from '../pictures';
+import { draw } from '../runs';
 import { connection, isBusy, panel, redo, state, theme, undo, type Panel } from '../store';
 import { IconButton } from './bits';
 import { Compare } from './compare';

@@ -1,5 +1,5 @@
 // Below the stage: Draw, how far it is, what is being done, and how to stop it.
-import { cancel, draw } from '../session';
+import { cancel, draw } from '../runs';
 import { checked, doc, exhibit, isBusy, job, naming, notice, problems, problemsAt, said, state, undo, unreadable } from '../store';
 import { Notes, seconds } from './bits';
 import { Icon } from './icons';

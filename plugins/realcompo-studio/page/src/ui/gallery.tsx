@@ -1,5 +1,5 @@
 // What was drawn: files on disk with their recipes. One press brings everything back; two can be compared.
-import { moreGallery, reopen } from '../session';
+import { moreGallery, reopen } from '../pictures';
 import { comparing, exhibit, gallery, galleryTotal, isComparing } from '../store';
 import { url } from '../api';
 import { IconButton } from './bits';

@@ -3,20 +3,8 @@ import { useEffect, useRef } from 'preact/hooks';
 import { signal } from '@preact/signals';
 import { api, type FieldMap, type InsideMaps } from '../api';
 import { heat } from '../model/colours';
+import { valuesOf } from '../model/maps';
 import { exhibit, shownStep } from '../store';
-
-/** Values of a map, row by row. */
-export function valuesOf(map: FieldMap): Float32Array {
-  const bytes = atob(map.data);
-  const values = new Float32Array(bytes.length);
-  for (let k = 0; k < bytes.length; k++) values[k] = map.low + (bytes.charCodeAt(k) / 255) * (map.high - map.low);
-  return values;
-}
-
-export function meanOf(map: FieldMap): number {
-  const values = valuesOf(map);
-  return values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : 0;
-}
 
 const KEEP = 80;
 const cache = new Map<string, InsideMaps>();

@@ -1,5 +1,5 @@
 // Look inside: who draws at which step and point, where the attention to each thing lies, and what each model would draw alone.
-import { askParents } from '../session';
+import { askParents } from '../pictures';
 import { exhibit, hovered, isBusy, panel, pinned, shownStep, view, type View } from '../store';
 import { allRegionIds } from '../model/document';
 import { doc, job } from '../store';

@@ -5,7 +5,7 @@ import type { BranchPart, Part } from '../api';
 import type { BranchEntry, Component } from '../model/document';
 import { chooseFidelity, toggleSpatial } from '../actions';
 import { branchPart, components, doc, edit, obstacle, problemsAt, unreadable } from '../store';
-import { taking } from '../session';
+import { taking } from '../shared';
 import { sentence } from '../model/words';
 import { Notes, Section } from './bits';
 import { OptionsForm, Typed } from './form';

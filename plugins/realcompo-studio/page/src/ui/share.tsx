@@ -1,7 +1,7 @@
 // The recipe to take along: as a file, as Python, as a command line; the picture with its recipe inside.
 import { useEffect, useState } from 'preact/hooks';
 import { api, Refused, url, type RecipeForm } from '../api';
-import { recipe } from '../session';
+import { recipe } from '../shared';
 import { doc, exhibit, said } from '../store';
 import { Section } from './bits';
 import { Icon } from './icons';

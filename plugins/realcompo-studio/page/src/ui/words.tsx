@@ -1,7 +1,8 @@
 // The prompt with its regions' words underlined, and planning.
 import { useRef, useState } from 'preact/hooks';
 import { pieces, sentence, suggestions, type Piece } from '../model/words';
-import { plan, tryExample } from '../session';
+import { tryExample } from '../pictures';
+import { plan } from '../session';
 import { addBoxSomewhere, addToPrompt, tintOf } from '../actions';
 import {
   canvas, checked, components, doc, edit, fidelityPart, hovered, kinds, matchedPrompt, matches, notice, planning, problemsAt, selected, settle, state, things,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from .specs import BalancerSpec, BranchSpec, PlannerSpec, ScorerSpec, SuiteSpec, TransferSpec
+from .specs import BalancerSpec, BranchSpec, PlannerSpec, ScorerSpec, SuiteSpec, SyntheticSpec, TransferSpec
 
 PROJECT = "realcompo"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -43,3 +43,8 @@ def register_suites() -> Iterable[SuiteSpec]:  # type: ignore[empty-body]
 @hookspec
 def register_scorers() -> Iterable[ScorerSpec]:  # type: ignore[empty-body]
     """The scorers that this plugin brings: what `realcompo eval` judges by."""
+
+
+@hookspec
+def register_synthetics() -> Iterable[SyntheticSpec]:  # type: ignore[empty-body]
+    """The networks with random weights that `realcompo bench` can make of this plugin's branches."""

@@ -30,6 +30,7 @@ from .specs import (
     ScorerSpec,
     Spec,
     SuiteSpec,
+    SyntheticSpec,
     Traits,
     TransferSpec,
 )
@@ -66,6 +67,7 @@ class Registry:
         self.planners: dict[str, PlannerSpec] = {}
         self.suites: dict[str, SuiteSpec] = {}
         self.scorers: dict[str, ScorerSpec] = {}
+        self.synthetics: dict[str, SyntheticSpec] = {}
         self.modules: dict[str, str] = {BUILTIN: "realcompo.builtin"}
         """Plugin → the module that declares it."""
         self._distributions: dict[str, str] = {}
@@ -113,6 +115,7 @@ class Registry:
             PlannerSpec: self.planners,
             SuiteSpec: self.suites,
             ScorerSpec: self.scorers,
+            SyntheticSpec: self.synthetics,
         }
         return tables[kind]
 
@@ -126,6 +129,7 @@ class Registry:
             "transfers": self.transfers,
             "suites": self.suites,
             "scorers": self.scorers,
+            "synthetics": self.synthetics,
         }
 
     # -- asking ----------------------------------------------------------------------------------------------------------
@@ -309,6 +313,7 @@ def _declared(plugin: str, module: Any) -> list[Spec]:
         "register_planners": PlannerSpec,
         "register_suites": SuiteSpec,
         "register_scorers": ScorerSpec,
+        "register_synthetics": SyntheticSpec,
     }
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)

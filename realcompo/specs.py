@@ -227,4 +227,23 @@ class ScorerSpec(_Spec):
     licence: str | None = None
 
 
-Spec = BranchSpec | TransferSpec | BalancerSpec | PlannerSpec | SuiteSpec | ScorerSpec
+@dataclass(frozen=True, kw_only=True)
+class SyntheticSpec(_Spec):
+    """A recipe whose networks are made with random weights, for `realcompo bench NAME`: measured without a checkpoint.
+
+    Attributes:
+        target: ``"package.module:function"``: whether the networks are to be small → name of each checkpoint → what it holds
+            (`realcompo.testing.synthetic.Parts`).
+        recipe: plain data of a recipe with one picture; ``"synthetic://NAME"`` in it stands for the folder of the checkpoint NAME.
+        small: keys of the recipe that differ for small networks, such as the size.
+        pipeline: class of diffusers that draws with the fidelity branch's checkpoint alone: `--limits` times it beside the branch.
+        limits: name of a limit of `--limits` → its figure here, where it differs; None where the limit is not asked.
+    """
+
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    small: Mapping[str, Any] = field(default_factory=dict)
+    pipeline: str | None = None
+    limits: Mapping[str, float | None] = field(default_factory=dict)
+
+
+Spec = BranchSpec | TransferSpec | BalancerSpec | PlannerSpec | SuiteSpec | ScorerSpec | SyntheticSpec

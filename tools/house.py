@@ -32,7 +32,8 @@ ROOMS = {
     "evaluation": "recipes drawn on a suite, judged, and set side by side: realcompo eval",
     "toolkit": "for authors of branches: loading, text to tokens, maps, the UNet branch",
     "builtin": "the paper's balancer and its rivals, the three transfers",
-    "testing": "the conformance kit, and the analytic toys",
+    "testing": "the conformance kit, the analytic toys, networks with random weights",
+    "bench": "what a recipe costs, takes and holds; the limits that are promised",
     "cli": "the command line, a module a verb",
     "__main__": "`python -m realcompo`",
 }

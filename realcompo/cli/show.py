@@ -60,10 +60,10 @@ def find_any(registry: Registry, name: str) -> Spec:
         UnknownName, AmbiguousName.
     """
     from ..errors import AmbiguousName, UnknownName, nearest
-    from ..specs import BalancerSpec, BranchSpec, PlannerSpec, ScorerSpec, SuiteSpec, TransferSpec
+    from ..specs import BalancerSpec, BranchSpec, PlannerSpec, ScorerSpec, SuiteSpec, SyntheticSpec, TransferSpec
 
     found: list[Spec] = []
-    kinds: tuple[type[Any], ...] = (BranchSpec, BalancerSpec, PlannerSpec, TransferSpec, SuiteSpec, ScorerSpec)
+    kinds: tuple[type[Any], ...] = (BranchSpec, BalancerSpec, PlannerSpec, TransferSpec, SuiteSpec, ScorerSpec, SyntheticSpec)
     for kind in kinds:
         try:
             found.append(registry.find(kind, name))

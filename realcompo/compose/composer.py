@@ -16,7 +16,7 @@ from ..arguments import flag, guidances, shown
 from ..conditions import Condition
 from ..errors import BadOption, PlanningError
 from ..interfaces import Balancer, Branch, Planner, Setting, Step
-from ..noise.devices import default_device, explain_memory, torch_dtype, versions
+from ..noise.devices import default_device, explain_compiler, explain_memory, torch_dtype, versions
 from ..noise.diffusion import Solver
 from ..noise.schedulers import check_solver, read_scheduler
 from ..pictures.result import Result, sign
@@ -32,6 +32,7 @@ from ..recipes.recipe import (
     PlannerEntry,
     ProbeOptions,
     Recipe,
+    RuntimeOptions,
     plain_data,
     read_part,
 )
@@ -46,6 +47,7 @@ from .moves import total_shift
 from .probe import blend, blend_shifts
 from .remarks import step_remarks, text_remarks, unread_of_branches, unread_of_files, warn
 from .run import Run, check_outputs, owners, remarks, returned_latents
+from .runtime import check_runtime
 
 Progress = Callable[[Step, Event], Any]
 Callback = Callable[[Any, int, float, dict[str, Any]], dict[str, Any] | None]
@@ -71,6 +73,7 @@ class Composer(Copied):
         planner: id, `Component` or `PlannerEntry` of the planner that fills in missing conditions.
         device, dtype: of the networks; the best device there is, float32.
         offload: keep on the device only the network that is in use.
+        runtime: whether networks are compiled, laid out otherwise, or their projections fused.
 
     Raises:
         Incompatible, UnknownName, BadOption, BadCheckpoint: before any weight is loaded where it can be known then.
@@ -95,6 +98,7 @@ class Composer(Copied):
         device: Any = None,
         dtype: Any = None,
         offload: bool = False,
+        runtime: RuntimeOptions | Mapping[str, Any] | None = None,
         registry: Registry | None = None,
     ) -> None:
         self.registry = registry or installed()
@@ -118,6 +122,10 @@ class Composer(Copied):
         if noise_range not in ("shared", "held"):
             raise BadOption(f"noise_range = {shown(noise_range)}", mend="one of 'shared', 'held'")
         self.noise_range: NoiseRange = noise_range
+        self.runtime = (
+            runtime if isinstance(runtime, RuntimeOptions) else read_part(RuntimeOptions, {} if runtime is None else runtime, "runtime")
+        )
+        check_runtime(self.runtime.told(), self.members, self.registry, self.device)
         if isinstance(balancer, Balancer):
             self.balancer, self._balancer_name = balancer, type(balancer).__name__
         else:
@@ -158,6 +166,7 @@ class Composer(Copied):
             device=recipe.device,
             dtype=recipe.dtype,
             offload=recipe.offload,
+            runtime=recipe.runtime,
             registry=registry,
         )
 
@@ -301,7 +310,7 @@ class Composer(Copied):
         members = guided(self.members, guidance)
         check_guidance(members)
         check_prompts(members, inputs.pictures, self.registry)
-        with explain_memory():
+        with explain_memory(), explain_compiler():
             x, run = self._start(members, inputs, parts, size, solver)
             told = [
                 *step_remarks(solver),
@@ -361,6 +370,8 @@ class Composer(Copied):
             hold=self._holds,
         )
         noise = inputs.noise((traits.latent.channels, h, w)).to(self.device, precision)
+        for branch in branches:
+            branch.tune(self.runtime.told())
         run.encode(inputs, size)
         return run.solver.start(noise), run
 
@@ -447,6 +458,7 @@ class Composer(Copied):
             device=str(self.device),
             dtype=str(self.dtype).removeprefix("torch."),
             offload=self.offload,
+            runtime=self.runtime,
             pictures=tuple(pictures),
         )
 

@@ -72,6 +72,7 @@ class Copied:
             "device": str(me.device),
             "dtype": str(me.dtype).removeprefix("torch."),
             "offload": me.offload,
+            "runtime": me.runtime,
         }
 
 

@@ -16,6 +16,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
+from ..noise.spans import span
 from ..pictures.trace import Cost
 
 T = TypeVar("T")
@@ -92,9 +93,10 @@ class Meter:
         """
         known = None if key is None else self._known.get((part, key))
         if known is not None:
-            result = call()
+            with span(part):
+                result = call()
         else:
-            with _as_written(), OperationCount() as counter:
+            with span(part), _as_written(), OperationCount() as counter:
                 result = call()
             known = counter.total
             if key is not None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..interfaces import ProbeResult, Regions, Step
 from ..noise.devices import steadily
 from ..noise.diffusion import Transition
+from ..noise.spans import span
 from .finite import Finite, peaks
 
 
@@ -125,7 +126,8 @@ def slope_of_maps(
 def _slope(loss: Tensor, z: Tensor, scale: LossScale | None, note: Callable[[Tensor], None] | None, keep: bool = False) -> Tensor:
     """∂loss/∂z (B, C, h, w) of region losses (B, R); a picture whose gradient is not finite has none at this step."""
     factors = None if scale is None else scale.of(loss)
-    (slope,) = torch.autograd.grad(loss.sum() if factors is None else (loss.sum(dim=1) * factors).sum(), z, retain_graph=keep)
+    with span("backward"):
+        (slope,) = torch.autograd.grad(loss.sum() if factors is None else (loss.sum(dim=1) * factors).sum(), z, retain_graph=keep)
     peak = peaks(slope)
     finite = peak.isfinite()
     if scale is not None and factors is not None:

@@ -4,6 +4,7 @@ from .balancer import Balancer, Move, Moved, Needs, Probe, ProbeResult, Setting
 from .branch import Branch, Conditioning, GuidanceHalf, Prediction, Request, gives_halves
 from .planner import Plan, Planner, PlanRequest
 from .regions import Region, Regions
+from .runtime import Runtime
 from .step import Step
 from .suite import Case, Record, Scorer, Shot, Suite
 from .transfer import ConditionTransfer
@@ -28,6 +29,7 @@ __all__ = [
     "Region",
     "Regions",
     "Request",
+    "Runtime",
     "Scorer",
     "Setting",
     "Shot",

@@ -15,6 +15,7 @@ from ..errors import BadOption, WrongLevel
 from ..specs import BranchSpec, Options, Traits
 from .previews import glimpse, rows_of
 from .regions import Region, Regions
+from .runtime import Runtime
 from .step import RANGE, Step
 
 if TYPE_CHECKING:
@@ -216,6 +217,17 @@ class Branch(ABC):
     @abstractmethod
     def to(self, device: Any = None, dtype: Any = None) -> Branch:
         """Move the network; returns self."""
+
+    def tune(self, runtime: Runtime) -> None:
+        """Have the networks that run at every step run so, before a run; they may be shared with other branches. Maps stay what they are.
+
+        Raises:
+            BadOption: it cannot, or the networks are the caller's own.
+        """
+        if not runtime.plain:
+            raise BadOption(
+                f"{self.spec.id} cannot be compiled or laid out otherwise", where="runtime", mend="leave runtime out for this branch"
+            )
 
     @property
     @abstractmethod

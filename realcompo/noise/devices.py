@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
+import shutil
+import sysconfig
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -21,6 +25,8 @@ DTYPES = {
     "bfloat16": torch.bfloat16,
     "float64": torch.float64,
 }
+
+_INSTEAD = "leave runtime.compile out (--set runtime.compile=none)"
 
 
 def default_device(device: Any = None) -> torch.device:
@@ -115,3 +121,43 @@ def versions(distributions: Iterable[str] = ()) -> dict[str, str]:
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def check_compiler(device: torch.device) -> None:
+    """Whether torch.compile can make code for a device: on a CPU by a C++ compiler and Python's headers, on CUDA by Triton.
+
+    Raises:
+        DeviceError: it cannot; says what is missing.
+    """
+    if device.type == "cuda":
+        if importlib.util.find_spec("triton") is None:
+            raise DeviceError("torch.compile needs Triton on CUDA, which is not installed", where="runtime.compile", mend=_INSTEAD)
+        return
+    wanted = os.environ.get("CXX") or {"Darwin": "clang++", "Windows": "cl"}.get(platform.system(), "g++")
+    if shutil.which(wanted) is None:
+        raise DeviceError(
+            f"torch.compile needs a C++ compiler on {device.type}, and {wanted!r} is not found",
+            where="runtime.compile",
+            mend=f"install one (Debian: apt install g++) or name it in the environment as CXX, or {_INSTEAD}",
+        )
+    headers = Path(sysconfig.get_path("include")) / "Python.h"
+    if not headers.is_file():
+        raise DeviceError(
+            f"torch.compile needs Python's headers, and {headers} is missing",
+            where="runtime.compile",
+            mend=f"install them (Debian: apt install python3-dev), or {_INSTEAD}",
+        )
+
+
+@contextmanager
+def explain_compiler() -> Iterator[None]:
+    """Turn what torch's compiler cannot do into an error that says what to leave out."""
+    try:
+        yield
+    except Exception as error:
+        of_compiler = type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
+        if not of_compiler:
+            raise
+        raise DeviceError(
+            f"the networks cannot be compiled here: {str(error).strip().splitlines()[0]}", where="runtime.compile", mend=_INSTEAD
+        ) from error

@@ -18,6 +18,7 @@ from ..interfaces import Step
 from ..processes import SLACK
 from ..specs import FlowSchedule, NoiseSchedule, PredictionType, Schedule
 from .levels import flow_scheduler, level_scheduler, trained_scheduler
+from .spans import spanned
 
 # -- what networks predict ---------------------------------------------------------------------------------------------------
 
@@ -268,6 +269,7 @@ class Solver:
         """The solver's latents in the variance-preserving scale."""
         return math.sqrt(step.alpha_bar) * x if self.name in _SIGMA_SCALED else x
 
+    @spanned("solver")
     def step(
         self,
         x: Tensor,

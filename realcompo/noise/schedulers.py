@@ -16,6 +16,7 @@ from ..errors import BadOption, Incompatible, RealCompoError, UnknownName, neare
 from ..specs import FlowSchedule, NoiseSchedule, PredictionType, Schedule, Traits
 from .diffusion import FLOW, SCHEDULERS, Solver, common_kind, scheduler_name, solver_name
 from .levels import PROCESS as PROCESS
+from .spans import unheard, watched
 
 DENSE = 200
 """More steps than this may come so close to each other that a solver divides by nothing."""
@@ -132,7 +133,8 @@ def check_solver(
     more: dict[str, Any] = {"start": start, "tokens": None if size is None else _tokens(traits[0], size)}
     try:
         solver = Solver(name, schedule, count, kind, dict(options), device, **more)
-        finite = not (options or count > DENSE) or _finite(Solver(name, schedule, count, kind, dict(options), **more))
+        with watched(unheard):
+            finite = not (options or count > DENSE) or _finite(Solver(name, schedule, count, kind, dict(options), **more))
     except RealCompoError:
         raise
     except Exception as error:  # diffusers raises many kinds

@@ -32,6 +32,7 @@ from .recipe import (
     ProbeOptions,
     Recipe,
     RecipeLike,
+    RuntimeOptions,
     _Part,
     plain_data,
 )
@@ -319,6 +320,7 @@ def _model(loc: Path_) -> type[_Part]:
         "planner": PlannerEntry,
         "probe": ProbeOptions,
         "guidance": GuidanceOptions,
+        "runtime": RuntimeOptions,
         "pictures": PictureEntry,
     }
     return models.get(names[0], Recipe) if names else Recipe

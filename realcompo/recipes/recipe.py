@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from ..arguments import MAX_SIDE, SEEDS, flag, plain_number, real, shown, whole
 from ..conditions import KINDS, Condition
 from ..errors import BadOption, BadRecipe, UnknownName, nearest
+from ..interfaces import Runtime
 
 VERSION = 1
 """Of the recipe format. An older one is migrated, a newer one refused."""
@@ -210,6 +211,28 @@ class GuidanceOptions(_Part):
         return value
 
 
+class RuntimeOptions(_Part):
+    """How the networks are run: changes their speed and, but for rounding, no picture. Pipelines that you hold are left as they are."""
+
+    compile: Literal["none", "regional", "whole"] = Field(
+        "none",
+        description="torch.compile the networks of every step: the blocks that repeat (quick to compile), or each network as a whole",
+    )
+    backend: Literal["inductor", "cudagraphs", "aot_eager", "eager"] = Field(
+        "inductor", description="of torch.compile; inductor needs a C++ compiler on a CPU and Triton on CUDA, the last two none"
+    )
+    channels_last: Flag = Field(
+        False, description="convolutions see (B, h, w, C) in memory: often faster, on CUDA in half precision above all"
+    )
+    fuse_projections: Flag = Field(
+        False, description="diffusers' fused attention: query, key and value by one product; holds their weights twice"
+    )
+
+    def told(self) -> Runtime:
+        """As branches are told."""
+        return Runtime(**self.model_dump())
+
+
 class PictureEntry(_Part):
     """One picture of a recipe: what differs from picture to picture."""
 
@@ -264,6 +287,7 @@ class Recipe(_Part):
     device: str | None = Field(None, description="'cuda', 'cuda:1', 'mps', 'cpu'; the best there is where it is missing")
     dtype: Literal["float32", "float16", "bfloat16", "float64"] = Field("float32", description="of the networks")
     offload: Flag = Field(False, description="keep on the device only the network that is in use")
+    runtime: RuntimeOptions = Field(RuntimeOptions(), description="how the networks are run: compiled, or laid out otherwise")
     pictures: tuple[PictureEntry, ...] = Field((), description="what to draw")
 
     def plain(self) -> dict[str, Any]:

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import BadCheckpoint, Incompatible
-from ..interfaces import Branch, GuidanceHalf, Prediction, Region, Request, Step
+from ..errors import BadCheckpoint, BadOption, Incompatible
+from ..interfaces import Branch, GuidanceHalf, Prediction, Region, Request, Runtime, Step
 from ..noise.devices import torch_dtype
 from ..specs import BranchSpec, Options, Traits
 from .conditioning import Half, UNetConditioning
@@ -27,6 +27,7 @@ from .lora import check_lora, fit_adapter, lora_path, merge_lora
 from .maps import MapPlace, MapReader, PlaceReader, check_places, cross_attention_places
 from .options import CheckpointOptions, UNetOptions
 from .own_vae import find_vae
+from .runtime import run_as
 from .sources import Checkpoint, holds_weights, is_pipeline, locate_part, open_checkpoint, weight_files
 from .text import Text, TextEncoding, join_texts
 from .tokenizers import check_vocabulary, refuse_code
@@ -379,6 +380,21 @@ class DenoiserBranch(Branch):
             if own is not None and own != network.dtype and not getattr(network, "is_quantized", False):
                 network.to(own)
         return self
+
+    def tune(self, runtime: Runtime) -> None:
+        """Of UNet and ControlNets: text encoders and VAE run once."""
+        if self.checkpoint.pipeline is not None:
+            if not runtime.plain:
+                raise BadOption(
+                    f"the networks of {self.checkpoint.where} are its owner's",
+                    where="runtime",
+                    mend="compile or convert them yourself, such as pipe.unet.compile(), and leave runtime out",
+                )
+            return
+        once = {id(network) for network in (*self.text.encoders, self.vae)}
+        for network in self.networks().values():
+            if id(network) not in once:
+                run_as(network, runtime)
 
     @property
     def device(self) -> torch.device:

@@ -122,6 +122,33 @@ def test_pairs_of_processes_are_one_run(fidelity: str, spatial: str, pair: rc.Re
     assert float((pair.latents - drawn("eps").latents).abs().max()) > 0.05, "the pair is another picture than the parent"
 
 
+CHEAPER: dict[str, dict[str, Any]] = {
+    "lagged": {"probe": {"lagged": True}},
+    "shared": {"guidance": {"unconditional": "shared"}},
+    "interval": {"guidance": {"interval": (0.3, 3.0)}},
+}
+
+
+@pytest.mark.parametrize("form", CHEAPER)
+def test_cheaper_forms_are_one_run_too(form: str, pair: rc.Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slope left by a prediction, another branch's unconditional half, guidance by noise level: all meet in the run's own terms."""
+    halves: list[str] = []
+    half_of = Timed.predict_half
+
+    def counted(self: Timed, z: Tensor, step: Step, conditioning: Any, half: Any, read: bool = False) -> Prediction:
+        halves.append(half)
+        return half_of(self, z, step, conditioning, half, read)
+
+    monkeypatch.setattr(Timed, "predict_half", counted)
+    one, other = (drawn(*forms, **CHEAPER[form]) for forms in (("eps", "eps"), ("flow", "v")))
+    torch.testing.assert_close(other.latents, one.latents, rtol=0, atol=1e-6)
+    gap = float((one.latents - pair.latents).abs().max())
+    if form == "shared":  # toys' unconditional halves are one: the picture is the exact form's, by fewer passes
+        assert halves.count("conditional") > halves.count("unconditional") and gap < 1e-6
+    else:
+        assert gap > 1e-4 and halves, "it is another form"
+
+
 @pytest.mark.parametrize(("one", "other"), [p for p in product(FORMS, FORMS) if p[0] != p[1]])
 def test_two_of_one_distribution_keep_half(one: str, other: str) -> None:
     """Where the branches agree there is nothing to balance: no rule of rate may blow rounding up."""

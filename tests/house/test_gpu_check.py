@@ -13,14 +13,15 @@ from typing import Any
 import pytest
 import torch
 
+from realcompo.bench.report import plain
+from realcompo.bench.subjects import quiet
 from realcompo.registry import installed
 from realcompo.testing.driving import request
 from tests import ROOT
 from tools.gpu import comparing, drawing, page
 from tools.gpu.drawing import WAYS
-from tools.gpu.main import main, quiet
+from tools.gpu.main import main
 from tools.gpu.networks import PAIRS, Pair, make
-from tools.gpu.report import plain
 
 EAGER = [*WAYS, "reproduce", "offload"]
 

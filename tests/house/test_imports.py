@@ -14,13 +14,13 @@ from tools.house import END, ROOMS, START, Import, arrows, drawn_into, imports, 
 
 CORE = ROOT / "realcompo"
 
-TORCH = {"noise", "toolkit", "compose", "masks", "builtin"}
+TORCH = {"noise", "toolkit", "compose", "masks", "builtin", "bench"}
 """Rooms that may import torch at run time; testing's are listed module by module."""
 
-TORCH_IN_TESTING = {"toys", "branches", "balancers", "watch"}
+TORCH_IN_TESTING = {"toys", "branches", "balancers", "watch", "synthetic"}
 HEAVY = {"torch", "diffusers", "transformers", "accelerate", "safetensors"}
 
-PRIVATE = {"compose", "draw", "builtin", "cli"}
+PRIVATE = {"compose", "draw", "builtin", "bench", "cli"}
 """Rooms of the core that plugins stay out of: their names may change."""
 
 MOST_MODULES, MOST_FOLDERS = 12, 14

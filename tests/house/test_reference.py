@@ -108,7 +108,8 @@ def test_every_hook_and_every_field_of_a_spec_is_there() -> None:
     assert len(hooks) >= 4
     for hook in hooks:
         assert hook in told
-    for cls in (specs.BranchSpec, specs.TransferSpec, specs.BalancerSpec, specs.PlannerSpec, specs.Traits, specs.LatentSpace):
+    kinds = (specs.BranchSpec, specs.TransferSpec, specs.BalancerSpec, specs.PlannerSpec, specs.SyntheticSpec)
+    for cls in (*kinds, specs.Traits, specs.LatentSpace):
         for field in fields(cls):
             (row,) = re.findall(rf"^\| `{field.name}` \|.*$", told[cls.__name__], re.MULTILINE)
             assert len(row.split("|")[4].strip()) > 5, row

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from statistics import median
 from typing import Any
 
 import torch
 
-from realcompo.compose.cost import Meter
+from realcompo.bench.clock import Parts
+from realcompo.noise.spans import watched
 
 
 class OutOfTime(Exception):
@@ -32,12 +33,6 @@ class Limit:
         """Raise OutOfTime once it has come; what has begun is given up."""
         if self.spent >= self.seconds:
             raise OutOfTime
-
-
-def wait(device: torch.device) -> None:
-    """Until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 class Steps:
@@ -67,37 +62,19 @@ class Steps:
 
 @contextmanager
 def by_part(device: torch.device) -> Iterator[dict[str, list[float]]]:
-    """Part ("text", "decode", "predict ID", "probe ID", "move ID") → seconds of each of its calls, as the run's meter of operations names
+    """Part ("encode", "decode", "predict ID", "probe ID", "move ID") → seconds of each of its calls, as the run's meter of operations names
     them. The device is waited for before and after each, so a draw takes longer than it would."""
-    found: dict[str, list[float]] = {}
-    before = Meter.count
-
-    def watched(self: Meter, part: str, key: Any, call: Callable[[], Any]) -> Any:
-        wait(device)
-        start = time.perf_counter()
-        result = before(self, part, key, call)
-        wait(device)
-        found.setdefault(part, []).append(time.perf_counter() - start)
-        return result
-
-    Meter.count = watched  # type: ignore[method-assign]
-    try:
-        yield found
-    finally:
-        Meter.count = before  # type: ignore[method-assign]
+    clock = Parts(device)
+    with watched(clock):
+        yield clock.whole
+    clock.whole.pop("solver", None)  # it has no cost of its own
 
 
 def told_by_part(found: dict[str, list[float]]) -> dict[str, Any]:
     """Part → calls, all their seconds, the first (in which operations are counted) and the median."""
     return {
-        named(part): {"calls": len(spans), "all_s": sum(spans), "first_s": spans[0], "median_s": median(spans)}
-        for part, spans in found.items()
+        part: {"calls": len(spans), "all_s": sum(spans), "first_s": spans[0], "median_s": median(spans)} for part, spans in found.items()
     }
-
-
-def named(part: str) -> str:
-    """A part of a cost as it is called here: what the meter counts as "text" is all of `encode`, boxes and hints included."""
-    return "encode" if part == "text" else part
 
 
 class Memory:

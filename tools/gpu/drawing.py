@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 import realcompo as rc
+from realcompo.bench.clock import named
 from realcompo.pictures.result import pixel_digest
 from realcompo.recipes.recipe import DEFAULT_BALANCER
 
-from .clock import Limit, Memory, Steps, by_part, named, told_by_part
+from .clock import Limit, Memory, Steps, by_part, told_by_part
 from .networks import Made
 
 PLAIN = "fidelity alone"

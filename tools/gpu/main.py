@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import torch
 
+from realcompo.bench.subjects import quiet
 from realcompo.errors import DeviceError
 
 from . import comparing, drawing
@@ -170,24 +170,3 @@ def _device(asked: str | None, mini: bool) -> torch.device:
             mend="run it on a machine with a card and a torch build with CUDA, or with --mini, which needs none",
         )
     return default_device(asked or "cuda")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without what diffusers and transformers say of networks that are made and cast, and their bars."""
-    import diffusers.utils.logging as of_diffusers
-    import transformers.utils.logging as of_transformers
-
-    libraries: list[Any] = [of_diffusers, of_transformers]
-    levels = [library.get_verbosity() for library in libraries]
-    bars = [library.is_progress_bar_enabled() for library in libraries]
-    try:
-        for library in libraries:
-            library.set_verbosity(logging.ERROR)
-            library.disable_progress_bar()
-        yield
-    finally:
-        for library, level, bar in zip(libraries, levels, bars, strict=True):
-            library.set_verbosity(level)
-            if bar:
-                library.enable_progress_bar()

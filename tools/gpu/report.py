@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import math
-import platform
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -16,6 +14,7 @@ from typing import Any
 
 import torch
 
+from realcompo.bench.report import describe, plain
 from realcompo.files import write_whole
 from realcompo.noise.devices import versions
 
@@ -118,30 +117,6 @@ def empty(device: torch.device) -> None:
         gc.collect()
         with suppress(RuntimeError):
             torch.cuda.empty_cache()
-
-
-def describe(device: torch.device) -> dict[str, Any]:
-    """What the run is on."""
-    if device.type != "cuda":
-        return {"type": device.type, "name": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
-    facts = torch.cuda.get_device_properties(device)
-    return {
-        "type": "cuda",
-        "name": facts.name,
-        "memory_bytes": facts.total_memory,
-        "capability": f"{facts.major}.{facts.minor}",
-        "multiprocessors": facts.multi_processor_count,
-        "tf32": {"matmul": torch.backends.cuda.matmul.allow_tf32, "cudnn": torch.backends.cudnn.allow_tf32},
-    }
-
-
-def plain(value: Any) -> Any:
-    """JSON has no NaN: it is a text there."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _place(error: BaseException) -> list[str]:

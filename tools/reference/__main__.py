@@ -1,14 +1,14 @@
-"""Write docs/reference and the rooms in docs/architecture.md, or check them."""
+"""Write docs/reference, the rooms in docs/architecture.md and the figures in docs/bench.md, or check them."""
 
 from __future__ import annotations
 
 import sys
 
-from tools import house
+from tools import bench_page, house
 
 from .pages import FOLDER, ROOT, pages, stale
 
-ARCHITECTURE = ROOT / "docs" / "architecture.md"
+ARCHITECTURE, BENCH = ROOT / "docs" / "architecture.md", ROOT / "docs" / "bench.md"
 
 
 def main(words: list[str]) -> int:
@@ -18,14 +18,18 @@ def main(words: list[str]) -> int:
         return 2
     made = pages()
     found = stale(made)
-    page = ARCHITECTURE.read_text(encoding="utf-8")
-    rooms = house.drawn_into(page, ROOT / "realcompo")
+    texts = {path: path.read_text(encoding="utf-8") for path in (ARCHITECTURE, BENCH)}
+    new = {
+        ARCHITECTURE: house.drawn_into(texts[ARCHITECTURE], ROOT / "realcompo"),
+        BENCH: bench_page.drawn_into(texts[BENCH], BENCH.with_suffix("")),
+    }
     if words:
-        wrong = [*(f"reference/{name}" for name in found), *([ARCHITECTURE.name] if rooms != page else [])]
+        wrong = [*(f"reference/{name}" for name in found), *(path.name for path in new if new[path] != texts[path])]
         for name in wrong:
             print(f"docs/{name} is stale: run `make reference`", file=sys.stderr)
         return int(bool(wrong))
-    ARCHITECTURE.write_text(rooms, encoding="utf-8")
+    for path, text in new.items():
+        path.write_text(text, encoding="utf-8")
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name in found:
         path = FOLDER / name

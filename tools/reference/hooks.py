@@ -19,6 +19,7 @@ from realcompo.specs import (
     ScorerSpec,
     SigmaSchedule,
     SuiteSpec,
+    SyntheticSpec,
     Traits,
     TransferSpec,
 )
@@ -26,7 +27,7 @@ from realcompo.specs import (
 from .markdown import attributes, cell, code, summary, table
 
 SPECS: tuple[type[Any], ...] = (
-    *(BranchSpec, TransferSpec, BalancerSpec, PlannerSpec, SuiteSpec, ScorerSpec, Column, Traits, LatentSpace),
+    *(BranchSpec, TransferSpec, BalancerSpec, PlannerSpec, SuiteSpec, ScorerSpec, SyntheticSpec, Column, Traits, LatentSpace),
     *(NoiseSchedule, FlowSchedule, SigmaSchedule),
 )
 OTHERS = {NoiseSchedule: "as in the config of a diffusers scheduler"}

@@ -8,13 +8,13 @@ from typing import Any
 from realcompo.conditions.hint import SAMPLE
 from realcompo.conditions.skeletons import skeleton
 from realcompo.hookspecs import hookimpl
-from realcompo.specs import BranchSpec, LatentSpace, Traits
+from realcompo.specs import BranchSpec, LatentSpace, SyntheticSpec, Traits
 
 from .options import ControlNetOptions, NetOptions
 
 REALCOMPO_API = 1
 
-__all__ = ["REALCOMPO_API", "ControlNetOptions", "NetOptions", "register_branches"]
+__all__ = ["REALCOMPO_API", "ControlNetOptions", "NetOptions", "register_branches", "register_synthetics"]
 
 _HINTS = {"canny": "lllyasviel/control_v11p_sd15_canny", "depth": "lllyasviel/control_v11f1p_sd15_depth"}
 """Kind of hint → published ControlNet; hub ids from memory. Others are loaded by the options source and hints."""
@@ -124,4 +124,40 @@ def register_branches() -> Iterable[BranchSpec]:
         licence="CreativeML OpenRAIL++-M",
         requires=("realcompo-stable-diffusion",),
         sample={"fidelity": "sd/v2-1", **MAP},
+    )
+
+
+@hookimpl
+def register_synthetics() -> Iterable[SyntheticSpec]:
+    """SDXL with a pose at its size."""
+    yield SyntheticSpec(
+        id="controlnet/sdxl-controlnet",
+        summary="Stable Diffusion XL and a ControlNet for poses",
+        target="realcompo_controlnet.synthetic:checkpoints",
+        recipe={
+            "branches": [
+                {"name": "sd/xl-base", "source": "synthetic://fidelity"},
+                {
+                    "name": "controlnet/pose-sdxl",
+                    "source": "synthetic://spatial",
+                    "options": {"base_source": "synthetic://fidelity"},
+                },
+            ],
+            "num_inference_steps": 20,
+            "pictures": [
+                {
+                    "prompt": "a photo of a cat and a dog on grass",
+                    "seed": 1,
+                    "conditions": {
+                        "keypoints": {
+                            "a cat": skeleton("standing", (0.05, 0.1, 0.5, 0.9)),
+                            "a dog": skeleton("standing", (0.5, 0.15, 0.95, 0.9)),
+                        }
+                    },
+                }
+            ],
+        },
+        small={"height": 128, "width": 128},
+        pipeline="StableDiffusionXLPipeline",
+        limits={"exact": None, "lagged": None, "shared": None},
     )

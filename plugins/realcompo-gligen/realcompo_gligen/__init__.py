@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from realcompo.hookspecs import hookimpl
-from realcompo.specs import BranchSpec, LatentSpace, Traits
+from realcompo.specs import BranchSpec, LatentSpace, SyntheticSpec, Traits
 
 from .options import GligenOptions
 
 REALCOMPO_API = 1
 
-__all__ = ["REALCOMPO_API", "GligenOptions", "register_branches"]
+__all__ = ["REALCOMPO_API", "GligenOptions", "register_branches", "register_synthetics"]
 
 
 @hookimpl
@@ -33,4 +33,30 @@ def register_branches() -> Iterable[BranchSpec]:
             "prompt": "a photo of a cat and a dog on a sofa",
             "boxes": {"a cat": [0.05, 0.3, 0.5, 0.95], "a dog": [0.5, 0.3, 0.95, 0.95]},
         },
+    )
+
+
+@hookimpl
+def register_synthetics() -> Iterable[SyntheticSpec]:
+    """The paper's pair at its size."""
+    yield SyntheticSpec(
+        id="gligen/sd15-gligen",
+        summary="Stable Diffusion 1.5 and GLIGEN",
+        target="realcompo_gligen.synthetic:checkpoints",
+        recipe={
+            "branches": [
+                {"name": "sd/v1-5", "source": "synthetic://fidelity"},
+                {"name": "gligen/box", "source": "synthetic://spatial"},
+            ],
+            "num_inference_steps": 20,
+            "pictures": [
+                {
+                    "prompt": "a photo of a cat and a red balloon on grass",
+                    "seed": 1,
+                    "conditions": {"boxes": {"a cat": [0.05, 0.4, 0.5, 0.95], "a red balloon": [0.55, 0.05, 0.9, 0.6]}},
+                }
+            ],
+        },
+        small={"height": 128, "width": 128},
+        pipeline="StableDiffusionPipeline",
     )

@@ -19,6 +19,7 @@ from realcompo.toolkit.conversion import empty_network, fill
 from realcompo.toolkit.guard import bare, share_lock
 from realcompo.toolkit.kinds import gate_prefix
 from realcompo.toolkit.loading import file_digest, tensor_digest
+from realcompo.toolkit.runtime import as_loaded
 from realcompo.toolkit.sources import holds_weights, weight_files
 from realcompo.toolkit.tensor_files import TensorFile, open_tensors
 from realcompo.toolkit.traits import family
@@ -158,6 +159,7 @@ def graft(unet: Any, gates: Gates, base: str) -> Any:
         Incompatible: see `check_gates`.
     """
     plain = bare(unet)
+    as_loaded(plain)
     layers = check_gates(gates, plain.config, base)
     tensors = gates.tensors(plain.config["layers_per_block"])
     same = {id(tensor): tensor for tensor in chain(plain.parameters(), plain.buffers())}

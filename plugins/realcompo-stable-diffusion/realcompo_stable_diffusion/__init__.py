@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from realcompo.hookspecs import hookimpl
-from realcompo.specs import BranchSpec, LatentSpace, PredictionType, Traits
+from realcompo.specs import BranchSpec, LatentSpace, PredictionType, SyntheticSpec, Traits
 from realcompo.toolkit import UNetOptions
 
 from .options import SDXLOptions
 
 REALCOMPO_API = 1
 
-__all__ = ["REALCOMPO_API", "SDXLOptions", "register_branches"]
+__all__ = ["REALCOMPO_API", "SDXLOptions", "register_branches", "register_synthetics"]
 
 _TARGET = "realcompo_stable_diffusion.branch:StableDiffusionBranch"
 _XL = "realcompo_stable_diffusion.sdxl:SDXLBranch"
@@ -98,3 +98,24 @@ def register_branches() -> Iterable[BranchSpec]:
         sample=_SAMPLE,
         accepts=("StableDiffusionXLPipeline",),
     )
+
+
+@hookimpl
+def register_synthetics() -> Iterable[SyntheticSpec]:
+    """The fidelity branches alone, at their sizes."""
+    for name, branch, summary, pipeline in (
+        ("sd15", "sd/v1-5", "Stable Diffusion 1.5 alone", "StableDiffusionPipeline"),
+        ("sdxl", "sd/xl-base", "Stable Diffusion XL alone", "StableDiffusionXLPipeline"),
+    ):
+        yield SyntheticSpec(
+            id=f"sd/{name}",
+            summary=summary,
+            target=f"realcompo_stable_diffusion.synthetic:{name}",
+            recipe={
+                "branches": [{"name": branch, "source": "synthetic://fidelity"}],
+                "num_inference_steps": 20,
+                "pictures": [{"prompt": _SAMPLE["prompt"], "seed": 1}],
+            },
+            small={"height": 128, "width": 128},
+            pipeline=pipeline,
+        )

@@ -1,7 +1,7 @@
 """Ways to balance a pair, the default among them: each is drawn with every pair, untuned, on scenes that every condition can be told of.
 
-``python -m realcompo_mini.compare.ways draw --out DIR --sprites sprites.npz`` appends the missing records (one JSON line a picture);
-`report` prints the tables.
+``python -m realcompo_mini.compare.ways --out DIR --sprites sprites.npz`` appends the missing records (one JSON line a picture);
+ways_report.py makes the page of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from realcompo.builtin.options import GuidedOptions
 from realcompo.interfaces.suite import pack
 from realcompo.recipes.recipe import DEFAULT_BALANCER
 from realcompo_mini.compare.draw import read
@@ -67,7 +66,8 @@ PAIRS = (
 
 HELD = ("mini/pose", "mini/segmentation")
 """Spatial branches that the default holds on to in place of moving z (its option `hold`): there it is a plain hand-over."""
-HELD_AS = next(way for way in HAND_OVERS if way.options["share"] == GuidedOptions().hold)
+HOLD = 0.6
+HELD_AS = next(way for way in HAND_OVERS if way.options["share"] == HOLD)
 
 
 def ways_of(pair: Pair) -> tuple[Way, ...]:
@@ -145,12 +145,10 @@ def picked(names: Sequence[str] | None, of: Sequence[Any]) -> list[Any]:
 
 
 def main() -> None:
-    """Draw, or report all that were drawn."""
+    """Draw what is missing."""
     parser = argparse.ArgumentParser(prog="python -m realcompo_mini.compare.ways", description=__doc__)
-    parser.add_argument("verb", choices=["draw", "report"])
     parser.add_argument("--out", type=Path, required=True, help="folder of the records")
-    parser.add_argument("--sprites", type=Path, help="sprites.npz of the training folder: conditions come from renderings")
-    parser.add_argument("--page", type=Path, help="where the report goes, a page of docs")
+    parser.add_argument("--sprites", type=Path, required=True, help="sprites.npz of the training folder: conditions come from renderings")
     parser.add_argument("--split", choices=["tune", "test"], default="test")
     parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--pairs", nargs="*", help="slugs; all by default")
@@ -160,14 +158,6 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    if args.verb == "report":
-        from realcompo_mini.compare.ways_report import page
-
-        if args.page:
-            args.page.write_text(page(args.out, args.sprites), "utf-8")
-        else:
-            print(page(args.out, args.sprites))
-        return
     for pair in picked(args.pairs, PAIRS):
         for way in picked(args.ways, ways_of(pair)):
             draw_way(pair, way, args.split, args.scenes, args.sprites, args.out, args.batch, args.device)

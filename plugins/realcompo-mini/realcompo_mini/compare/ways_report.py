@@ -1,7 +1,11 @@
-"""docs/pairs.md: every pair drawn in every way, from the records alone."""
+"""docs/pairs.md: every pair drawn in every way, from the records alone.
+
+``python -m realcompo_mini.compare.ways_report --out docs/results/ways --page docs/pairs.md`` writes it.
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,3 +200,21 @@ def page(out: Path, sprites: Path | None = None) -> str:
     for name, part in parts.items():
         text = text.replace("{" + name + "}", part)
     return text
+
+
+def main() -> None:
+    """Write the page, or print it."""
+    parser = argparse.ArgumentParser(prog="python -m realcompo_mini.compare.ways_report", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the records")
+    parser.add_argument("--page", type=Path, help="where the report goes, a page of docs")
+    parser.add_argument("--sprites", type=Path, help="sprites.npz of the training folder: needed once, for the distance")
+    args = parser.parse_args()
+    text = page(args.out, args.sprites)
+    if args.page:
+        args.page.write_text(text, "utf-8")
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()

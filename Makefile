@@ -16,7 +16,7 @@ $(shell rm -f $(VENV)/torch.stamp)
 endif
 endif
 
-.PHONY: help demo test test-random test-deep lint check bench dist first-minute reference docs clean
+.PHONY: help demo test test-random test-deep lint check bench dist first-minute reference docs studio clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/torch.stamp:
@@ -32,6 +32,10 @@ $(VENV)/run.stamp: $(VENV)/torch.stamp constraints.txt $(PROJECTS)
 
 $(VENV)/test.stamp: $(VENV)/run.stamp
 	@$(INSTALL) test
+	@touch $@
+
+$(VENV)/browser.stamp: $(VENV)/test.stamp plugins/realcompo-studio/page/package-lock.json
+	@$(INSTALL) browser
 	@touch $@
 
 $(VENV)/dist.stamp: $(VENV)/test.stamp
@@ -54,7 +58,7 @@ test: $(VENV)/test.stamp  ## the whole suite
 test-random: $(VENV)/test.stamp  ## the same in random order; the command shows the seed, and make test-random SEED=… repeats it
 	$(PYTEST) -p randomly --randomly-seed=$(SEED)
 
-test-deep: $(VENV)/test.stamp  ## long tests: kill storms, soaks, fuzz; the command shows the seed, and make test-deep SEED=… repeats it
+test-deep: $(VENV)/browser.stamp  ## long tests: kill storms, soaks, fuzz, the page in a browser; the command shows the seed, and make test-deep SEED=… repeats it
 	REALCOMPO_FUZZ_SEED=$(SEED) $(PYTEST) -m deep --hypothesis-profile=deep --hypothesis-seed=$(SEED)
 
 lint: $(VENV)/test.stamp  ## linter, formatter, types, and the workflow of CI
@@ -80,6 +84,9 @@ reference: $(VENV)/test.stamp  ## docs/reference, from the specs and the source
 docs: reference  ## the site, in build/docs; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo build/docs/index.html
+
+studio:  ## the studio's page out of its source, checked and tested; needs node
+	cd plugins/realcompo-studio/page && npm ci --no-audit --no-fund && npm test && npm run build
 
 clean:  ## remove all that was built; not the pictures
 	rm -rf $(VENV) build dist

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from .conditions import Hint as Hint
     from .conditions import Keypoints as Keypoints
     from .conditions import Segmentation as Segmentation
+    from .draw.checking import check_picture as check_picture
+    from .draw.reproduce import safe_recipe as safe_recipe
     from .errors import RealCompoError as RealCompoError
     from .hookspecs import hookimpl as hookimpl
     from .pictures.result import Result as Result
+    from .pictures.rich import Live as Live
     from .recipes.configuration import user_settings as user_settings
     from .recipes.recipe import Recipe as Recipe
     from .registry import Registry as Registry
@@ -33,6 +36,7 @@ _HOMES = {
     "hookimpl": "hookspecs",
     "user_settings": "recipes.configuration",
     "Result": "pictures.result",
+    "Live": "pictures.rich",
     "Recipe": "recipes.recipe",
     "BranchEntry": "recipes.recipe",
     "Component": "recipes.recipe",
@@ -45,6 +49,8 @@ _HOMES = {
     "generate": "draw.generate",
     "run": "draw.generate",
     "reproduce": "draw.reproduce",
+    "safe_recipe": "draw.reproduce",
+    "check_picture": "draw.checking",
     "plan": "draw.plan",
     "revise": "draw.plan",
     "evaluate": "evaluation.run",

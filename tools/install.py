@@ -8,6 +8,7 @@ Stages, in order, each of which stands on those before it::
     torch   the environment, the pinned pip and build backend, torch
     run     core and plugins, editable, with what they stand on
     test    what tests, linters and docs need
+    browser what the studio's page is tested with; where it cannot be had, that is said, and those tests are skipped
     dist    what checks wheels
 
 Where torch comes from (PyPI's build for Linux is that for CUDA: gigabytes that a machine without a GPU fetches for nothing):
@@ -23,6 +24,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -35,6 +37,7 @@ from urllib.parse import unquote
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "constraints.txt"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PATIENCE = 5
 """Seconds in which an index must answer."""
 UNITS = {"bytes": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
@@ -244,6 +247,35 @@ def test_stage(pip: Pip) -> None:
     line.end(total(pip.install("-c", str(LOCK), "--no-build-isolation", "-e", f"{ROOT}[test,lint,lora,serve,docs]")))
 
 
+def browser_stage(pip: Pip) -> None:
+    """Playwright, a Chromium (Debian's if it is there, else Playwright's, else Debian's fetched by root) and the page's own tools."""
+    line = Line("what the studio's page is tested with")
+    try:
+        packages = pip.install("-c", str(LOCK), "--no-build-isolation", "-e", f"{ROOT}[browser]")
+    except Stopped:
+        line.end("not to be had: the browser's tests are skipped")
+        return
+    ways = [[str(pip.python), "-m", "playwright", "install", "chromium"]]
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get"):
+        ways.append(["apt-get", "install", "--yes", "--no-install-recommends", "chromium"])
+    found = any(map(shutil.which, CHROMIUMS)) or any(ran(pip, way) for way in ways)
+    page = ROOT / "plugins" / "realcompo-studio" / "page"
+    tools = shutil.which("npm") is not None and ran(pip, ["npm", "ci", "--prefix", str(page), "--no-audit", "--no-fund"])
+    line.end(
+        total(packages)
+        + ("" if found else ", no Chromium to be had")
+        + ("" if tools else ", no npm: axe and the page's own tests are skipped")
+    )
+
+
+def ran(pip: Pip, command: list[str]) -> bool:
+    """Whether a program of others' did what it was asked; what it says goes to the log."""
+    with pip.log.open("a", encoding="utf-8") as log:
+        log.write(f"$ {' '.join(command)}\n")
+        log.flush()
+        return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log).returncode == 0
+
+
 def dist_stage(pip: Pip) -> None:
     """What builds and checks wheels."""
     line = Line("what checks wheels")
@@ -259,7 +291,13 @@ def version() -> str:
     return match[1]
 
 
-STAGES: dict[str, Callable[[Pip], None]] = {"torch": torch_stage, "run": run_stage, "test": test_stage, "dist": dist_stage}
+STAGES: dict[str, Callable[[Pip], None]] = {
+    "torch": torch_stage,
+    "run": run_stage,
+    "test": test_stage,
+    "browser": browser_stage,
+    "dist": dist_stage,
+}
 
 
 def main() -> int:

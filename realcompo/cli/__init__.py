@@ -1,4 +1,5 @@
-"""The command line: a module a verb. Nothing heavy is imported before a verb runs, so that ``--help`` is quick."""
+"""The command line: a module a verb, and the verbs of other distributions (plugged.py). Nothing heavy is imported before a verb runs, so
+that ``--help`` is quick."""
 
 from __future__ import annotations
 
@@ -8,9 +9,11 @@ import sys
 import typer
 
 from ..cli import bench, check, demo, evaluate, export, generate, importing, listing, plan, reproduce, run, show, test
+from .plugged import Verbs
 
 app = typer.Typer(
     name="realcompo",
+    cls=Verbs,
     help="Compose pictures with any text-to-image model and any layout model, balanced pixel by pixel.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

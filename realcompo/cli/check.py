@@ -12,6 +12,7 @@ from .common import DeviceOption, DtypeOption, SetOption, arguments, console, es
 
 if TYPE_CHECKING:
     from ..compose.composer import Composer
+    from ..draw.checking import PictureCheck
     from ..interfaces import Region
     from ..recipes.configuration import Resolved
     from ..recipes.members import Member
@@ -108,38 +109,32 @@ def _settings(options: Mapping[str, Any]) -> str:
 
 def _check_picture(composer: Composer, index: int, picture: PictureEntry) -> bool:
     """Print a picture's phrases and the tokens they are read at; False where it cannot be drawn."""
-    from ..compose.assembly import check_prompts
+    from ..draw.checking import check_picture
     from ..errors import RealCompoError
 
     out = console()
     out.print(f"\n[bold]picture {index}[/]  {escape(picture.prompt)}", soft_wrap=True)
-    wanting = [m for m in composer.members if m.role == "spatial" and m.spec.condition is not None and m.condition(picture) is None]
-    if wanting and composer.planner is not None:
-        kinds = ", ".join(sorted({str(m.spec.condition) for m in wanting}))
-        out.print(f"  {kinds}: planned by {escape(composer.planner.name)} when it is drawn")
-        return True
     try:
-        regions = composer.check_picture(picture, index)
-        check_prompts(composer.members, [picture], composer.registry)
-        rows = {m.name: _tokens(composer, m, picture.prompt, regions) for m in composer.members}
+        found = check_picture(composer, picture, index)
     except RealCompoError as error:
         typer.secho(f"  error: {error}", fg="red", err=True)
         return False
-    if regions:
-        _print_tokens(regions, rows)
+    if found.lacking and composer.planner is not None:
+        out.print(f"  {', '.join(found.lacking)}: planned by {escape(composer.planner.name)} when it is drawn")
+    elif found.regions:
+        _print_tokens(found.regions, {m.name: _tokens(m, picture.prompt, found) for m in composer.members})
     return True
 
 
-def _tokens(composer: Composer, m: Member, prompt: str, regions: tuple[Region, ...]) -> dict[str, str]:
+def _tokens(m: Member, prompt: str, found: PictureCheck) -> dict[str, str]:
     """Region id → tokens of this branch, or the prompt's words where its tokenizer is not at hand."""
     from ..errors import PhraseNotFound
     from ..toolkit.phrases import find_phrases
 
-    own, regions = m.own_prompt(prompt), m.own_regions(regions)
-    cls = composer.registry.load(m.spec)
-    found = cls.locate(m.spec, composer.registry.options(m.spec, m.entry.options), own, regions, m.source)
-    if found is not None:
-        return {id: " ".join(tokens) for id, tokens in found.items()}
+    tokens = found.tokens[m.name]
+    if tokens is not None:
+        return {id: " ".join(some) for id, some in tokens.items()}
+    own, regions = m.own_prompt(prompt), m.own_regions(found.regions)
     told: dict[str, str] = {}
     for region in regions:
         try:

@@ -75,7 +75,7 @@ def reproduce(
     embedded = read_recipe(path)
     original = _pixels(path)
     registry = registry or installed()
-    recipe = _safe(embedded, path, device, registry)
+    recipe = safe_recipe(embedded, path, device=device, registry=registry)
     recipe = _with_pictures(recipe, {"image": image, "mask_image": mask_image}, str(path))
     try:
         composer = composer_of(recipe, registry)
@@ -152,8 +152,19 @@ def _pixels(path: Path) -> Image:
         raise BadPicture(f"its pixels cannot be read: {error}", where=str(path), mend="take another copy of the file") from None
 
 
-def _safe(embedded: Embedded, path: Path, device: str | None, registry: Registry) -> Recipe:
-    """The recipe to draw, with what a stranger may not decide taken out."""
+def safe_recipe(embedded: Embedded, path: str | Path, *, device: str | None = None, registry: Registry | None = None) -> Recipe:
+    """The recipe of a picture to draw, with what a stranger may not decide taken out: no planner, no downloads.
+
+    Args:
+        embedded: what `realcompo.pictures.png.read_recipe` read.
+        path: the picture, for messages.
+        device: in place of the recorded one.
+
+    Raises:
+        BadPicture: drawn from noise that no seed gives. BadOption: it turns an option on that could run a stranger's code.
+        UnknownName: a component that is not here.
+    """
+    registry, path = registry or installed(), Path(path)
     recipe, where = embedded.recipe, str(path)
     if len(recipe.pictures) != 1 or recipe.pictures[0].seed is None:
         raise BadPicture(

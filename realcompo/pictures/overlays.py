@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -13,8 +13,10 @@ from ..errors import UnknownName, nearest
 from ..interfaces import Region
 from .charts import loss_chart
 from .drawing import GRID, MUTED, PAPER, TEXT, Colour, colour, enlarge, fit, font, heat_bar, ink_on, outline, over, save_whole, text_size
-from .result import Result
 from .trace import TraceEntry
+
+if TYPE_CHECKING:
+    from .result import Result
 
 Show = Literal["layout", "weights", "attention", "loss"]
 SHOWS: tuple[Show, ...] = get_args(Show)

@@ -62,6 +62,18 @@ class Result:
         """Regions of the first picture."""
         return self.batch_regions.pictures[0]
 
+    def _repr_png_(self) -> bytes | None:
+        """The first picture, for notebooks; None where the run gave tensors."""
+        from .rich import png
+
+        return png(self.image) if isinstance(self.image, Image.Image) else None
+
+    def _repr_html_(self) -> str | None:
+        """Pictures, layouts and curves, for notebooks (rich.py)."""
+        from .rich import html
+
+        return html(self)
+
     def save(self, folder: str | Path) -> list[Path]:
         """Write every picture into a folder as a PNG with its recipe, named after its prompt; nothing is written over.
 

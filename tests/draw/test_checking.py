@@ -24,7 +24,7 @@ def test_regions_stand_in_the_order_of_a_trace_s_maps() -> None:
 
 def test_a_picture_that_lacks_its_condition_is_refused_or_planned() -> None:
     bare = rc.PictureEntry(prompt="a cat")
-    with pytest.raises(BadCondition, match="the third: 'toy/spatial' has no boxes"):
+    with pytest.raises(BadCondition, match="picture 3: 'toy/spatial' has no boxes"):
         rc.check_picture(composer(), bare, 3)
     found = rc.check_picture(composer(planner="mini/planner"), bare)
     assert (found.regions, found.lacking) == ((), ("boxes",))

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import PluginProblem, RealCompoError, UnknownName, nearest
 from ..registry import Registry, installed
-from ..specs import Spec
+from ..specs import Spec, SyntheticSpec
 
 _sessions: dict[str, dict[str, type[Any]]] = {}
 _numbers = count(1)
@@ -78,7 +78,10 @@ def contracts(name: str, registry: Registry | None = None) -> dict[str, type[Any
         UnknownName, PluginProblem: see `run`.
     """
     registry = registry or installed()
-    specs: dict[str, Spec] = {id: spec for table in registry.tables.values() for id, spec in table.items()}
+    # random networks are recipes: `realcompo bench NAME --mini` draws with them, and what they are made for has a contract of its own
+    specs: dict[str, Spec] = {
+        id: spec for table in registry.tables.values() for id, spec in table.items() if not isinstance(spec, SyntheticSpec)
+    }
     chosen = [id for id in specs if name in (id, id.split("/")[0])] or [id for id in specs if name == id.split("/")[1]]
     if not chosen:
         for problem in registry.problems:

@@ -160,7 +160,7 @@ def test_nothing_is_shown_where_nobody_looks(tmp_path: Path) -> None:
     plain = CliRunner().invoke(app, [*words, str(tmp_path / "a.png")])
     shown = CliRunner().invoke(app, [*words, str(tmp_path / "b.png"), "--preview"])
     assert plain.exit_code == shown.exit_code == 0, shown.output
-    assert plain.output.replace("a.png", "b.png") == shown.output
+    assert plain.stdout.replace("a.png", "b.png") == shown.stdout and "\x1b" not in shown.output
     with Image.open(tmp_path / "a.png") as one, Image.open(tmp_path / "b.png") as other:
         assert one.tobytes() == other.tobytes()
 

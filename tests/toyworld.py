@@ -58,7 +58,7 @@ def toys_installed(name: str, plugin: ModuleType, monkeypatch: pytest.MonkeyPatc
         "realcompo.draw.plan",
         "realcompo.draw.reproduce",
         "realcompo.recipes.configuration",
-        "realcompo.compose.composer",
+        "realcompo.compose.ensemble",
     ):
         monkeypatch.setattr(importlib.import_module(module), "installed", lambda: found)
     monkeypatch.setattr(realcompo.registry, "installed", lambda: found)

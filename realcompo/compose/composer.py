@@ -12,55 +12,40 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..arguments import flag, guidances, shown
+from ..arguments import guidances
 from ..conditions import Condition
-from ..errors import BadOption, PlanningError
-from ..interfaces import Balancer, Branch, Planner, Region, Setting, Step
+from ..interfaces import Setting, Step
 from ..noise.beginning import begin_late
-from ..noise.devices import default_device, explain_compiler, explain_memory, torch_dtype, versions
+from ..noise.devices import explain_compiler, explain_memory
 from ..noise.diffusion import Solver
-from ..noise.schedulers import check_solver, read_scheduler
 from ..pictures.result import Result, sign
 from ..pictures.trace import Trace
-from ..plans.planning import PlannedPicture, Task, plan_pictures, raise_first
-from ..recipes.members import Member, guided, member, recommended_steps, sort_roles
+from ..plans.planning import PlannedPicture, Task, raise_first
+from ..recipes.members import Member, guided
 from ..recipes.recipe import (
-    DEFAULT_BALANCER,
-    BranchEntry,
-    Component,
-    GuidanceOptions,
     Hires,
     PictureEntry,
-    PlannerEntry,
-    ProbeOptions,
-    Recipe,
-    RuntimeOptions,
-    plain_data,
-    read_part,
 )
-from ..registry import Registry, installed
 from .assembly import check_compatible, check_guidance, check_prompts, picture_regions, unite
 from .begin import begin
 from .canvas import Canvas, canvas_of
-from .copying import Copied
+from .ensemble import Ensemble
 from .guidance import guidance_remarks
 from .hires import Second, read_hires, second_pass
 from .inputs import PictureInputs, picture_entries, size_asked
-from .levels import level_remarks, run_levels
+from .levels import level_remarks
 from .live import Event, Watch
 from .moves import total_shift
 from .probe import blend, blend_shifts
-from .remarks import step_remarks, text_remarks, unread_of_branches, unread_of_files, warn
-from .run import Run, as_output, check_outputs, owners, remarks, returned_latents
-from .runtime import check_runtime
+from .remarks import step_remarks, text_remarks, unread_of_branches, warn
+from .run import Run, as_output, check_outputs, owners, returned_latents
 
 Progress = Callable[[Step, Event], Any]
 Callback = Callable[[Any, int, float, dict[str, Any]], dict[str, Any] | None]
 OutputType = Literal["pil", "np", "pt", "latent"]
-NoiseRange = Literal["shared", "held"]
 
 
-class Composer(Copied):
+class Composer(Ensemble):
     """A fidelity branch and spatial branches, ready to draw.
 
     Args:
@@ -84,161 +69,6 @@ class Composer(Copied):
     Raises:
         Incompatible, UnknownName, BadOption, BadCheckpoint: before any weight is loaded where it can be known then.
     """
-
-    def __init__(
-        self,
-        fidelity: Any,
-        spatial: Any = (),
-        *,
-        balancer: str | Component | Balancer = DEFAULT_BALANCER,
-        balancer_options: Mapping[str, Any] | None = None,
-        probe: ProbeOptions | Mapping[str, Any] | None = None,
-        guidance: GuidanceOptions | Mapping[str, Any] | None = None,
-        scheduler: Any = "ddim",
-        scheduler_options: Mapping[str, Any] | None = None,
-        noise_range: NoiseRange = "shared",
-        num_inference_steps: int | None = None,
-        height: int | None = None,
-        width: int | None = None,
-        planner: str | Component | Mapping[str, Any] | None = None,
-        hires: Any = None,
-        device: Any = None,
-        dtype: Any = None,
-        offload: bool = False,
-        runtime: RuntimeOptions | Mapping[str, Any] | None = None,
-        registry: Registry | None = None,
-    ) -> None:
-        self.registry = registry or installed()
-        spatial = () if spatial is None else spatial
-        several = isinstance(spatial, Sequence) and not isinstance(spatial, str)
-        self.members = [
-            member(fidelity, "fidelity", self.registry),
-            *(member(one, "spatial", self.registry) for one in (spatial if several else [spatial])),
-        ]
-        names = [m.name for m in self.members]
-        if len(set(names)) < len(names) and len({id(m.ready) for m in self.members}) < len(names):
-            raise BadOption(f"a branch is named twice: {', '.join(names)}", mend="give each branch once")
-        traits = self.members[0].traits
-        self.scheduler, self.scheduler_options = read_scheduler(scheduler, scheduler_options, traits.schedule, traits.prediction_type)
-        self.size = size_asked(height, width, traits.default_size)
-        check_compatible(self.members, self.size)
-        check_guidance(self.members)
-        self.device = default_device(device)
-        self.dtype = torch_dtype(dtype)
-        self.offload = flag("offload", offload)
-        if noise_range not in ("shared", "held"):
-            raise BadOption(f"noise_range = {shown(noise_range)}", mend="one of 'shared', 'held'")
-        self.noise_range: NoiseRange = noise_range
-        self.runtime = (
-            runtime if isinstance(runtime, RuntimeOptions) else read_part(RuntimeOptions, {} if runtime is None else runtime, "runtime")
-        )
-        check_runtime(self.runtime.told(), self.members, self.registry, self.device)
-        if isinstance(balancer, Balancer):
-            self.balancer, self._balancer_name = balancer, type(balancer).__name__
-        else:
-            named = {"name": balancer, "options": balancer_options or {}} if isinstance(balancer, str) else balancer
-            asked = named if isinstance(named, Component) else read_part(Component, named, "a balancer")
-            self.balancer, self._balancer_name = self.registry.balancer(asked.name, asked.options), asked.name
-        steps = recommended_steps(self.members[0].spec) if num_inference_steps is None else num_inference_steps
-        self._solver(steps)
-        self.num_inference_steps = int(steps)
-        self.probe = probe if isinstance(probe, ProbeOptions) else read_part(ProbeOptions, {} if probe is None else probe, "probe")
-        told = {} if guidance is None else guidance
-        self.guidance = told if isinstance(told, GuidanceOptions) else read_part(GuidanceOptions, told, "guidance")
-        if planner is None or isinstance(planner, Component):
-            self.planner = None if planner is None else PlannerEntry.model_validate(planner)
-        else:
-            self.planner = read_part(PlannerEntry, {"name": planner} if isinstance(planner, str) else planner, "planner")
-        self.hires = read_hires(hires)
-        self._planner: tuple[PlannerEntry, Planner] | None = None
-        self._branches: list[Branch] | None = None
-
-    @classmethod
-    def from_recipe(cls, recipe: Recipe, registry: Registry | None = None) -> Composer:
-        """The composer of a recipe; its pictures are drawn with `compose(recipe.pictures)`."""
-        registry = registry or installed()
-        fidelity, spatial = sort_roles(recipe.branches, registry)
-        return cls(
-            fidelity,
-            spatial,
-            balancer=recipe.balancer,
-            probe=recipe.probe,
-            guidance=recipe.guidance,
-            scheduler=recipe.scheduler,
-            scheduler_options=recipe.scheduler_options,
-            noise_range=recipe.noise_range,
-            num_inference_steps=recipe.num_inference_steps,
-            height=recipe.height,
-            width=recipe.width,
-            planner=recipe.planner,
-            hires=recipe.hires,
-            device=recipe.device,
-            dtype=recipe.dtype,
-            offload=recipe.offload,
-            runtime=recipe.runtime,
-            registry=registry,
-        )
-
-    @property
-    def branches(self) -> list[Branch]:
-        """The K branches, fidelity first; their weights are loaded when first asked for."""
-        if self._branches is None:
-            home = "cpu" if self.offload else self.device
-            self._branches = [m.build(self.registry, home, self.dtype) for m in self.members]
-        return self._branches
-
-    def remarks(self, pictures: Sequence[PictureEntry] = ()) -> list[str]:
-        """What can be drawn but hardly as meant, such as guidance that ends before the balance begins, or words of `pictures` past a text
-        encoder's last token; loads no weights."""
-        solver = self._solver(self.num_inference_steps)
-        return [
-            *remarks(self.members, self.registry, self.balancer, self.num_inference_steps),
-            *step_remarks(solver),
-            *guidance_remarks(self.guidance, self.members, self.registry, solver),
-            *level_remarks(self.members, solver, self._holds),
-            *text_remarks(self.members, pictures, unread_of_files(self.members, self.registry)),
-        ]
-
-    def check_picture(self, picture: PictureEntry, index: int = 0) -> tuple[Region, ...]:
-        """The regions of a picture that has its conditions, once all that its run would refuse before the weights was looked at.
-
-        Args:
-            index: of the picture, in messages.
-
-        Raises:
-            RealCompoError: as a call.
-        """
-        canvas = canvas_of([picture], self.size, self.members, self.registry, index)
-        if canvas is not None:
-            begin_late(self._solver(self.num_inference_steps), self.num_inference_steps, canvas.strength)
-        (told,) = (picture,) if canvas is None else canvas.told([picture])
-        parts = [picture_regions(self.members, told, self.size, self.registry, f"picture {index}")]
-        second_pass(self.hires, [told], self.size, self.num_inference_steps, self.members, self.registry, self._solver)
-        return unite(parts if canvas is None else canvas.limited(parts))[0].pictures[0]
-
-    def _solver(self, steps: Any, size: tuple[int, int] | None = None) -> Solver:
-        """The solver of a run, with its list of noise levels; needs no weights."""
-        traits = [m.traits for m in self.members]
-
-        def made(start: float | None) -> Solver:
-            return check_solver(self.scheduler, self.scheduler_options, traits, steps, self.device, start, size or self.size)
-
-        return run_levels(made, self.members, self.balancer, self._holds)
-
-    @property
-    def _holds(self) -> bool:
-        return self.noise_range == "held"
-
-    def to(self, device: Any = None, dtype: Any = None) -> Composer:
-        """Move all branches; returns self."""
-        if device is not None:
-            self.device = default_device(device)
-        if dtype is not None:
-            self.dtype = torch_dtype(dtype)
-        if self._branches is not None:
-            for branch in self._branches:
-                branch.to("cpu" if self.offload else self.device, self.dtype)
-        return self
 
     # -- drawing ---------------------------------------------------------------------------------------------------------
 
@@ -320,18 +150,6 @@ class Composer(Copied):
             progress,
             self.hires if hires is None else read_hires(hires or None),
         )
-
-    def plan(self, tasks: Sequence[Task], size: tuple[int, int] | None = None) -> list[PlannedPicture | PlanningError]:
-        """Each picture with the conditions that it lacks, or why there are none: all asked of the planner at once. Loads no weights.
-
-        Raises:
-            BadOption: there is no planner.
-        """
-        if self.planner is None:
-            raise BadOption("the recipe names no planner", mend='add planner = "mini/planner", or another of `realcompo list`')
-        if self._planner is None or self._planner[0] != self.planner:  # kept: it remembers how its server wants to be asked
-            self._planner = (self.planner, self.registry.planner(self.planner.name, self.planner.options))
-        return plan_pictures(self._planner[1], self.members, tasks, size or self.size, self.planner.use)
 
     def compose(
         self,
@@ -507,46 +325,3 @@ class Composer(Copied):
             return z
         with run.awake(0) as branch:
             return run.meter.count("decode", None, lambda: branch.decode(z.to(branch.device)))
-
-    def recipe(
-        self,
-        pictures: Sequence[PictureEntry] = (),
-        size: tuple[int, int] | None = None,
-        steps: int | None = None,
-        members: Sequence[Member] | None = None,
-        hires: Hires | None = None,
-    ) -> Recipe:
-        """What this composer is, as a recipe that draws `pictures`."""
-        height, width = size or self.size
-        return Recipe(
-            branches=tuple(self._stated(m) for m in members or self.members),
-            balancer=Component(name=self._balancer_name, options=self.balancer.options.model_dump(mode="json")),
-            probe=self.probe,
-            guidance=self.guidance,
-            planner=self.planner,
-            scheduler=self.scheduler,
-            scheduler_options=plain_data(self.scheduler_options),
-            noise_range=self.noise_range,
-            num_inference_steps=steps or self.num_inference_steps,
-            hires=hires,
-            height=height,
-            width=width,
-            device=str(self.device),
-            dtype=str(self.dtype).removeprefix("torch."),
-            offload=self.offload,
-            runtime=self.runtime,
-            pictures=tuple(pictures),
-        )
-
-    def _stated(self, m: Member) -> BranchEntry:
-        """A member's entry with every option written out, so that a default that changes later changes no old picture."""
-        stated = {"role": m.role, "guidance_scale": m.guidance_scale, "options": m.options(self.registry).model_dump(mode="json")}
-        return m.entry.model_copy(update=stated)
-
-    def facts(self, solver: Solver) -> dict[str, Any]:
-        """What else decides the pixels: fingerprints of the weights, the scheduler's config, versions."""
-        return {
-            "weights": {m.name: branch.fingerprint() for m, branch in zip(self.members, self.branches, strict=True)},
-            "scheduler": solver.config,
-            "versions": versions([self.registry.distribution(m.spec.id) for m in self.members if m.spec.id in self.registry.branches]),
-        }

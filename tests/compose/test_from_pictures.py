@@ -388,7 +388,7 @@ def test_a_stop_in_either_pass_keeps_what_it_expected(at: int, tmp_path: Path, m
         toys(dtype="float32")(PROMPT, TWO, seed=0, hires=2, progress=progress)
     image = caught.value.result.image
     assert image.size == ((64, 64) if at == 3 else (128, 128)) and image.facts["stopped"] == at
-    for module in ("realcompo.draw.kept", "realcompo.draw.reproduce", "realcompo.compose.composer"):
+    for module in ("realcompo.draw.kept", "realcompo.draw.reproduce", "realcompo.compose.ensemble"):
         monkeypatch.setattr(f"{module}.installed", toy_registry)
     image.save(tmp_path / "a.png")
     assert rc.reproduce(tmp_path / "a.png").same
@@ -426,7 +426,7 @@ KEPT: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", KEPT)
 def test_a_picture_is_reproduced_from_its_file_alone(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("realcompo.draw.kept", "realcompo.draw.reproduce", "realcompo.compose.composer"):
+    for module in ("realcompo.draw.kept", "realcompo.draw.reproduce", "realcompo.compose.ensemble"):
         monkeypatch.setattr(f"{module}.installed", toy_registry)
     result = toys(dtype="float32")(PROMPT, TWO, seed=4, **KEPT[name])
     result.image.save(tmp_path / "a.png")
@@ -435,7 +435,7 @@ def test_a_picture_is_reproduced_from_its_file_alone(name: str, tmp_path: Path, 
 
 
 def test_a_picture_too_large_to_carry_is_told_by_its_digest_and_may_be_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("realcompo.draw.kept", "realcompo.draw.reproduce", "realcompo.compose.composer"):
+    for module in ("realcompo.draw.kept", "realcompo.draw.reproduce", "realcompo.compose.ensemble"):
         monkeypatch.setattr(f"{module}.installed", toy_registry)
     monkeypatch.setattr("realcompo.recipes.copies.MAX_COPY", 100)
     photo().save(tmp_path / "photo.png")

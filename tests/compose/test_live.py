@@ -81,7 +81,7 @@ def test_a_stopped_run_keeps_what_its_last_step_expected_and_its_picture_is_repr
     whole = composer(PROMPT, TWO, seed=0)
     assert np.abs(np.asarray(whole.image, dtype=int) - np.asarray(result.images[0], dtype=int)).max() > 2, "a whole run draws another"
 
-    for module in ("realcompo.draw.kept", "realcompo.draw.reproduce", "realcompo.compose.composer"):
+    for module in ("realcompo.draw.kept", "realcompo.draw.reproduce", "realcompo.compose.ensemble"):
         monkeypatch.setattr(f"{module}.installed", toy_registry)
     result.images[1].save(tmp_path / "stopped.png")
     assert read_recipe(tmp_path / "stopped.png").facts["stopped"] == 3

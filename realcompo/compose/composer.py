@@ -227,9 +227,9 @@ class Composer(Ensemble):
         canvas: Canvas | None,
     ) -> tuple[Tensor, Run]:
         """The first latents, and everything that is made once."""
-        traits, branches = self.members[0].traits, self.branches
         parts = [picture_regions(self.members, p, size, self.registry, f"picture {b}") for b, p in enumerate(inputs.pictures)]
         regions, owned = unite(parts if canvas is None else canvas.limited(parts))
+        traits, branches = self.members[0].traits, self.branches  # their weights: what can be wrong before them has been looked at
         h, w = size[0] // traits.latent.downscale, size[1] // traits.latent.downscale
         precision = torch.float64 if any(b.dtype == torch.float64 for b in branches) else torch.float32
         run = Run(

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import platform
 import shutil
+import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -133,7 +134,7 @@ def check_compiler(device: torch.device) -> None:
         if importlib.util.find_spec("triton") is None:
             raise DeviceError("torch.compile needs Triton on CUDA, which is not installed", where="runtime.compile", mend=_INSTEAD)
         return
-    wanted = os.environ.get("CXX") or {"Darwin": "clang++", "Windows": "cl"}.get(platform.system(), "g++")
+    wanted = os.environ.get("CXX") or {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
     if shutil.which(wanted) is None:
         raise DeviceError(
             f"torch.compile needs a C++ compiler on {device.type}, and {wanted!r} is not found",

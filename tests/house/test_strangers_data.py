@@ -31,7 +31,7 @@ from realcompo.recipes.recipe import Carried, Recipe
 from realcompo.registry import installed
 from realcompo.testing import toy_registry
 from realcompo.testing.checkpoints import WORDS
-from realcompo.toolkit import Loader, TextEncoding, UNetOptions, open_checkpoint
+from realcompo.toolkit import Loader, TextEncoding, UNetBranch, UNetOptions, open_checkpoint
 from realcompo.toolkit.loading import CLASSES
 from realcompo.toolkit.lora import check_lora
 from realcompo.toolkit.tensor_files import open_tensors
@@ -133,7 +133,7 @@ def open_all(made: Path) -> None:
     checkpoint = open_checkpoint(str(made), UNetOptions())
     checkpoint.describe()
     loader = Loader(checkpoint, UNetOptions(), share=False)
-    loader.text().encode([WORDS[0]])
+    UNetBranch.read_text(checkpoint, UNetOptions(), loader).encode([WORDS[0]])
     loader.module("unet")
     loader.module("vae")
 

@@ -210,7 +210,7 @@ def test_a_recipe_that_unfolds_to_gigabytes_is_refused(saved: list[Path], tmp_pa
     body = b"realcompo\0\1\0\0\0" + zlib.compress(b" " * (64 << 20), 9)
     chunk = struct.pack(">I", len(body)) + b"iTXt" + body + struct.pack(">I", zlib.crc32(b"iTXt" + body))
     (tmp_path / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk)
-    with pytest.raises(BadPicture, match="larger than 8 MiB"):
+    with pytest.raises(BadPicture, match="larger than 40 MiB"):
         read_recipe(tmp_path / "bomb.png")
 
 

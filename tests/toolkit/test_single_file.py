@@ -269,7 +269,7 @@ def test_another_vocabulary_needs_its_tokenizer(checkpoint: Fetch, single: Fetch
     shutil.rmtree(configs / "tokenizer")
     options = UNetOptions(config=str(configs))
     with pytest.raises(BadCheckpoint, match=r"has \d+ tokens, CLIP's tokenizer 49408[\s\S]*a folder 'tokenizer'"):
-        Loader(open_checkpoint(single("sd1"), options), options).text()
+        UNetBranch.read_text(open_checkpoint(single("sd1"), options), options)
 
 
 # -- refusals, before weights ---------------------------------------------------------------------------------------------------

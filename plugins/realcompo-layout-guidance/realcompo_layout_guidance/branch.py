@@ -286,9 +286,9 @@ def _base(options: LayoutGuidanceOptions) -> tuple[BranchSpec, type[DenoiserBran
     registry = installed()
     base = registry.find(BranchSpec, options.base)
     cls = registry.load(base)
-    if not issubclass(cls, DenoiserBranch) or base.role == "spatial":
+    if not issubclass(cls, DenoiserBranch):
         raise BadOption(
-            f"layout guidance cannot build on {base.id!r}: it is no fidelity branch with a UNet or a transformer",
+            f"layout guidance cannot build on {base.id!r}: it is no branch with a UNet or a transformer of its own",
             where="option base",
             mend="choose a branch such as sd/v1-5 or pixart/sigma",
         )

@@ -212,7 +212,7 @@ def test_other_bases(family: str, base: str) -> None:
 def test_bases_that_will_not_do() -> None:
     with pytest.raises(UnknownName, match="sd/v1-6"):
         branch(base="sd/v1-6")
-    with pytest.raises(BadOption, match="no UNet branch"):
+    with pytest.raises(BadOption, match="no branch with a UNet or a transformer"):
         branch(base="layguide/sd")
     with pytest.raises(BadOption, match="no option 'downlod'"):
         branch(base_options={"downlod": True})

@@ -154,7 +154,7 @@ def table(records: dict[str, list[dict[str, Any]]]) -> str:
     common = set.intersection(*({r["scene"] for r in rows} for rows in records.values()))
     rows = {name: sorted((r for r in some if r["scene"] in common), key=lambda r: r["scene"]) for name, some in records.items()}
     lines = [f"| {len(common)} scenes | " + " | ".join(COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
-    picks = resamples([{"scene": r["scene"]} for r in next(iter(rows.values()))], 1000)
+    picks = resamples([r["scene"] for r in next(iter(rows.values()))], 1000)
 
     def value(name: str, column: str, pick: Any = None) -> float:
         some = rows[name] if pick is None else [rows[name][i] for i in pick]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -74,7 +74,14 @@ def drawn(region: Region, h: int, w: int) -> Tensor | None:
         return None
 
 
-STRATEGIES: Mapping[str, Any] = {"boxes": boxes, "keypoints": poses, "segmentation": segmentations}
+def hints() -> SearchStrategy[Condition]:
+    """A picture of edges with one to four boxes of its regions."""
+    from ..conditions.hint import SAMPLE, Hint
+
+    return boxes().map(lambda layout: Hint({**SAMPLE, "items": cast(Boxes, layout).items}))
+
+
+STRATEGIES: Mapping[str, Any] = {"boxes": boxes, "keypoints": poses, "segmentation": segmentations, "hint": hints}
 """Kind of condition → a hypothesis strategy of such conditions."""
 
 

@@ -245,7 +245,7 @@ def test_a_rule_gives_its_type_or_an_error_that_names_the_argument(value: Any) -
         except BadOption as error:
             assert "it =" in str(error) and error.mend
         else:
-            assert type(found) is kind and found == value and not isinstance(value, (bool, str))
+            assert type(found) is kind and found == kind(value) and not isinstance(value, (bool, str))
 
 
 # -- steps --------------------------------------------------------------------------------------------------------------------

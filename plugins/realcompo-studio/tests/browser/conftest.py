@@ -24,9 +24,10 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 STRANGERS = {"hello": "realcompo_hello", "hello-more": "realcompo_hello_more"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Headless. REALCOMPO_BROWSER names another executable."""
+    """Headless. REALCOMPO_BROWSER names another executable. One a module: while it is open this thread has an event loop, and the other
+    tests of a worker want one of their own."""
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
     with api.sync_playwright() as playwright:
         own = Path(playwright.chromium.executable_path)

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from .text import Text, TextEncoding
     from .transformer import TransformerBranch
     from .unet import DenoiserBranch, UNetBranch
+    from .upon import BranchUpon
 
 _LAZY = {
+    "BranchUpon": ".upon",
     "Checkpoint": ".sources",
     "DenoiserBranch": ".unet",
     "Half": ".conditioning",
@@ -37,6 +39,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "BranchUpon",
     "Checkpoint",
     "DenoiserBranch",
     "Half",

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from realcompo.errors import BadOption
-from realcompo.interfaces import Branch, GuidanceHalf, Prediction, Region, Request, Step
+from realcompo.interfaces import GuidanceHalf, Prediction, Request, Step
 from realcompo.registry import installed
 from realcompo.specs import BranchSpec, Options, Traits
-from realcompo.toolkit import DenoiserBranch, UNetBranch, steadily
+from realcompo.toolkit import BranchUpon, DenoiserBranch, UNetBranch, steadily
 from realcompo.toolkit.maps import MapPlace, chosen_places, cross_attention_places, watch_attention
 
 from .options import LayoutGuidanceOptions, Window, steps
@@ -41,7 +41,7 @@ class GuidedConditioning:
     window: Window
 
 
-class LayoutGuidanceBranch(Branch):
+class LayoutGuidanceBranch(BranchUpon):
     """Guides a branch with a UNet or a transformer; everything that it does not change is that branch's.
 
     Attributes:
@@ -49,48 +49,45 @@ class LayoutGuidanceBranch(Branch):
         guided: the places whose attention is guided, in the order in which they run.
     """
 
+    options_class = LayoutGuidanceOptions
     options: LayoutGuidanceOptions
 
     def __init__(
         self, spec: BranchSpec, options: Options | None = None, *, source: Any = None, device: Any = None, dtype: Any = None
     ) -> None:
-        self.spec = spec
-        self.options = _own(spec, options)
-        base, cls, told = _base(self.options)
-        # as a spatial branch: it needs no VAE
-        self.inner: DenoiserBranch = cls(replace(base, role="spatial"), told, source=source, device=device, dtype=dtype)
+        super().__init__(spec, options, source=source, device=device, dtype=dtype)
         self.traits = replace(self.inner.traits, moves_latents=True)
         self.guided = _guided(self.inner, self.options)
 
     # -- before weights -------------------------------------------------------------------------------------------------------
 
     @classmethod
+    def beneath(cls, options: LayoutGuidanceOptions) -> tuple[BranchSpec, type[DenoiserBranch], Options]:
+        """The branch beneath: its spec, class and validated options.
+
+        Raises:
+            UnknownName, BadOption: there is none of that id, or it has no network of the toolkit's.
+        """
+        registry = installed()
+        base = registry.find(BranchSpec, options.base)
+        kind = registry.load(base)
+        if not issubclass(kind, DenoiserBranch):
+            raise BadOption(
+                f"layout guidance cannot build on {base.id!r}: it is no branch with a UNet or a transformer of its own",
+                where="option base",
+                mend="choose a branch such as sd/v1-5 or pixart/sigma",
+            )
+        return base, kind, registry.options(base, options.base_options)
+
+    @classmethod
     def inspect(cls, spec: BranchSpec, options: Options, source: Any = None) -> Traits:
         """The base's traits; moves the latents."""
-        base, inner, told = _base(_own(spec, options))
-        return replace(inner.inspect(base, told, source), moves_latents=True)
-
-    @classmethod
-    def locate(
-        cls, spec: BranchSpec, options: Options, prompt: str, regions: Sequence[Region], source: Any = None
-    ) -> dict[str, tuple[str, ...]] | None:
-        base, inner, told = _base(_own(spec, options))
-        return inner.locate(base, told, prompt, regions, source)
-
-    @classmethod
-    def unread(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> tuple[str, ...] | None:
-        base, inner, told = _base(_own(spec, options))
-        return inner.unread(base, told, prompts, source.inner if isinstance(source, LayoutGuidanceBranch) else source)
-
-    @classmethod
-    def check_prompts(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> None:
-        base, inner, told = _base(_own(spec, options))
-        inner.check_prompts(base, told, prompts, source.inner if isinstance(source, LayoutGuidanceBranch) else source)
+        return replace(super().inspect(spec, options, source), moves_latents=True)
 
     @classmethod
     def remarks(cls, spec: BranchSpec, options: Options, balanced: tuple[float, float] | None) -> tuple[str, ...]:
         """Guidance that is over when the balance begins leaves a base model beside the fidelity model, and nothing to balance."""
-        own = _own(spec, options)
+        own = cls.own(spec, options)
         end = own.shares(balanced=True)[1]
         if balanced is None or own.loss_scale == 0 or end > balanced[0]:
             return ()
@@ -187,27 +184,6 @@ class LayoutGuidanceBranch(Branch):
         moved = self.move(z, step, conditioning)
         return self.inner.predict_unguided(z if moved is None else moved, step, conditioning.inner)
 
-    def attend(self, z: Tensor, step: Step, conditioning: GuidedConditioning) -> Tensor:
-        self.check_step(step)
-        return self.inner.attend(z, step, conditioning.inner)
-
-    # -- where it is ----------------------------------------------------------------------------------------------------------
-
-    def to(self, device: Any = None, dtype: Any = None) -> LayoutGuidanceBranch:
-        self.inner.to(device, dtype)
-        return self
-
-    @property
-    def device(self) -> torch.device:
-        return self.inner.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.inner.dtype
-
-    def fingerprint(self) -> dict[str, str]:
-        return self.inner.fingerprint()
-
 
 def region_loss(probabilities: Tensor, masks: Tensor, tokens: Tensor) -> Tensor:
     """(B, R) of Σ_l w_l · mean over heads of (1 − Σ_i A_il M_i / Σ_i A_il)²; 0 for a region without tokens.
@@ -269,27 +245,3 @@ def _guided(inner: DenoiserBranch, options: LayoutGuidanceOptions) -> list[MapPl
     if isinstance(inner, UNetBranch):
         return guided_places(inner.unet, options.guided_parts, options.guided_divisor)
     return list(inner.reader.places)
-
-
-def _own(spec: BranchSpec, options: Options | None) -> LayoutGuidanceOptions:
-    if isinstance(options, LayoutGuidanceOptions):
-        return options
-    return LayoutGuidanceOptions(**{**spec.defaults, **(options.model_dump() if options is not None else {})})
-
-
-def _base(options: LayoutGuidanceOptions) -> tuple[BranchSpec, type[DenoiserBranch], Options]:
-    """The branch beneath: its spec, class and validated options.
-
-    Raises:
-        UnknownName, BadOption: there is none of that id, or it has no network of the toolkit's.
-    """
-    registry = installed()
-    base = registry.find(BranchSpec, options.base)
-    cls = registry.load(base)
-    if not issubclass(cls, DenoiserBranch):
-        raise BadOption(
-            f"layout guidance cannot build on {base.id!r}: it is no branch with a UNet or a transformer of its own",
-            where="option base",
-            mend="choose a branch such as sd/v1-5 or pixart/sigma",
-        )
-    return base, cls, registry.options(base, options.base_options)

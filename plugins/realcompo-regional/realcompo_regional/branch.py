@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from realcompo.errors import BadOption
-from realcompo.interfaces import Branch, Prediction, Region, Request, Step
+from realcompo.interfaces import Prediction, Region, Request, Step
 from realcompo.registry import installed
-from realcompo.specs import BranchSpec, Options, Traits
-from realcompo.toolkit import DenoiserBranch, Text, UNetConditioning
+from realcompo.specs import BranchSpec, Options
+from realcompo.toolkit import BranchUpon, DenoiserBranch, Text, UNetConditioning
 from realcompo.toolkit.guard import bare, exclusive
 from realcompo_regional import RegionalOptions
 
@@ -39,54 +39,40 @@ class RegionalConditioning:
     of: Rows | None = None
 
 
-class RegionalBranch(Branch):
+class RegionalBranch(BranchUpon):
     """Draws with another branch's network; everything that it does not change is that branch's.
 
     Attributes:
         inner: the branch that it builds on, whose networks other branches may share.
     """
 
+    options_class = RegionalOptions
     options: RegionalOptions
-
-    def __init__(
-        self, spec: BranchSpec, options: Options | None = None, *, source: Any = None, device: Any = None, dtype: Any = None
-    ) -> None:
-        self.spec = spec
-        self.options = _own(spec, options)
-        base, cls, told = _base(self.options)
-        # as a spatial branch: it needs no VAE
-        self.inner: DenoiserBranch = cls(replace(base, role="spatial"), told, source=source, device=device, dtype=dtype)
-        self.traits = self.inner.traits
 
     # -- before weights -------------------------------------------------------------------------------------------------------
 
     @classmethod
-    def inspect(cls, spec: BranchSpec, options: Options, source: Any = None) -> Traits:
-        """The base's traits."""
-        base, inner, told = _base(_own(spec, options))
-        return inner.inspect(base, told, source)
+    def beneath(cls, options: RegionalOptions) -> tuple[BranchSpec, type[DenoiserBranch], Options]:
+        """The branch beneath: its spec, class and validated options.
 
-    @classmethod
-    def locate(
-        cls, spec: BranchSpec, options: Options, prompt: str, regions: Sequence[Region], source: Any = None
-    ) -> dict[str, tuple[str, ...]] | None:
-        base, inner, told = _base(_own(spec, options))
-        return inner.locate(base, told, prompt, regions, source)
-
-    @classmethod
-    def unread(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> tuple[str, ...] | None:
-        base, inner, told = _base(_own(spec, options))
-        return inner.unread(base, told, prompts, source.inner if isinstance(source, RegionalBranch) else source)
-
-    @classmethod
-    def check_prompts(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> None:
-        base, inner, told = _base(_own(spec, options))
-        inner.check_prompts(base, told, prompts, source.inner if isinstance(source, RegionalBranch) else source)
+        Raises:
+            UnknownName, BadOption: there is none of that id, or none that can be drawn with.
+        """
+        registry = installed()
+        base = registry.find(BranchSpec, options.base)
+        kind = registry.load(base)
+        if not issubclass(kind, DenoiserBranch) or base.role == "spatial":
+            raise BadOption(
+                f"regional prompts cannot build on {base.id!r}: it is no fidelity branch with a UNet or a transformer",
+                where="option base",
+                mend="choose a branch such as sd/xl-base or z-image/base",
+            )
+        return base, kind, registry.options(base, options.base_options)
 
     @classmethod
     def remarks(cls, spec: BranchSpec, options: Options, balanced: tuple[float, float] | None) -> tuple[str, ...]:
         """Words that act no longer when the balance begins leave a base model beside the fidelity model, and nothing to balance."""
-        own = _own(spec, options)
+        own = cls.own(spec, options)
         if balanced is None or own.base_ratio == 1 or own.share > balanced[0]:
             return ()
         return (
@@ -172,29 +158,8 @@ class RegionalBranch(Branch):
         with torch.no_grad():
             return self.conditional(z, step, conditioning)
 
-    def attend(self, z: Tensor, step: Step, conditioning: RegionalConditioning) -> Tensor:
-        self.check_step(step)
-        return self.inner.attend(z, step, conditioning.inner)
-
     def work(self, step: Step, conditioning: RegionalConditioning) -> Hashable | None:
         return self.acts(step, conditioning), self.inner.work(step, conditioning.inner)
-
-    # -- where it is ----------------------------------------------------------------------------------------------------------
-
-    def to(self, device: Any = None, dtype: Any = None) -> RegionalBranch:
-        self.inner.to(device, dtype)
-        return self
-
-    @property
-    def device(self) -> torch.device:
-        return self.inner.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.inner.dtype
-
-    def fingerprint(self) -> dict[str, str]:
-        return self.inner.fingerprint()
 
 
 def at_rows(extra: Any, index: Tensor) -> Any:
@@ -204,27 +169,3 @@ def at_rows(extra: Any, index: Tensor) -> Any:
     if is_dataclass(extra) and not isinstance(extra, type):
         return replace(extra, **{field.name: at_rows(getattr(extra, field.name), index) for field in fields(extra)})
     return extra
-
-
-def _own(spec: BranchSpec, options: Options | None) -> RegionalOptions:
-    if isinstance(options, RegionalOptions):
-        return options
-    return RegionalOptions(**{**spec.defaults, **(options.model_dump() if options is not None else {})})
-
-
-def _base(options: RegionalOptions) -> tuple[BranchSpec, type[DenoiserBranch], Options]:
-    """The branch beneath: its spec, class and validated options.
-
-    Raises:
-        UnknownName, BadOption: there is none of that id, or none that can be drawn with.
-    """
-    registry = installed()
-    base = registry.find(BranchSpec, options.base)
-    cls = registry.load(base)
-    if not issubclass(cls, DenoiserBranch) or base.role == "spatial":
-        raise BadOption(
-            f"regional prompts cannot build on {base.id!r}: it is no fidelity branch with a UNet or a transformer",
-            where="option base",
-            mend="choose a branch such as sd/xl-base or z-image/base",
-        )
-    return base, cls, registry.options(base, options.base_options)

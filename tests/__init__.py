@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,14 @@ def examples(count: int) -> int:
     from hypothesis import settings
 
     return count * settings().max_examples // 100
+
+
+def sliced(cases: Iterable[tuple[Any, ...]], every: int) -> list[Any]:
+    """Parameters of a test: one case in so many belongs to every run, the others to ``make test-deep``. `every` should divide no dimension
+    of the cases' product, so that each value of each parameter has its turn."""
+    import pytest
+
+    return [pytest.param(*case, marks=[pytest.mark.deep] * bool(index % every)) for index, case in enumerate(cases)]
 
 
 def refused_address(address: Any) -> bool:

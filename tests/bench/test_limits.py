@@ -47,6 +47,7 @@ def stood_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("stood_in")
+@pytest.mark.deep
 def test_f_of_each_form(pair: Subject) -> None:
     """Against what the runs tell themselves: the exact balance, the published algorithm, and the default at the recipe's own steps."""
     limits = Limits(pair)
@@ -99,6 +100,7 @@ ASKED = ["bench", "sd15-gligen", "--mini", "--limits", "--steps", "4", "--size",
 
 
 @pytest.mark.usefixtures("stood_in")
+@pytest.mark.deep
 def test_the_command_ends_with_1_where_a_limit_is_not_met(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "record.json"
     done = CliRunner().invoke(app, [*ASKED, "-o", str(path)])

@@ -71,6 +71,7 @@ def test_parts_leave_out_what_is_within_them(monkeypatch: pytest.MonkeyPatch) ->
         assert len(clock.found["encode"]) == 1, "nobody watches any more"
 
 
+@pytest.mark.deep
 def test_two_are_drawn_in_turn(pair: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     """A B B A after one draw of each; with the ratio of each pair, and of F."""
     other = pair.changed("hand-over", {"balancer": {"name": "core/hand-over"}})

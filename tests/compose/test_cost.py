@@ -85,6 +85,7 @@ def test_counting_changes_no_number(tmp_path: Path) -> None:
     assert result.trace.cost is result.cost
 
 
+@pytest.mark.deep
 def test_a_compiled_network_is_compiled_though_its_first_call_is_counted() -> None:
     """Guards what torch does silently: code that it first meets under a counter it never compiles. The cost is the plain network's."""
     made, compiled = (composer("core/hand-over", {"share": 0.4}) for _ in range(2))

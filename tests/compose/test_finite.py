@@ -23,6 +23,7 @@ from realcompo.specs import BranchSpec
 from realcompo.testing import small_source
 from realcompo.testing.common import SAMPLE
 from realcompo.testing.toys import ToyBranch, ToyOptions
+from tests import sliced
 from tests.poison import BRANCH_PARTS, SAID, poisoned, poisoned_solver, poisoned_vae, spoil
 from tests.toyworld import PROMPT, TWO, toys
 
@@ -89,8 +90,10 @@ def others_are_as_ever(problem: NotFinite, good: rc.Result, failed: int = 1) -> 
 # -- every part of every kind of branch ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("part", BRANCH_PARTS)
-@pytest.mark.parametrize(("pair", "which"), [(PAIRS[0], 0), *((pair, 1) for pair in PAIRS)], ids=lambda value: str(value))
+BRANCHES = [(PAIRS[0], 0), *((pair, 1) for pair in PAIRS)]
+
+
+@pytest.mark.parametrize(("pair", "which", "part"), sliced([(*one, part) for one in BRANCHES for part in BRANCH_PARTS], 2), ids=str)
 def test_each_part_of_each_branch(pair: tuple[str, str], which: int, part: str) -> None:
     """Guards: a number that is none is named with its branch, step and part, and stays in its picture of three."""
     composer, asked, good = drawn(*pair)

@@ -151,6 +151,7 @@ def test_a_branch_that_gives_no_halves_is_guided_all_along_and_check_says_so() -
 
 
 @pytest.mark.skipif(bool(lacking("fidelity", "boxes")), reason=lacking("fidelity", "boxes"))
+@pytest.mark.deep
 def test_a_picture_keeps_its_interval(tmp_path: Path) -> None:
     """`reproduce` draws the same pixels; without the interval they would be others."""
     result = rc.Composer("mini/fidelity", "mini/boxes", num_inference_steps=4, device="cpu", guidance={"interval": (0.3, 3.0)})(

@@ -322,6 +322,7 @@ def test_a_scale_halves_for_the_picture_that_overflowed() -> None:
 
 
 @pytest.mark.skipif(bool(lacking("fidelity", "boxes")), reason=lacking("fidelity", "boxes"))
+@pytest.mark.deep
 def test_pictures_keep_their_forms(tmp_path: Path) -> None:
     asked: dict[str, Any] = {
         "prompt": "a red cat and a blue dog",

@@ -149,6 +149,7 @@ def test_a_branch_without_halves_keeps_its_own_and_check_says_so() -> None:
 
 
 @pytest.mark.skipif(bool(lacking("fidelity", "boxes")), reason=lacking("fidelity", "boxes"))
+@pytest.mark.deep
 def test_a_picture_keeps_whose_half_it_was(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"num_inference_steps": 4, "device": "cpu", "balancer": "core/mean"}
     asked: dict[str, Any] = {

@@ -110,7 +110,13 @@ def listings() -> tuple[str, ...]:
 # -- Python ------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", having("python"), ids=name_of)
+WITH_THEIR_FILES = {"from-a-picture.md"}
+"""Pages whose Python writes the files that their recipes name: `test_files_are_read` runs it in every run, too."""
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.deep] * (page.name in WITH_THEIR_FILES)) for page in having("python")], ids=name_of
+)
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REALCOMPO_CONFIG", str(tmp_path / "none.toml"))

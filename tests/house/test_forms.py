@@ -44,6 +44,7 @@ def test_the_cost_model_is_what_a_run_takes(form: Form, embedded: Any) -> None:
     assert told == pytest.approx(cost(asked, *embedded, installed()), rel=0.01)
 
 
+@pytest.mark.deep
 def test_the_page_says_what_is_measured(embedded: Any) -> None:
     """And how a balanced step of SD 1.5 stands against both branches' own guided steps together."""
     sd = stable_diffusion(installed())

@@ -135,6 +135,7 @@ def test_list_names_each_component_with_its_distribution(elsewhere: Elsewhere) -
     assert "problem" not in said.lower(), said
 
 
+@pytest.mark.deep
 def test_the_conformance_kit_passes_there(elsewhere: Elsewhere) -> None:
     said = elsewhere.commands("test hello", "test hello-more")
     assert said.count(" passed") >= 2 and "failed" not in said
@@ -162,6 +163,7 @@ def test_a_picture_is_drawn_there(elsewhere: Elsewhere, tmp_path: Path) -> None:
         assert image.size == (64, 64)
 
 
+@pytest.mark.deep
 def test_a_strangers_suite_and_scorer_run_there(elsewhere: Elsewhere, tmp_path: Path) -> None:
     """Their wheels' suite is drawn by their wheels' branches and judged by their wheels' scorer."""
     (tmp_path / "both.toml").write_text(RECIPE.replace('"hello-more/pulse"', '"core/fixed", options = {spatial = 1.0}'))
@@ -173,6 +175,7 @@ def test_a_strangers_suite_and_scorer_run_there(elsewhere: Elsewhere, tmp_path: 
     assert plain["gaps"]["hello-more/contrast.contrast"]["high"] < 0 and not both["gaps"]
 
 
+@pytest.mark.deep
 def test_a_condition_of_a_strangers_kind_is_drawn_with_a_toy(elsewhere: Elsewhere) -> None:
     code = """
 import json, realcompo as rc

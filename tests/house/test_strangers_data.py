@@ -392,6 +392,7 @@ def test_a_recipe_in_a_picture_is_not_the_users_word(trap: Path, recipe: dict[st
 # -- where we are called ------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.deep
 def test_a_folders_modules_are_not_ours(trap: Path, told: Path) -> None:
     """The command, called in a folder whose files are named as what we import."""
     command = Path(sys.executable).with_name("realcompo")

@@ -234,6 +234,7 @@ def test_parity_with_one_and_a_batch_with_its_pictures() -> None:
 
 
 @pytest.mark.skipif(bool(lacking("fidelity", "boxes")), reason=lacking("fidelity", "boxes"))
+@pytest.mark.deep
 def test_a_trained_pair_keeps_its_picture_and_its_guidance(tmp_path: Path) -> None:
     """Paired on the mini: nearer to the exact picture than to another seed's, moves lower the loss (and the control raises it), and
     `reproduce` draws the same pixels."""

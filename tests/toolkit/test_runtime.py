@@ -71,8 +71,22 @@ def asked(branch: Any) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("make", [sd, gligen, controlnet], ids=["sd", "gligen", "controlnet"])
+COMPILED = [pytest.param(make, "regional", id=f"{make.__name__}-regional", marks=pytest.mark.deep) for make in (sd, controlnet)]
+"""What takes the longest; GLIGEN's, which has both of what the others have, is compiled in every run."""
+
+
+@pytest.mark.parametrize(
+    ("make", "way"),
+    [
+        *COMPILED,
+        *(
+            (pytest.param(make, way, id=f"{make.__name__}-{way}"))
+            for make in (sd, gligen, controlnet)
+            for way in WAYS
+            if way != "regional" or make is gligen
+        ),
+    ],
+)
 def test_predictions_and_maps_are_those_of_the_network_as_it_was(make: Any, way: str) -> None:
     """Guards maps that compiled code leaves out silently, and fused projections that are read in place of to_q and to_k."""
     branch = make()

@@ -14,6 +14,7 @@ from realcompo.conditions import Keypoints, Segmentation
 from realcompo.noise.diffusion import Solver
 from realcompo.registry import Registry
 from realcompo.testing.driving import draw_alone, relative, request
+from tests import sliced
 
 PROMPT, NEGATIVE, STEPS = "a photo of a cat and a dog", "a blue car", 10
 POSE = Keypoints(
@@ -88,8 +89,10 @@ def ours(id: str, folder: Path, condition: Any, scheduler: str = "ddim", **optio
     return branch, draw_alone(branch, asked, noise(), scheduler=scheduler, steps=STEPS, generators=generators)
 
 
-@pytest.mark.parametrize("id", CASES)
-@pytest.mark.parametrize(("scale", "start", "end"), [(1.0, 0.0, 1.0), (0.6, 0.0, 0.5), (1.0, 0.25, 0.8)])
+WINDOWS = [(1.0, 0.0, 1.0), (0.6, 0.0, 0.5), (1.0, 0.25, 0.8)]
+
+
+@pytest.mark.parametrize(("scale", "start", "end", "id"), sliced([(*window, id) for window in WINDOWS for id in CASES], 2))
 def test_branch_alone_is_the_pipeline(checkpoint: Any, id: str, scale: float, start: float, end: float) -> None:
     family, condition, other = CASES[id]
     folder = checkpoint(family)
@@ -114,8 +117,12 @@ def test_parity_holds_for_other_solvers(checkpoint: Any, scheduler: str) -> None
     assert relative(oracle(folder, branch, POSE, scheduler=scheduler, control_guidance_end=0.7), mine) < 1e-4
 
 
-@pytest.mark.parametrize("id", ["controlnet/pose-sd15", "controlnet/pose-sdxl"])
-@pytest.mark.parametrize(("start", "end"), [(0.0, 1.0), (0.2, 0.6)])
+TWO = ["controlnet/pose-sd15", "controlnet/pose-sdxl"]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "id"), sliced([(0.0, 1.0, TWO[0]), (0.2, 0.6, TWO[0]), (0.0, 1.0, TWO[1]), (0.2, 0.6, TWO[1])], 3)
+)
 def test_two_nets_are_the_pipeline_with_two(checkpoint: Any, seconds: Any, id: str, start: float, end: float) -> None:
     family = CASES[id][0]
     folder, second = checkpoint(family), seconds(family)

@@ -62,6 +62,7 @@ def test_fp8_is_widened(checkpoint: Any, tmp_path: Path) -> None:
     assert 1e-4 < relative(drawn(checkpoint), one) < 0.3
 
 
+@pytest.mark.deep
 def test_gguf_draws_and_has_a_gradient(checkpoint: Any, gguf_file: Path) -> None:
     """Quantised in memory, close to what it was made of, and balanced with moves and probes."""
     plain, small = drawn(checkpoint), drawn(checkpoint, network=str(gguf_file))

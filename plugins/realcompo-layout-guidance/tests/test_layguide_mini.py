@@ -74,6 +74,7 @@ def test_attention_in_the_boxes_rises_at_each_update() -> None:
     assert falling[-1, -1] < falling[0, 0] < rising[-1, -1] - 0.1
 
 
+@pytest.mark.deep
 def test_guided_pictures_hold_their_objects_in_their_boxes() -> None:
     """The loss of finished latents, against the same noises unguided (the control, which by chance may be right in one). Measured: lower
     by 0.32 in the mean of four pictures in six steps."""

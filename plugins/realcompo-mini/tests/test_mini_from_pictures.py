@@ -47,6 +47,7 @@ def test_tasks_leave_one_thing_out_and_name_the_others() -> None:
     assert {task_of(scene, i).new.phrase for i in range(3)} == {o.phrase for o in scene.objects}
 
 
+@pytest.mark.deep
 def test_an_object_is_drawn_into_its_box_and_nothing_else_changes() -> None:
     from realcompo_mini.compare.draw import boxes
     from realcompo_mini.scorer import detect
@@ -89,6 +90,7 @@ def test_a_picture_is_drawn_over_by_balance() -> None:
     assert sum(stands) >= 0.7 * len(stands)
 
 
+@pytest.mark.deep
 def test_a_second_pass_is_larger_and_shows_the_same() -> None:
     from PIL import Image
     from realcompo_mini.compare.draw import boxes

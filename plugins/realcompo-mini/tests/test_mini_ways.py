@@ -117,6 +117,7 @@ def alone(branch: str, count: int = 12) -> dict[str, Any]:
 
 
 @pytest.mark.skipif(bool(lacking("fidelity", "boxes", "scorer")), reason="needs trained weights of the checkout")
+@pytest.mark.deep
 def test_the_layout_models_lack_what_they_are_to_lack() -> None:
     plain, coloured, half = (alone(f"mini/boxes{name}") for name in ("", "-coloured", "-half"))
     assert coloured["attributes"] > 0.8 > 0.5 > plain["attributes"]

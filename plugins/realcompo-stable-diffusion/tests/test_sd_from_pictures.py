@@ -19,6 +19,7 @@ from realcompo.specs import BranchSpec
 from realcompo.testing.driving import relative
 from realcompo.testing.originals import save_original
 from realcompo.toolkit import UNetBranch, UNetOptions
+from tests import sliced
 
 PROMPTS = ["a photo of a cat and a dog", "a red balloon on the grass"]
 NEGATIVES = ["a blue car", "two apples"]
@@ -94,8 +95,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "scheduler"), CASES)
-@pytest.mark.parametrize("strength", [0.6, 1.0])
+@pytest.mark.parametrize(("kind", "scheduler", "strength"), sliced([(*case, strength) for case in CASES for strength in (0.6, 1.0)], 3))
 def test_a_run_from_pictures_is_the_pipelines(both: Any, kind: str, scheduler: str, strength: float) -> None:
     composer, pipe = both(kind)
     asked: dict[str, Any] = {"image": [photo(0), photo(1)], "strength": strength}

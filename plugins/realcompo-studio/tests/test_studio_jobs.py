@@ -149,6 +149,7 @@ def kill_in_the_midst(tmp_path: Path, times: int) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="there is no SIGKILL")
+@pytest.mark.deep
 def test_a_kill_leaves_whole_pictures(tmp_path: Path) -> None:
     kill_in_the_midst(tmp_path, 1)
 

@@ -177,6 +177,7 @@ def rc_pose() -> dict[str, list[float]]:
     return {name: list(point) for name, point in skeleton("standing", (0.3, 0.1, 0.7, 0.95)).items()}
 
 
+@pytest.mark.deep
 def test_the_script_draws_the_picture(mini: Client, picture: Path, tmp_path: Path) -> None:
     text = mini.get(f"/api/pictures/{picture.name}/recipe?as=python").json["text"]
     (tmp_path / "draw.py").write_text(text)

@@ -69,6 +69,7 @@ def started(tmp_path: Path, *words: str) -> tuple[subprocess.Popen[str], Client,
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is a signal there")
+@pytest.mark.deep
 def test_ctrl_c_ends_it_cleanly_and_loses_nothing(tmp_path: Path) -> None:
     """In the midst of a run, with a stream open."""
     process, client, said = started(tmp_path)

@@ -40,7 +40,7 @@ from .recipe import (
 
 PROJECT_FILE = "realcompo.toml"
 DEFAULT_PLUGIN = "mini"
-SETTINGS = ("sources", "llm", "output")
+SETTINGS = ("sources", "llm", "output", "models")
 """What the user file and the project file may hold beside the keys of a recipe."""
 
 MAX_SETS = 500  # entries of `set` and `unset` in a file: each is laid on all data
@@ -56,12 +56,14 @@ class Settings:
     Attributes:
         sources: id of a branch → hub id or folder of its checkpoint.
         llm: the table of the LLM server, as planners read it. Keys of accounts belong into the environment, not here.
-        output: folder for pictures.
+        output: folder for pictures, or a template of their names.
+        models: folders in which a source, a LoRA or a VAE is found by its bare name; absolute.
     """
 
     sources: Mapping[str, str] = field(default_factory=dict)
     llm: Mapping[str, Any] = field(default_factory=dict)
     output: str | None = None
+    models: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,15 @@ def _settings(under: Settings, own: Mapping[str, Any], file: RecipeFile) -> Sett
         raise BadRecipe(
             f"the source of {wrong[0]!r} is no text", where=file.where(("sources", wrong[0])), mend="write a hub id or a folder"
         )
+    models = own.get("models", [])
+    if not isinstance(models, list) or not all(isinstance(one, str) and one.strip() and "\0" not in one for one in models):
+        raise BadRecipe(
+            f"models = {models!r} is no list of folders", where=file.where(("models",)), mend='write models = ["~/ComfyUI/models"]'
+        )
+    here = file.path.parent.absolute()  # a relative folder is beside its file
+    folders = [Path(os.path.normpath(here / os.path.expanduser(one))) for one in models]
     return Settings(
+        models=tuple(dict.fromkeys((*under.models, *folders))),
         sources={**under.sources, **own.get("sources", {})},
         llm={**under.llm, **own.get("llm", {})},
         output=own.get("output", under.output),

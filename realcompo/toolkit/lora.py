@@ -23,6 +23,7 @@ from .adapter_names import Place, other_architecture, other_than_transformer, re
 from .adapter_weights import Misfit, delta, dora, kind_of, rank_of
 from .configs import read_json
 from .file_kinds import unfinished
+from .model_folders import find_model
 from .sources import is_pipeline, packaged
 from .tensor_files import PICKLES, TensorFile, open_tensors
 
@@ -311,5 +312,12 @@ def check_lora(file: str | None, source: Any = None) -> Path | None:
 
 
 def lora_path(file: str) -> Path:
-    """Where the option says that it is."""
-    return packaged(file) if file.startswith("package://") else Path(file).expanduser()
+    """Where the option says that it is; a bare name is looked for in the user's model folders.
+
+    Raises:
+        BadCheckpoint: a bare name that none or several files there have.
+    """
+    if file.startswith("package://"):
+        return packaged(file)
+    path = Path(file).expanduser()
+    return path if path.exists() else find_model(file) or path

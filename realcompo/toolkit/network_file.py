@@ -19,6 +19,7 @@ from torch import nn
 
 from ..errors import BadCheckpoint, BadOption
 from .file_kinds import brief, unfinished
+from .model_folders import find_model
 from .options import TransformerOptions
 from .sources import Checkpoint, packaged
 from .tensor_files import open_tensors
@@ -40,6 +41,8 @@ def find_network(options: TransformerOptions, name: str, library: str = "diffuse
         return None
     where = options.network
     path = packaged(where) if where.startswith("package://") else Path(where).expanduser()
+    if not where.startswith("package://") and not path.exists():
+        path = find_model(where, options.allow_pickle) or path
     if not path.is_file():
         raise BadCheckpoint(f"there is no such file{unfinished(path.parent, path.stem)}", where=where, mend="check the option network")
     module: Any = importlib.import_module(f"{library}.loaders.single_file_model")

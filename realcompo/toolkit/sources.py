@@ -1,8 +1,8 @@
 """Where a checkpoint is, and what its config files say: no torch, no weights.
 
 A source is a hub id (``"org/name"``), a folder in diffusers' layout, a single file in the original layout, ``"package://module/path"``
-(a folder or file inside an installed package), or a diffusers pipeline object. Nothing touches the network unless the user asked for
-it: option `download`, or REALCOMPO_DOWNLOAD=1.
+(a folder or file inside an installed package), a bare name in the user's model folders (`model_folders`), or a diffusers
+pipeline object. Nothing touches the network unless the user asked for it: option `download`, or REALCOMPO_DOWNLOAD=1.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from ..errors import BadCheckpoint
 from .configs import read_config, read_json
 from .file_kinds import unfinished
+from .model_folders import find_model
 from .options import CheckpointOptions
 from .own_vae import OwnVae
 from .single_file import SingleFile, open_single_file
@@ -119,6 +120,8 @@ def open_checkpoint(
         found = packaged(text)
         return Checkpoint(text, single=open_single_file(found, options)) if found.is_file() else Checkpoint(text, _packaged_folder(text))
     path = Path(text).expanduser()
+    if isinstance(source, str) and not path.exists():
+        path = find_model(text, options.allow_pickle) or path
     if path.is_dir():
         return Checkpoint(text, folder=path.resolve())
     if path.is_file():
@@ -144,6 +147,9 @@ def locate_part(text: str, options: CheckpointOptions) -> Path:
     path = packaged(text) if text.startswith("package://") else Path(text).expanduser()
     if path.exists():
         return path.resolve()
+    named = None if text.startswith("package://") else find_model(text, options.allow_pickle)
+    if named is not None:
+        return named
     if path.suffix in ENDINGS or not _HUB_ID.fullmatch(text):
         raise BadCheckpoint(f"there is no such file or folder{unfinished(path.parent, path.stem)}", where=text, mend="check the path")
     return _from_hub(text, options, None, ("", "vae"), weights=True)

@@ -34,6 +34,7 @@ ROOMS = {
     "builtin": "the paper's balancer and its rivals, the three transfers",
     "testing": "the conformance kit, the analytic toys, networks with random weights",
     "bench": "what a recipe costs, takes and holds; the limits that are promised",
+    "doctor": "what is on this machine, and what can be drawn with it: realcompo doctor",
     "cli": "the command line, a module a verb",
     "__main__": "`python -m realcompo`",
 }

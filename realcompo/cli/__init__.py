@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from ..cli import bench, check, demo, evaluate, export, generate, importing, listing, plan, reproduce, run, show, test
+from ..cli import bench, check, demo, doctor, evaluate, export, generate, importing, listing, plan, reproduce, run, show, test
 from .plugged import Verbs
 
 app = typer.Typer(
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (demo, generate, run, check, plan, importing, export, listing, show, reproduce, evaluate, bench, test):
+for verb in (demo, generate, run, check, plan, importing, export, listing, show, reproduce, evaluate, bench, doctor, test):
     app.command(verb.NAME)(verb.command)
 
 

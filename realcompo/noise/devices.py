@@ -56,6 +56,17 @@ def default_device(device: Any = None) -> torch.device:
     return found
 
 
+def accelerators() -> list[tuple[str, str, tuple[int, int] | None]]:
+    """(name for `device`, what it is, (free, all) bytes of its memory, or None where it has none of its own) of each that torch can use."""
+    found: list[tuple[str, str, tuple[int, int] | None]] = []
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        told = f"{torch.cuda.get_device_name(index)} (torch for CUDA {torch.version.cuda})"
+        found.append((f"cuda:{index}", told, torch.cuda.mem_get_info(index)))
+    if torch.backends.mps.is_available():
+        found.append(("mps", "Apple's GPU", None))
+    return found
+
+
 def torch_dtype(dtype: Any = None) -> torch.dtype:
     """A torch dtype from its name (float32 if None).
 

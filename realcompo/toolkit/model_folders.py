@@ -119,7 +119,7 @@ def _walk(folder: Path, depth: int, seen: set[tuple[int, int]], left: list[int])
         return
     names = {entry.name for entry in inside}
     whole = depth > 0 and ("model_index.json" in names or ("config.json" in names and any(name.endswith(ENDINGS) for name in names)))
-    if whole or (depth > 0 and {"unet", "vae"} <= names):
+    if whole or (depth > 0 and {"unet", "vae"} <= names and not any(name.endswith(ENDINGS) for name in names)):
         yield folder
         return
     for entry in inside:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .common import DeviceOption, DtypeOption, SetOption, arguments, console, escape, recipe_source, verb
+from .completing import recipes
 
 if TYPE_CHECKING:
     from ..compose.composer import Composer
@@ -23,7 +24,9 @@ NAME = "check"
 
 @verb
 def command(
-    recipe: Annotated[Path | None, typer.Argument(help="A recipe file, or a PNG that carries one; nothing: what is configured.")] = None,
+    recipe: Annotated[
+        Path | None, typer.Argument(autocompletion=recipes, help="A recipe file, or a PNG that carries one; nothing: what is configured.")
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Say which layer set each value.")] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the recipe of all layers: .toml, .yaml, .json.")] = None,
     sets: SetOption = None,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 import typer
 
 from ..errors import BadOption, Mended, RealCompoError, Remark, Stopped, printable
+from .completing import recipes, words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,13 +25,22 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-RecipeOption = Annotated[Path | None, typer.Option("--recipe", help="A recipe file to draw with; its own pictures are left aside.")]
+RecipeOption = Annotated[
+    Path | None, typer.Option("--recipe", autocompletion=recipes, help="A recipe file to draw with; its own pictures are left aside.")
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Set a value of the recipe, such as branches.0.guidance_scale=5. Repeatable."),
 ]
-DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1, mps; the best there is by default.")]
-DtypeOption = Annotated[str | None, typer.Option("--dtype", help="float32, float16 or bfloat16.")]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device", autocompletion=words("cpu", "cuda", "cuda:1", "mps"), help="cpu, cuda, cuda:1, mps; the best there is by default."
+    ),
+]
+DtypeOption = Annotated[
+    str | None, typer.Option("--dtype", autocompletion=words("float32", "float16", "bfloat16"), help="float32, float16 or bfloat16.")
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 PreviewOption = Annotated[
     bool, typer.Option("--preview", help="Show after each step what the picture is to become, where the terminal can show pictures.")

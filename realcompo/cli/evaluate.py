@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .common import DeviceOption, DtypeOption, QuietOption, SetOption, arguments, default_folder, verb
+from .completing import ids, recipes
 
 if TYPE_CHECKING:
     from ..evaluation.run import Evaluation
@@ -19,16 +20,21 @@ SHOWN = 5
 
 @verb
 def command(
-    suite: Annotated[str, typer.Argument(help="Id of a suite (see realcompo list).")],
+    suite: Annotated[str, typer.Argument(autocompletion=ids("suites"), help="Id of a suite (see realcompo list).")],
     recipes: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RECIPE]...", help="Recipe files, or NAME=FILE; none: those that the folder holds already."),
+        typer.Argument(
+            autocompletion=recipes, metavar="[RECIPE]...", help="Recipe files, or NAME=FILE; none: those that the folder holds already."
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for pictures, records and tables; named after the suite by default.")
     ] = None,
     scorers: Annotated[
-        list[str] | None, typer.Option("--scorer", metavar="ID", help="Judge by this scorer; the suite's own by default. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--scorer", autocompletion=ids("scorers"), metavar="ID", help="Judge by this scorer; the suite's own by default. Repeatable."
+        ),
     ] = None,
     options: Annotated[
         list[str] | None,

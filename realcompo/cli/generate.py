@@ -24,6 +24,7 @@ from .common import (
     print_regions,
     verb,
 )
+from .completing import ids
 
 NAME = "generate"
 
@@ -56,9 +57,15 @@ def command(
     ] = None,
     hires_strength: Annotated[float | None, typer.Option(help="Share of its steps that are drawn: 0.5.")] = None,
     hires_steps: Annotated[int | None, typer.Option(help="Its steps; the first pass's by default.")] = None,
-    upscaler: Annotated[str | None, typer.Option(help="Of the second pass: core/latent, core/lanczos, or a plugin's id.")] = None,
-    fidelity: Annotated[str | None, typer.Option(help="Id of the fidelity branch (see realcompo list).")] = None,
-    spatial: Annotated[list[str] | None, typer.Option(help="Id of a spatial branch. Repeatable.")] = None,
+    upscaler: Annotated[
+        str | None, typer.Option(autocompletion=ids("upscalers"), help="Of the second pass: core/latent, core/lanczos, or a plugin's id.")
+    ] = None,
+    fidelity: Annotated[
+        str | None, typer.Option(autocompletion=ids("branches", role="fidelity"), help="Id of the fidelity branch (see realcompo list).")
+    ] = None,
+    spatial: Annotated[
+        list[str] | None, typer.Option(autocompletion=ids("branches", role="spatial"), help="Id of a spatial branch. Repeatable.")
+    ] = None,
     recipe: RecipeOption = None,
     sets: SetOption = None,
     device: DeviceOption = None,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .common import RecipeOption, SetOption, arguments, verb
+from .completing import ids, recipes
 
 NAME = "plan"
 
@@ -21,10 +22,19 @@ def command(
         Path | None, typer.Option("-o", "--output", help="Write a recipe that draws the plan: .toml, .yaml, .json (with --score: .jsonl).")
     ] = None,
     keep: Annotated[
-        Path | None, typer.Option("--keep", metavar="SCENE", help="A recipe whose boxes stay as they are: only the rest is planned.")
+        Path | None,
+        typer.Option(
+            "--keep", autocompletion=recipes, metavar="SCENE", help="A recipe whose boxes stay as they are: only the rest is planned."
+        ),
     ] = None,
     revise: Annotated[
-        Path | None, typer.Option("--revise", metavar="SCENE", help='A recipe whose layout is changed as PROMPT says: "move the dog left".')
+        Path | None,
+        typer.Option(
+            "--revise",
+            autocompletion=recipes,
+            metavar="SCENE",
+            help='A recipe whose layout is changed as PROMPT says: "move the dog left".',
+        ),
     ] = None,
     picture: Annotated[
         str | None, typer.Option("--picture", metavar="NAME", help="Which picture of SCENE: its name, or its number from 0.")
@@ -36,7 +46,7 @@ def command(
         typer.Option("--score", metavar="SUITE", help="Measure how well the planner keeps counts and relations: general, mini, or a file."),
     ] = None,
     recipe: RecipeOption = None,
-    planner: Annotated[str | None, typer.Option(help="Id of the planner (see realcompo list).")] = None,
+    planner: Annotated[str | None, typer.Option(autocompletion=ids("planners"), help="Id of the planner (see realcompo list).")] = None,
     sets: SetOption = None,
 ) -> int | None:
     """Say where things would stand, without drawing; write it as a recipe to edit, plan the rest, or change it in words."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .common import DeviceOption, DtypeOption, PreviewOption, QuietOption, ScaleOption, SetOption, ShowOption, arguments, verb
+from .completing import recipes
 
 if TYPE_CHECKING:
     from ..pictures.result import Result
@@ -18,7 +19,7 @@ NAME = "run"
 
 @verb
 def command(
-    recipe: Annotated[Path, typer.Argument(help="A recipe file: .toml, .yaml or .json.")],
+    recipe: Annotated[Path, typer.Argument(autocompletion=recipes, help="A recipe file: .toml, .yaml or .json.")],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder for the pictures; named after the recipe by default.")
     ] = None,

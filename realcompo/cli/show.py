@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 import typer
 
 from .common import console, escape, verb
+from .completing import ids
 
 if TYPE_CHECKING:
     from ..registry import Registry
@@ -19,7 +20,7 @@ NAME = "show"
 
 @verb
 def command(
-    id: Annotated[str | None, typer.Argument(help="Id of a component (see realcompo list).")] = None,
+    id: Annotated[str | None, typer.Argument(autocompletion=ids(), help="Id of a component (see realcompo list).")] = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON schema of recipe files, for editors; of layout files: show layout --schema.")
     ] = False,

@@ -228,7 +228,21 @@ def escape(text: object) -> str:
 
 
 def default_folder() -> Path:
-    """Where pictures go if nothing is said: the `output` of the user or project file, or here."""
+    """Where pictures go if nothing is said: the `output` of the user or project file (of a template, the folder before its fields), or
+    here."""
     from ..recipes.configuration import user_settings
 
-    return Path(user_settings().output or ".").expanduser()
+    return folder_of(user_settings().output)
+
+
+def folder_of(output: str | None) -> Path:
+    """The folder that `output` of a user file names.
+
+    Raises:
+        UnknownName, BadOption: it is a template, and a wrong one.
+    """
+    if output is None or "{" not in output:
+        return Path(output or ".").expanduser()
+    from ..pictures.naming import Names, is_template
+
+    return Names.read(output, f"output = {output!r}").folder if is_template(output) else Path(output).expanduser()

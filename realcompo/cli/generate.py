@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,6 @@ from .common import (
     SetOption,
     ShowOption,
     arguments,
-    default_folder,
     parse_boxes,
     parse_hires,
     parse_size,
@@ -25,6 +24,9 @@ from .common import (
     verb,
 )
 from .completing import ids
+
+if TYPE_CHECKING:
+    from ..pictures.naming import Names
 
 NAME = "generate"
 
@@ -39,7 +41,9 @@ def command(
     seed: Annotated[int | None, typer.Option(help="The same seed draws the same picture.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps.")] = None,
     count: Annotated[int, typer.Option("-n", "--count", min=1, max=64, help="How many pictures; their seeds count on.")] = 1,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="A file (.png), or a folder.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="A file (.png), a folder, or a template: '{seed}-{prompt:.40}.png'.")
+    ] = None,
     negative: Annotated[str, typer.Option(help="What not to draw.")] = "",
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Size in pixels, such as 512x768.")] = None,
     image: Annotated[Path | None, typer.Option(help="A picture to begin with, of the shape that is drawn.")] = None,
@@ -84,7 +88,7 @@ def command(
 
     shows = parse_shows(show or "")  # what is misspelt is told before anything is loaded
     condition = parse_boxes(box)
-    goal = _check_goal(output, count)
+    goal = _check_goal(output, count, prompt)
     from ..draw.generate import generate
     from ..errors import NotFinite, Stopped
     from .progress import StepProgress
@@ -122,9 +126,13 @@ def command(
     for index, (drawn, entry) in enumerate(zip(result.images, result.recipe.pictures, strict=True)):
         if layouts[index] and (index == 0 or entry.conditions != result.recipe.pictures[index - 1].conditions):
             print_regions(layouts[index], "layout")
-        folder = goal if goal.suffix.lower() != ".png" else goal.parent
-        folder.mkdir(parents=True, exist_ok=True)
-        path = goal if folder != goal else free_path(folder, file_name(prompt))
+        if isinstance(goal, Path):
+            folder = goal if goal.suffix.lower() != ".png" else goal.parent
+            folder.mkdir(parents=True, exist_ok=True)
+            path = goal if folder != goal else free_path(folder, file_name(prompt))
+        else:
+            path = goal.free(result.recipe, entry, index + 1, paths)
+            path.parent.mkdir(parents=True, exist_ok=True)
         drawn.save(path)
         paths.append(path)
         typer.echo(f"{path}  (seed {entry.seed})")
@@ -135,16 +143,26 @@ def command(
     return None
 
 
-def _check_goal(output: Path | None, count: int) -> Path:
-    """A PNG file or a folder.
+def _check_goal(output: Path | None, count: int, prompt: str) -> Path | Names:
+    """A PNG file, a folder, or a template of names.
 
     Raises:
-        BadOption: another kind of file, or one file for several pictures.
+        BadOption: another kind of file, one file for several pictures, or a template that is none. UnknownName: a field of it.
     """
     from ..errors import BadOption
+    from ..recipes.configuration import user_settings
 
+    told = str(output) if output is not None else user_settings().output or "."
+    if "{" in told:
+        from ..pictures.naming import Names, is_template
+        from ..recipes.recipe import PictureEntry, Recipe
+
+        if is_template(told):
+            names = Names.read(told, f"-o {told}" if output is not None else f"output = {told!r}")
+            names.stem(Recipe(), PictureEntry(prompt=prompt, seed=2**63), count)  # a name that is too long is told now
+            return names
     if output is None:
-        return default_folder()
+        return Path(told).expanduser()
     output = output.expanduser()
     if output.suffix.lower() == ".png" and not output.is_dir():
         if count > 1:

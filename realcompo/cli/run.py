@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import DeviceOption, DtypeOption, PreviewOption, QuietOption, ScaleOption, SetOption, ShowOption, arguments, verb
+from .common import DeviceOption, DtypeOption, PreviewOption, QuietOption, ScaleOption, SetOption, ShowOption, arguments, folder_of, verb
 from .completing import recipes
 
 if TYPE_CHECKING:
@@ -21,7 +21,10 @@ NAME = "run"
 def command(
     recipe: Annotated[Path, typer.Argument(autocompletion=recipes, help="A recipe file: .toml, .yaml or .json.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for the pictures; named after the recipe by default.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Folder for the pictures, named after the recipe by default, or a template: 'out/{seed}-{name}.png'."
+        ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures drawn at once.")] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Draw also over files that hold something else.")] = False,
@@ -35,13 +38,17 @@ def command(
 ) -> int | None:
     """Draw the pictures of a recipe. Finished ones are kept: the same command goes on where it stopped."""
     from ..draw.entries import require_pictures
+    from ..pictures.naming import Names, is_template
     from ..pictures.overlays import parse_shows, save_overlays
     from ..recipes.configuration import resolve
 
     shows = parse_shows(show or "")
     found = resolve(recipe, sets=sets or (), arguments=arguments(device=device, dtype=dtype))
     require_pictures(found.recipe, recipe)
-    folder = output or Path(found.settings.output or ".") / recipe.stem
+    folder, names = output or folder_of(found.settings.output) / recipe.stem, None
+    if output is not None and is_template(output):
+        names = Names.read(str(output), f"-o {output}", again=True)
+        folder = names.folder
     from ..draw.batch import draw
     from .progress import StepProgress
 
@@ -57,6 +64,7 @@ def command(
             folder,
             batch_size=batch_size,
             overwrite=overwrite,
+            names=names,
             progress=progress,
             on_batch=progress.on_batch,
             on_result=told,

@@ -21,6 +21,7 @@ from .kept import composer_of
 
 if TYPE_CHECKING:
     from ..compose.composer import Composer, Progress
+    from ..pictures.naming import Names
     from ..pictures.result import Result
     from ..registry import Registry
 
@@ -83,6 +84,7 @@ def draw(
     *,
     batch_size: int = 1,
     overwrite: bool = False,
+    names: Names | None = None,
     registry: Registry | None = None,
     progress: Progress | None = None,
     on_batch: Callable[[Sequence[Item], BatchReport], None] | None = None,
@@ -95,6 +97,7 @@ def draw(
         folder: for the PNGs; made where it is missing.
         batch_size: pictures drawn at once.
         overwrite: draw also over files that hold something else.
+        names: of the files below its folder, in place of the pictures' names or prompts.
         progress: after each denoising step.
         on_batch, on_result: before and after each batch.
 
@@ -111,7 +114,7 @@ def draw(
     folder = Path(folder).expanduser()
     report = BatchReport(folder)
     clear_parts(folder)
-    todo = [item for item in items(recipe, folder) if not _finished(item, overwrite, report)]
+    todo = [item for item in items(recipe, folder, names) if not _finished(item, overwrite, report)]
     report.pending = [item.path for item in todo]
     if not todo:
         return report
@@ -206,6 +209,7 @@ def _draw_batch(
         return
     for item, image in zip(batch, result.images, strict=True):
         image.facts["request"] = item.request
+        item.path.parent.mkdir(parents=True, exist_ok=True)
         image.save(item.path)
         report.drawn.append(item.path)
         report.pending.remove(item.path)
@@ -213,11 +217,11 @@ def _draw_batch(
         on_result(result, [item.path for item in batch])
 
 
-def items(recipe: Recipe, folder: Path) -> Iterator[Item]:
+def items(recipe: Recipe, folder: Path, names: Names | None = None) -> Iterator[Item]:
     """The pictures of a recipe with seeds and files: the same at every run."""
     taken: set[str] = set()
-    for entry in seeded(recipe.pictures):
-        stem = name = file_name(entry.name or entry.prompt)
+    for index, entry in enumerate(seeded(recipe.pictures), 1):
+        stem = name = file_name(entry.name or entry.prompt) if names is None else names.stem(recipe, entry, index)
         count = 1
         while name in taken:
             count += 1

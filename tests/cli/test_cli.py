@@ -378,3 +378,41 @@ def test_the_program(tmp_path: Path) -> None:
     for words in (["check", "none.toml", "--debug"], ["--debug", "check", "none.toml"]):
         debugged = program("-m", "realcompo", *words, cwd=tmp_path)
         assert debugged.returncode == 1 and "Traceback" in debugged.stderr
+
+
+# -- names by a template -----------------------------------------------------------------------------------------------------
+
+
+def test_pictures_are_named_by_a_template(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["generate", "a cat and a dog", "--seed", 4, "-n", 2, "--steps", 2]
+    done = cli(*words, "-o", "out/{seed}-{prompt:.5}.png")
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in Path("out").iterdir()) == ["4-a-cat.png", "5-a-cat.png"]
+    monkeypatch.setenv("REALCOMPO_CONFIG", str(Path("user.toml").resolve()))
+    Path("user.toml").write_text('output = "mine/{index}.png"\n')
+    done = cli(*words)
+    assert done.exit_code == 0 and sorted(path.name for path in Path("mine").iterdir()) == ["1.png", "2.png"], done.output
+    Path("scene.toml").write_text(SCENE)
+    assert cli("run", "scene.toml").exit_code == 0 and Path("mine/scene/both.png").is_file(), "a run's folder is the one before the fields"
+
+
+@pytest.mark.parametrize("output", ["{sede}.png", "{seed}.jpg", "{prompt}" * 9], ids=["field", "ending", "long"])
+def test_a_wrong_template_is_told_before_anything_is_loaded(cli: Cli, output: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from realcompo.draw import generate
+
+    monkeypatch.setattr(generate, "composer_of", lambda *_: pytest.fail("a network was asked for"))
+    done = cli("generate", "a very long prompt " * 9, "-o", output)
+    assert done.exit_code == 2 and "mend:" in done.output, done.output
+
+
+def test_a_run_with_a_template_finds_its_files_again(cli: Cli) -> None:
+    Path("scene.toml").write_text(SCENE)
+    words = ["run", "scene.toml", "-q", "-o", "out/{index:02}/{name:.4}.png"]
+    first, second = cli(*words), cli(*words)
+    assert first.exit_code == second.exit_code == 0, first.output
+    assert "2 drawn" in first.output and "0 drawn, 2 already there" in second.output
+    assert sorted(path.as_posix() for path in Path("out").rglob("*.png")) == ["out/01/both.png", "out/02/a-do.png"]
+    same = cli("run", "scene.toml", "-q", "-o", "one/{prompt:.1}")
+    assert same.exit_code == 0 and {path.name for path in Path("one").iterdir()} == {"a.png", "a-2.png"}
+    moment = cli("run", "scene.toml", "-o", "{date}/{index}.png")
+    assert moment.exit_code == 2 and "must find its files" in moment.output

@@ -45,6 +45,13 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")
 PreviewOption = Annotated[
     bool, typer.Option("--preview", help="Show after each step what the picture is to become, where the terminal can show pictures.")
 ]
+ParametersOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--parameters/--no-parameters",
+        help="Write A1111's settings beside the recipe, for other programs' galleries.",
+    ),
+]
 ShowOption = Annotated[
     str | None,
     typer.Option("--show", metavar="LIST", help="Write overlays beside the picture: layout, weights, attention, loss, or all."),

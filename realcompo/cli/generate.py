@@ -10,6 +10,7 @@ import typer
 from .common import (
     DeviceOption,
     DtypeOption,
+    ParametersOption,
     PreviewOption,
     QuietOption,
     RecipeOption,
@@ -76,6 +77,7 @@ def command(
     dtype: DtypeOption = None,
     show: ShowOption = None,
     scale: ScaleOption = None,
+    parameters: ParametersOption = None,
     preview: PreviewOption = False,
     keep: Annotated[
         bool, typer.Option("--keep-stopped", help="Ctrl-C ends the run after its step, and writes what the picture was to become.")
@@ -91,6 +93,7 @@ def command(
     goal = _check_goal(output, count, prompt)
     from ..draw.generate import generate
     from ..errors import NotFinite, Stopped
+    from .parameters import model_facts, wanted
     from .progress import StepProgress
 
     settings = arguments(num_inference_steps=steps, device=device, dtype=dtype, fidelity=fidelity, spatial=spatial or None)
@@ -123,6 +126,7 @@ def command(
             result, problem = error.result, error  # what could be drawn is written first
     paths: list[Path] = []
     layouts = result.batch_regions.pictures
+    facts = model_facts(result.recipe) if wanted(parameters) else None
     for index, (drawn, entry) in enumerate(zip(result.images, result.recipe.pictures, strict=True)):
         if layouts[index] and (index == 0 or entry.conditions != result.recipe.pictures[index - 1].conditions):
             print_regions(layouts[index], "layout")
@@ -133,7 +137,8 @@ def command(
         else:
             path = goal.free(result.recipe, entry, index + 1, paths)
             path.parent.mkdir(parents=True, exist_ok=True)
-        drawn.save(path)
+        drawn.facts |= facts or {}
+        drawn.save(path, parameters=facts is not None)
         paths.append(path)
         typer.echo(f"{path}  (seed {entry.seed})")
     for path in save_overlays(result, paths, shows, scale):

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import DeviceOption, DtypeOption, PreviewOption, QuietOption, ScaleOption, SetOption, ShowOption, arguments, folder_of, verb
+from .common import (
+    DeviceOption,
+    DtypeOption,
+    ParametersOption,
+    PreviewOption,
+    QuietOption,
+    ScaleOption,
+    SetOption,
+    ShowOption,
+    arguments,
+    folder_of,
+    verb,
+)
 from .completing import recipes
 
 if TYPE_CHECKING:
@@ -33,6 +45,7 @@ def command(
     dtype: DtypeOption = None,
     show: ShowOption = None,
     scale: ScaleOption = None,
+    parameters: ParametersOption = None,
     preview: PreviewOption = False,
     quiet: QuietOption = False,
 ) -> int | None:
@@ -50,6 +63,7 @@ def command(
         names = Names.read(str(output), f"-o {output}", again=True)
         folder = names.folder
     from ..draw.batch import draw
+    from .parameters import model_facts, wanted
     from .progress import StepProgress
 
     def told(result: Result, paths: Sequence[Path]) -> None:
@@ -65,6 +79,7 @@ def command(
             batch_size=batch_size,
             overwrite=overwrite,
             names=names,
+            parameters=model_facts(found.recipe) if wanted(parameters) else None,
             progress=progress,
             on_batch=progress.on_batch,
             on_result=told,

@@ -6,10 +6,10 @@ kept. Seeds that are missing are made from the picture itself, so that every run
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import BadOption, BadPicture, NotFinite, PlanningError, RealCompoError, Stopped
 from ..files import clear_parts, file_name
@@ -85,6 +85,7 @@ def draw(
     batch_size: int = 1,
     overwrite: bool = False,
     names: Names | None = None,
+    parameters: Mapping[str, Any] | None = None,
     registry: Registry | None = None,
     progress: Progress | None = None,
     on_batch: Callable[[Sequence[Item], BatchReport], None] | None = None,
@@ -97,6 +98,7 @@ def draw(
         folder: for the PNGs; made where it is missing.
         batch_size: pictures drawn at once.
         overwrite: draw also over files that hold something else.
+        parameters: write A1111's line of settings beside the recipe, with these facts; None writes none.
         names: of the files below its folder, in place of the pictures' names or prompts.
         progress: after each denoising step.
         on_batch, on_result: before and after each batch.
@@ -133,7 +135,7 @@ def draw(
             if not ready:
                 break  # a server that is down will not plan the next ones either
             for batch in _batches(ready, batch_size):
-                _draw_batch(composer, batch, report, progress, on_batch, on_result)
+                _draw_batch(composer, batch, report, progress, on_batch, on_result, parameters)
     except KeyboardInterrupt:
         raise BatchInterrupted(report) from None
     except Stopped as stopped:
@@ -192,6 +194,7 @@ def _draw_batch(
     progress: Progress | None,
     on_batch: Callable[[Sequence[Item], BatchReport], None] | None,
     on_result: Callable[[Result, Sequence[Path]], None] | None,
+    parameters: Mapping[str, Any] | None,
 ) -> None:
     batch = [item for item, _ in ready]
     if on_batch is not None:
@@ -210,7 +213,8 @@ def _draw_batch(
     for item, image in zip(batch, result.images, strict=True):
         image.facts["request"] = item.request
         item.path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(item.path)
+        image.facts |= parameters or {}
+        image.save(item.path, parameters=parameters is not None)
         report.drawn.append(item.path)
         report.pending.remove(item.path)
     if on_result is not None:

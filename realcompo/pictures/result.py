@@ -18,6 +18,8 @@ from ..errors import BadPicture
 from ..files import file_name, free_path, whole
 from ..interfaces import Region, Regions
 from ..recipes.recipe import Recipe
+from .parameters import KEYWORD as PARAMETERS
+from .parameters import exif_of, parameters_text
 from .png import KEYWORD
 from .trace import Cost, Trace
 
@@ -74,8 +76,11 @@ class Result:
 
         return html(self)
 
-    def save(self, folder: str | Path) -> list[Path]:
+    def save(self, folder: str | Path, parameters: bool = False) -> list[Path]:
         """Write every picture into a folder as a PNG with its recipe, named after its prompt; nothing is written over.
+
+        Args:
+            parameters: write A1111's line of settings into it, too, for other programs' galleries.
 
         Raises:
             BadPicture: the run gave tensors, not pictures.
@@ -87,7 +92,7 @@ class Result:
         paths = []
         for image, entry in zip(self.images, self.recipe.pictures, strict=True):
             paths.append(free_path(folder, file_name(entry.name or entry.prompt)))
-            image.save(paths[-1])
+            image.save(paths[-1], parameters=parameters)
         return paths
 
 
@@ -135,13 +140,19 @@ class Picture(Image.Image):
         )
 
     def save(self, fp: Any, format: str | None = None, **params: Any) -> None:
-        """As PIL's, except that a PNG carries the recipe, and that a path appears whole or not at all."""
+        """As PIL's, except that a PNG carries the recipe, and that a path appears whole or not at all.
+
+        With ``parameters=True`` it carries A1111's line of settings beside it (parameters.py); a JPEG or WebP, that alone.
+        """
+        told = self.parameters() if params.pop("parameters", False) else None
         path = Path(os.fsdecode(fp)).expanduser() if isinstance(fp, (str, bytes, os.PathLike)) else None
         if format is None and path is not None:
             Image.init()
             format = Image.EXTENSION.get(path.suffix.lower())
         if format is not None and format.upper() == "PNG":
-            params["pnginfo"] = self._chunks(params.get("pnginfo"))
+            params["pnginfo"] = self._chunks(params.get("pnginfo"), told)
+        if told is not None and format is not None and format.upper() in ("PNG", "JPEG", "WEBP"):
+            params.setdefault("exif", exif_of(told))
         if path is None:
             super().save(fp, format, **params)
             return
@@ -157,9 +168,15 @@ class Picture(Image.Image):
                 raise
             raise BadPicture(f"it cannot be written: {error.strerror}", where=str(path), mend="choose another place") from None
 
-    def _chunks(self, given: PngInfo | None) -> PngInfo:
+    def parameters(self) -> str:
+        """A1111's line of settings for it: prompt, negative prompt, ``Steps: 20, Sampler: …``."""
+        return parameters_text(self.recipe, self.facts, self.size)
+
+    def _chunks(self, given: PngInfo | None, told: str | None = None) -> PngInfo:
         info = PngInfo()
         info.chunks = list(given.chunks) if given is not None else []
+        if told is not None:
+            info.add_text(PARAMETERS, told)
         info.add_itxt(KEYWORD, self.text(), zip=True)
         return info
 

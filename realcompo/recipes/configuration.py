@@ -40,7 +40,7 @@ from .recipe import (
 
 PROJECT_FILE = "realcompo.toml"
 DEFAULT_PLUGIN = "mini"
-SETTINGS = ("sources", "llm", "output", "models")
+SETTINGS = ("sources", "llm", "output", "models", "parameters")
 """What the user file and the project file may hold beside the keys of a recipe."""
 
 MAX_SETS = 500  # entries of `set` and `unset` in a file: each is laid on all data
@@ -57,6 +57,7 @@ class Settings:
         sources: id of a branch → hub id or folder of its checkpoint.
         llm: the table of the LLM server, as planners read it. Keys of accounts belong into the environment, not here.
         output: folder for pictures, or a template of their names.
+        parameters: write A1111's line of settings into pictures, beside their recipe.
         models: folders in which a source, a LoRA or a VAE is found by its bare name; absolute.
     """
 
@@ -64,6 +65,7 @@ class Settings:
     llm: Mapping[str, Any] = field(default_factory=dict)
     output: str | None = None
     models: tuple[Path, ...] = ()
+    parameters: bool = False
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,8 @@ def _settings(under: Settings, own: Mapping[str, Any], file: RecipeFile) -> Sett
         raise BadRecipe(
             f"the source of {wrong[0]!r} is no text", where=file.where(("sources", wrong[0])), mend="write a hub id or a folder"
         )
+    if not isinstance(own.get("parameters", False), bool):
+        raise BadRecipe(f"parameters = {own['parameters']!r}", where=file.where(("parameters",)), mend="write true or false")
     models = own.get("models", [])
     if not isinstance(models, list) or not all(isinstance(one, str) and one.strip() and "\0" not in one for one in models):
         raise BadRecipe(
@@ -225,6 +229,7 @@ def _settings(under: Settings, own: Mapping[str, Any], file: RecipeFile) -> Sett
         sources={**under.sources, **own.get("sources", {})},
         llm={**under.llm, **own.get("llm", {})},
         output=own.get("output", under.output),
+        parameters=own.get("parameters", under.parameters),
     )
 
 

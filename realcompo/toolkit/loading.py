@@ -233,12 +233,17 @@ def file_digest(files: Iterable[Path]) -> str:
     """sha256 over files in their order; remembered while their size and time of change stay."""
     total = hashlib.sha256()
     for path in files:
-        key = (str(path), *_facts(path))
-        if key not in _digests:
-            with path.open("rb") as file:
-                _digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
-        total.update(_digests[key].encode())
+        total.update(sha256_of(path).encode())
     return total.hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of one file; remembered likewise."""
+    key = (str(path), *_facts(path))
+    if key not in _digests:
+        with path.open("rb") as file:
+            _digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
+    return _digests[key]
 
 
 def _facts(path: Path) -> tuple[int, int]:

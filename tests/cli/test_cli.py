@@ -416,3 +416,25 @@ def test_a_run_with_a_template_finds_its_files_again(cli: Cli) -> None:
     assert same.exit_code == 0 and {path.name for path in Path("one").iterdir()} == {"a.png", "a-2.png"}
     moment = cli("run", "scene.toml", "-o", "{date}/{index}.png")
     assert moment.exit_code == 2 and "must find its files" in moment.output
+
+
+def test_parameters_are_written_where_they_are_asked_for(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    def told(path: str) -> str | None:
+        with Image.open(path) as seen:
+            return seen.info.get("parameters")
+
+    words = ["generate", "a cat and a dog", "--seed", 4, "--steps", 2]
+    assert cli(*words, "--parameters", "-o", "a.png").exit_code == 0 and cli(*words, "-o", "b.png").exit_code == 0
+    text = told("a.png")
+    assert text is not None and "Steps: 2, Sampler: DDIM" in text and "Seed: 4" in text and told("b.png") is None
+    monkeypatch.setenv("REALCOMPO_CONFIG", str(Path("user.toml").resolve()))
+    Path("user.toml").write_text("parameters = true\n")
+    Path("scene.toml").write_text(SCENE)
+    assert cli("run", "scene.toml", "-q").exit_code == 0 and "Seed: 3" in (told("scene/both.png") or "")
+    assert cli(*words, "--no-parameters", "-o", "c.png").exit_code == 0 and told("c.png") is None
+    assert cli("reproduce", "a.png").exit_code == 0, "the picture is the same with it"
+    Path("user.toml").write_text('parameters = "yes"\n')
+    wrong = cli(*words)
+    assert wrong.exit_code == 2 and "write true or false" in wrong.output

@@ -47,7 +47,7 @@ ELSEWHERE = {
     "python -m realcompo_controlnet.photo": "it needs weights and an extra; plugins/realcompo-controlnet/tests has its parts",
 }
 """How a command begins → why it does not run here."""
-USER_KEYS = {"sources", "llm", "output", "models"}
+USER_KEYS = {"sources", "llm", "output", "models", "parameters"}
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class StepProgress:
     Args:
         quiet: show nothing; also where stderr is no terminal.
         pictures: how many will be drawn.
-        preview: show after each step what the pictures are to become, in the best way that the terminal has; nothing where it has none.
+        preview: show after each step what the pictures are to become, in the best way that the terminal has; where it has none, say so.
         keep: Ctrl-C ends the run after its step, and what the pictures were to become is kept (a second one ends it at once).
     """
 
@@ -37,7 +37,10 @@ class StepProgress:
         if os.environ.get("REALCOMPO_DOWNLOAD", "") in ("", "0"):
             # The loaders' own bars tell of milliseconds, in the midst of ours; where gigabytes may come they stay.
             os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-        if quiet or not sys.stderr.isatty():
+        tty = sys.stderr.isatty()
+        if preview and not quiet and not tty:
+            _tell_lacking(tty)
+        if quiet or not tty:
             return
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -46,6 +49,8 @@ class StepProgress:
 
             way = way_of(os.environ, asked, sys.stderr.encoding)
             self._preview = None if way is None else Preview(way, cell())
+            if way is None:
+                _tell_lacking(tty)
         shown = self._preview
 
         class Bar(Progress):
@@ -131,3 +136,9 @@ class StepProgress:
         done = len(report.drawn)
         self._bar.update(self._all, total=done + len(report.pending), completed=done)
         self._bar.reset(self._steps, total=None, description=batch[0].path.stem[:30], loss="")
+
+
+def _tell_lacking(tty: bool) -> None:
+    from .terminal import lacking
+
+    typer.secho(f"note: {lacking(os.environ, tty)}", fg="yellow", err=True)

@@ -32,6 +32,10 @@ PATIENCE = 0.3
 
 _IMAGE = 7301
 """Number of our picture in the terminal: each new one takes the place of the last."""
+_KITTY_QUERY = f"\x1b_Gi={_IMAGE},s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
+"""Whether the terminal knows kitty's graphics: it answers OK, and shows nothing."""
+_ATTRIBUTES, _ANSWERED = "\x1b[c", r"\x1b\[\?([0-9;]+)c"
+"""What it is (DA1), which every terminal answers, and therefore last."""
 
 
 def way_of(environment: Mapping[str, str], ask: Callable[[str, str], str], encoding: str | None) -> Way | None:
@@ -39,7 +43,7 @@ def way_of(environment: Mapping[str, str], ask: Callable[[str, str], str], encod
 
     Args:
         environment: of the process.
-        ask: query, end of the answer → what the terminal answered, "" where it did not.
+        ask: query, what its answer ends with (an expression) → what the terminal answered, "" where it did not.
         encoding: of the stream.
     """
     if environment.get("NO_COLOR") or environment.get("TERM", "dumb") == "dumb":
@@ -49,14 +53,33 @@ def way_of(environment: Mapping[str, str], ask: Callable[[str, str], str], encod
     kitty = "kitty" in environment.get("TERM", "") or environment.get("KITTY_WINDOW_ID") or program in ("ghostty", "wezterm")
     if kitty and not inside:
         return "kitty"
-    attributes = re.search(r"\x1b\[\?([0-9;]+)c", ask("\x1b[c", "c"))
+    known = not inside and environment.get("TERM") != "linux"  # the console of Linux would print the question
+    answer = ask(f"{_KITTY_QUERY if known else ''}{_ATTRIBUTES}", _ANSWERED)
+    if known and f"_Gi={_IMAGE};OK" in answer:
+        return "kitty"
+    attributes = re.search(_ANSWERED, answer)
     if attributes is not None and "4" in attributes[1].split(";"):
         return "sixel"
     return "blocks" if (encoding or "").lower().replace("-", "") == "utf8" else None
 
 
+def lacking(environment: Mapping[str, str], tty: bool) -> str:
+    """Why no previews are shown, and what shows them."""
+    if not tty:
+        return "no previews: the output is no terminal"
+    if environment.get("NO_COLOR") or environment.get("TERM", "dumb") == "dumb":
+        said = "NO_COLOR is set" if environment.get("NO_COLOR") else "the terminal says that it is dumb (TERM)"
+        return f"no previews: {said}"
+    return "no previews: the terminal has neither kitty's graphics nor sixels, and no UTF-8 for blocks of colour"
+
+
 def asked(query: str, end: str) -> str:
-    """What the terminal that this process reads from answers; "" where it is none, or does not answer in time."""
+    """What the terminal that this process reads from answers; "" where it is none, or does not answer in time.
+
+    Args:
+        query: what it is sent.
+        end: an expression that its answer ends with.
+    """
     try:
         import termios
         import tty
@@ -73,7 +96,11 @@ def asked(query: str, end: str) -> str:
     try:
         tty.setcbreak(handle, termios.TCSANOW)
         os.write(sys.stderr.fileno(), query.encode())
-        while not answer.endswith(end.encode()) and len(answer) < 256 and select.select([handle], [], [], PATIENCE)[0]:
+        while (
+            not re.search(end + r"\Z", answer.decode("ascii", "replace"))
+            and len(answer) < 256
+            and select.select([handle], [], [], PATIENCE)[0]
+        ):
             answer += os.read(handle, 1) or b"\0" * 256
     except OSError:
         return ""

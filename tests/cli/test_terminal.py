@@ -19,7 +19,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from realcompo.cli import app
-from realcompo.cli.terminal import MOST, Preview, asked, sixel, strip, way_of
+from realcompo.cli.terminal import MOST, Preview, asked, lacking, sixel, strip, way_of
 from tests.toyworld import PROMPT, TWO, toys
 
 SILENT = lambda query, end: ""  # noqa: E731
@@ -42,11 +42,28 @@ def checkered(side: int = 16) -> Image.Image:
         ({"TERM": "tmux-256color", "TMUX": "/tmp/x", "KITTY_WINDOW_ID": "1"}, SILENT, "utf-8", "blocks"),
         (XTERM, SIXELS, "utf-8", "sixel"),
         (XTERM, lambda query, end: "\x1b[?64;1;2c", "UTF-8", "blocks"),
+        (XTERM, lambda query, end: "\x1b_Gi=7301;OK\x1b\\\x1b[?62;4c" if "a=q" in query else "", "utf-8", "kitty"),
+        (XTERM, lambda query, end: "\x1b_Gi=7301;ENOTSUP:c\x1b\\\x1b[?62;4c", "utf-8", "sixel"),
+        ({"TERM": "linux"}, lambda query, end: "" if "_G" in query else "\x1b[?6c", "utf-8", "blocks"),
+        ({**XTERM, "TMUX": "/tmp/x"}, lambda query, end: "" if "_G" in query else "\x1b[?62;4c", "utf-8", "sixel"),
         (XTERM, SILENT, "ascii", None),
         ({"TERM": "dumb"}, SIXELS, "utf-8", None),
         ({**XTERM, "NO_COLOR": "1"}, SIXELS, "utf-8", None),
     ],
-    ids=["kitty", "wezterm", "kitty in tmux", "sixel", "no sixel", "ascii", "dumb", "no colour"],
+    ids=[
+        "kitty",
+        "wezterm",
+        "kitty in tmux",
+        "sixel",
+        "no sixel",
+        "asked kitty",
+        "refuses kitty",
+        "linux",
+        "sixel in tmux",
+        "ascii",
+        "dumb",
+        "no colour",
+    ],
 )
 def test_the_way_of_a_terminal(environment: dict[str, str], ask: Any, encoding: str, way: str | None) -> None:
     assert way_of(environment, ask, encoding) == way
@@ -155,12 +172,13 @@ def test_a_batch_is_a_strip_of_a_few() -> None:
 
 
 def test_nothing_is_shown_where_nobody_looks(tmp_path: Path) -> None:
-    """The runner's stderr is no terminal: --preview draws the same picture and says nothing more."""
+    """The runner's stderr is no terminal: --preview draws the same picture, and says once that nothing is shown."""
     words = ["generate", "a cat on grass", "--seed", "1", "--steps", "2", "-o"]
     plain = CliRunner().invoke(app, [*words, str(tmp_path / "a.png")])
     shown = CliRunner().invoke(app, [*words, str(tmp_path / "b.png"), "--preview"])
     assert plain.exit_code == shown.exit_code == 0, shown.output
     assert plain.stdout.replace("a.png", "b.png") == shown.stdout and "\x1b" not in shown.output
+    assert shown.stderr.count("note: no previews: the output is no terminal") == 1 and "no previews" not in plain.output
     with Image.open(tmp_path / "a.png") as one, Image.open(tmp_path / "b.png") as other:
         assert one.tobytes() == other.tobytes()
 
@@ -201,3 +219,78 @@ def test_previews_of_a_run_stand_above_its_bar(monkeypatch: pytest.MonkeyPatch) 
         progress._bar.refresh()
     told = out.getvalue()
     assert "▀" in told and told.rindex("drawing") > told.rindex("▀"), "the bar is the last line"
+
+
+class Terminal:
+    """A terminal of another program's: it reads what it is sent, and answers the question what it is."""
+
+    def __init__(self, answer: bytes) -> None:
+        import pty
+
+        self.master, self.slave = pty.openpty()
+        self.answer, self.seen = answer, b""
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                got = os.read(self.master, 1 << 16)
+            except OSError:
+                return
+            if not got or got.endswith(b"\0end"):
+                self.seen += got
+                return
+            self.seen += got
+            if b"\x1b[c" in got:
+                os.write(self.master, self.answer)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="terminals are asked on POSIX only")
+@pytest.mark.parametrize(
+    ("answer", "preview", "mark", "others"),
+    [
+        (b"\x1b_Gi=7301;OK\x1b\\\x1b[?62c", True, b"\x1b_Ga=T", (b"\x1bP0;1q", "▀".encode())),
+        (b"\x1b[?62;4c", True, b"\x1bP0;1q", (b"\x1b_Ga=T", "▀".encode())),
+        (b"\x1b[?62c", True, "▀".encode(), (b"\x1b_Ga=T", b"\x1bP0;1q")),
+        (b"\x1b[?62;4c", False, b"drawing", (b"\x1b_G", b"\x1bP0;1q", "▀".encode(), b"\x1b[c")),
+    ],
+    ids=["kitty", "sixel", "blocks", "unasked"],
+)
+def test_a_run_in_a_terminal(answer: bytes, preview: bool, mark: bytes, others: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole way through a pseudo-terminal: the question, the answer, and the pictures of each step in the way that it has."""
+    import fcntl
+    import struct
+    import termios
+
+    from realcompo.cli.progress import StepProgress
+
+    terminal = Terminal(answer)
+    fcntl.ioctl(terminal.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 1000, 800))
+    for name in ("TMUX", "STY", "KITTY_WINDOW_ID", "TERM_PROGRAM", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    with os.fdopen(os.dup(terminal.slave), "r+b", buffering=0) as raw:
+        stream = io.TextIOWrapper(raw, encoding="utf-8", write_through=True)  # type: ignore[arg-type]
+        monkeypatch.setattr(sys, "stdin", stream)
+        monkeypatch.setattr(sys, "stderr", stream)
+        with StepProgress(preview=preview) as progress:
+            toys()(PROMPT, TWO, seed=0, progress=progress)
+            progress._bar.refresh()
+        monkeypatch.undo()
+        stream.write("\0end")
+        terminal.thread.join()
+    os.close(terminal.slave)
+    os.close(terminal.master)
+    assert mark in terminal.seen, terminal.seen[-400:]
+    assert not [other for other in others if other in terminal.seen]
+
+
+@pytest.mark.parametrize(
+    ("environment", "tty", "said"),
+    [({}, False, "no terminal"), ({"NO_COLOR": "1"}, True, "NO_COLOR"), ({"TERM": "dumb"}, True, "dumb"), (XTERM, True, "UTF-8")],
+    ids=["pipe", "no colour", "dumb", "ascii"],
+)
+def test_why_nothing_is_shown_is_said(environment: dict[str, str], tty: bool, said: str) -> None:
+    assert said in lacking(environment, tty)

@@ -34,6 +34,7 @@ class Use:
         role, condition, latent: of these branches.
         option: where it goes if it is no source.
         options: without which it is none: {"base": …} of layers that are put on another branch.
+        base: id of the branch that it builds on, whose checkpoint it needs too; "" where it is whole.
         wrong, mend: why it is none, where it looks like one.
     """
 
@@ -43,6 +44,7 @@ class Use:
     latent: LatentSpace | None = None
     option: str = ""
     options: tuple[tuple[str, str], ...] = ()
+    base: str = ""
     wrong: str = ""
     mend: str = ""
 
@@ -152,7 +154,8 @@ class Uses:
                     continue
                 ids = tuple(one.id for one in sorted(specs, key=lambda one: one.base is not None))
                 role, condition = specs[0].role or "either", specs[0].condition or ""
-                return Use(ids, role, condition, traits.latent, options=tuple(sorted(options.items())))
+                base = options.get("base") or _default_base(specs[0])
+                return Use(ids, role, condition, traits.latent, options=tuple(sorted(options.items())), base=base)
         return Use() if first is None else Use(wrong=first.what, mend=first.mend or "")
 
     def _options(self, spec: BranchSpec) -> Iterable[dict[str, str]]:
@@ -166,6 +169,12 @@ class Uses:
 
 def _fields(spec: BranchSpec) -> Mapping[str, Any]:
     return spec.options.model_fields if spec.options is not None else {}
+
+
+def _default_base(spec: BranchSpec) -> str:
+    """The branch that one builds on unless its options say another."""
+    own = spec.defaults.get("base", _fields(spec)["base"].default if "base" in _fields(spec) else None)
+    return own if isinstance(own, str) else ""
 
 
 def _family(kind: Kind) -> str:
@@ -196,11 +205,13 @@ def spaces(models: Sequence[tuple[Found, Use]], anywhere: Sequence[BranchSpec]) 
             sample = [{"name": use.ids[0], "source": one.source}]
             if places:
                 other, told = places[0]
-                options = dict(told.options) and {**dict(told.options), "base_source": one.source}
+                beneath = next((model for model, its in draws if told.base in its.ids), None)
+                options = dict(told.options)
+                if beneath is not None:
+                    options |= {"base": told.base, "base_source": beneath.source}
                 sample.append({"name": told.ids[0], "source": other.source, **({"options": options} if options else {})})
             elif anywhere:
-                options = {"base": use.ids[0]}
-                sample.append({"name": anywhere[0].id, "source": one.source, "options": options})
+                sample.append({"name": anywhere[0].id, "source": one.source, "options": {"base": use.ids[0]}})
             else:
                 sample = []
         pairs = [tuple((one.source, use.ids) for one, use in some) for some in (draws, places)]

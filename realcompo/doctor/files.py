@@ -169,12 +169,14 @@ def _file(path: Path, folder: str, source: str) -> Found:
         what, mend = describe(path)
         return Found(path, folder, source, "safetensors, damaged", size, wrong=what, mend=mend)
     shapes, metadata = header
-    file = unwrapped(TensorFile(path, shapes, metadata))
-    for _ in range(3):
-        if not (names := peeled(file.shapes)):
-            break
-        file = unwrapped(file.renamed(names))
-    kind = identify(file.shapes)
+    file, kind = TensorFile(path, shapes, metadata), identify(shapes)
+    if not any(word in kind.what for word in ("LoRA", "adapter")):  # of which there are thousands; a wrapper's prefixes hide the others
+        file = unwrapped(file)
+        for _ in range(3):
+            if not (names := peeled(file.shapes)):
+                break
+            file = unwrapped(file.renamed(names))
+        kind = identify(file.shapes)
     what = kind.what
     if "a LoRA" in what and (family := _lora_family(file.shapes)):
         what = f"{what} for {family}"

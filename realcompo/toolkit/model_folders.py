@@ -60,7 +60,8 @@ def find_model(text: str, allow_pickle: bool = False, folders: Sequence[Path] | 
         return None
     found: dict[Path, tuple[Path, Path]] = {}  # resolved → as found, and the model folder
     names: set[str] = set()
-    for folder, place in walk_models(folders):
+    left = [MOST]
+    for folder, place in walk_models(folders, left):
         if place.parts[-len(path.parts) :] == path.parts or (len(path.parts) == 1 and is_file_of(place) and place.stem == text):
             found.setdefault(place.resolve(), (place, folder))
         names.add(place.stem if is_file_of(place) else place.name)
@@ -69,7 +70,7 @@ def find_model(text: str, allow_pickle: bool = False, folders: Sequence[Path] | 
         found = safe
     if len(found) == 1:
         return next(iter(found.values()))[0]
-    where = f"source {text!r}"
+    where = text
     if found:
         listed = sorted((place.relative_to(folder).as_posix() for place, folder in found.values()), key=str.lower)
         raise BadCheckpoint(
@@ -81,6 +82,7 @@ def find_model(text: str, allow_pickle: bool = False, folders: Sequence[Path] | 
     broken = next((said for folder in folders if (said := unfinished(folder, path.stem))), "")
     raise BadCheckpoint(
         f"nothing is called so in the model folders {', '.join(map(str, folders))}{broken}"
+        + (f"; only their first {MOST:,} entries were looked at" if left[0] < 0 else "")
         + (f" (of which {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not there)" if missing else ""),
         where=where,
         mend=f"{nearest(path.stem, names) if names else 'no checkpoint is in them'}; a hub id is written organisation/name",
@@ -92,14 +94,16 @@ def is_file_of(place: Path) -> bool:
     return place.suffix.lower() in ENDINGS
 
 
-def walk_models(folders: Sequence[Path], most: int = MOST) -> Iterator[tuple[Path, Path]]:
+def walk_models(folders: Sequence[Path], left: list[int] | None = None) -> Iterator[tuple[Path, Path]]:
     """(model folder, file of weights or folder in diffusers' layout) of all that lies in some folders, in the order of their names.
+
+    `left` holds how many entries are looked at, and what is left of them afterwards: less than 0 where there were more.
 
     Links are followed, each real folder is entered once; hidden ones are left out, and so is what cannot be read. The parts of a diffusers
     folder are its own.
     """
     seen: set[tuple[int, int]] = set()
-    left = [most]
+    left = [MOST] if left is None else left
     for folder in folders:
         yield from ((folder, place) for place in _walk(folder, 0, seen, left))
 

@@ -102,6 +102,12 @@ def test_other_architectures_are_told_apart(home: Path, uses: Uses) -> None:
     assert "inpaints" in inpaints.what and "sd/v1-5" in uses.of(inpaints).ids
 
 
+@pytest.mark.parametrize("front", ["module.", "state_dict.", "net.", "_orig_mod."])
+def test_a_wrappers_prefix_hides_nothing(home: Path, uses: Uses, front: str) -> None:
+    wrapped = hollow(home / "w.safetensors", {front + name: shape for name, shape in sd1().items()})
+    assert "sd/v1-5" in uses.of(examine(wrapped, "", "w")).ids
+
+
 @pytest.mark.parametrize(
     ("family", "id", "role"),
     [("sd1", "sd/v1-5", "fidelity"), ("gligen", "gligen/box", "spatial"), ("controlnet-sd1", "controlnet/pose-sd15", "spatial")],

@@ -170,7 +170,9 @@ def _file(path: Path, folder: str, source: str) -> Found:
         return Found(path, folder, source, "safetensors, damaged", size, wrong=what, mend=mend)
     shapes, metadata = header
     file, kind = TensorFile(path, shapes, metadata), identify(shapes)
-    if not any(word in kind.what for word in ("LoRA", "adapter")):  # of which there are thousands; a wrapper's prefixes hide the others
+    if not kind.what.startswith(
+        ("a LoRA", "a LoHa", "a LoKr", "an adapter")
+    ):  # of which there are thousands; a wrapper's prefixes hide the others
         file = unwrapped(file)
         for _ in range(3):
             if not (names := peeled(file.shapes)):
@@ -225,7 +227,7 @@ def _lora_family(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
 def _folder(place: Path, folder: str, source: str) -> Found:
     index, config = place / "model_index.json", place / "config.json"
     name = read_json(index if index.is_file() else config).get("_class_name") if index.is_file() or config.is_file() else None
-    what = f"a folder of {'a ' + printable(str(name)) if name else 'a diffusers checkpoint'}"
+    what = f"a folder of {printable(str(name)) if name else 'a diffusers checkpoint'}"
     sizes = [path.stat().st_size for path in place.rglob("*") if is_file_of(path) and path.is_file()]
     if not sizes:
         told, mend = "only its configs are here, no weights", f"hf download {source}" if folder == "hub" else "copy it again, whole"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,9 +21,12 @@ from .files import Found
 PAPER = ("sd/v1-5", "gligen/box")
 """The paper's v1: docs/paper-systems.md."""
 _DISTRIBUTIONS = {"sd": "realcompo-stable-diffusion", "gligen": "realcompo-gligen"}
-_SPATIAL = ("GLIGEN", "ControlNet")
-_ADAPTERS = {"LoRA": "option lora", "LoHa": "option lora", "LoKr": "option lora", "VAE": "option vae"}
-"""Word in what a file is → where it goes."""
+_SPATIAL = ("GLIGEN", "ControlNet", "T2I-Adapter")
+_OPTIONS = (
+    (re.compile(r"a (LoRA|LoHa|LoKr)\b"), "option lora"),
+    (re.compile(r"a VAE$|a folder of Autoencoder(KL|DC)$"), "option vae"),
+)
+"""What a file is → where it goes."""
 
 
 @dataclass(frozen=True)
@@ -130,8 +134,8 @@ class Uses:
 
     def _ask(self, found: Found) -> Use:
         what = found.kind.what if found.kind is not None else found.what
-        for word, option in _ADAPTERS.items():
-            if word in what and (found.kind is None or found.kind.family is None):
+        for kind, option in _OPTIONS:
+            if kind.match(what):
                 return Use(option=option)
         spatial = any(word in what for word in _SPATIAL)
         if found.kind is not None and found.kind.family is None and not spatial:

@@ -136,6 +136,11 @@ def test_what_is_no_checkpoint_goes_where_it_belongs(home: Path, uses: Uses, sha
     assert use.option == option and not use.ids
 
 
+def test_a_folder_of_a_vae_goes_where_it_belongs(uses: Uses, checkpoint: Callable[[str], Path]) -> None:
+    use = uses.of(examine(checkpoint("sd1") / "vae", "", "vae"))
+    assert use.option == "option vae" and not use.ids
+
+
 HOSTILE: dict[str, bytes] = {
     "empty.safetensors": b"",
     "zeros.safetensors": bytes(64),

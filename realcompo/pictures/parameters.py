@@ -80,13 +80,20 @@ def _fields(recipe: Recipe, first: BranchEntry, facts: Mapping[str, Any], size: 
         found["Hires resize"] = f"{hires.width}x{hires.height}" if hires.width and hires.height else None
         found["Hires steps"] = hires.steps
         found["Hires upscaler"] = _UPSCALERS.get(hires.upscaler.name, hires.upscaler.name)
-    lora = first.options.get("lora")
-    if isinstance(lora, str):
-        found["LoRA"] = f"{Path(lora).stem}:{first.options.get('lora_scale', 1.0):g}"
+    found["LoRA"] = _loras(first.options)
     found["Spatial"] = ", ".join(one.name for one in recipe.branches if one is not first)
     found["Balancer"] = recipe.balancer.name if len(recipe.branches) > 1 else None
     version = facts.get("versions", {}).get("realcompo") if isinstance(facts.get("versions"), Mapping) else None
     return {**found, "Version": f"RealCompo {version or ''}".strip()}
+
+
+def _loras(options: Mapping[str, Any]) -> str:
+    """``ink:0.8``, of one file or of several with a scale each, or one for all."""
+    told = options.get("lora")
+    files = [told] if isinstance(told, str) else list(told or ())
+    scales = options.get("lora_scale", 1.0)
+    each = list(scales) if isinstance(scales, list | tuple) else [scales] * len(files)
+    return ", ".join(f"{Path(str(file)).stem}:{scale:g}" for file, scale in zip(files, each, strict=False))
 
 
 def _words(recipe: Recipe, first: BranchEntry, name: str) -> Any:

@@ -77,6 +77,13 @@ def test_a_second_pass_a_vae_a_lora_and_words() -> None:
     assert read["Schedule type"] == "Karras" and "Model hash" not in read, "what is not known is left out"
 
 
+@pytest.mark.parametrize(("scales", "read"), [([0.8, 0.5], "ink:0.8, wash:0.5"), (0.7, "ink:0.7, wash:0.7")], ids=["each", "all"])
+def test_several_loras(scales: Any, read: str) -> None:
+    options = {"lora": ["l/ink.safetensors", "wash"], "lora_scale": scales}
+    assert fields(recipe(first={"options": options}))["LoRA"] == read
+    assert "LoRA" not in fields(recipe(first={"options": {"lora": None, "lora_scale": 1.0}})), "control"
+
+
 @pytest.mark.parametrize(
     ("prompt", "read"),
     [

@@ -36,6 +36,12 @@ def boxes(objects: Sequence[Any]) -> Boxes:
     return Boxes([{"phrase": o.phrase, "box": o.box, "span": o.span} for o in objects])
 
 
+def placed(scene: Scene, shown: Scene) -> Boxes:
+    """The words of a scene's objects in the boxes of another's, in turn; its own boxes where both are one scene."""
+    places = [shown.objects[k % len(shown.objects)].box for k in range(len(scene.objects))]
+    return Boxes([{"phrase": o.phrase, "box": box, "span": o.span} for o, box in zip(scene.objects, places, strict=True)])
+
+
 def picture_seed(scene: int, noise: int) -> int:
     """One noise a scene and number, the same for every row: differences between rows are paired."""
     return 1_000_003 * noise + scene
@@ -48,17 +54,21 @@ class MiniScenes(Suite):
 
     def cases(self, seed: int | None = None) -> list[Case]:
         told = self.options
-        everything = scenes(told.split, told.count, told.scene_seed)
-        return [self._case(n, scene, noise, seed or 0) for noise in range(told.noises) for n, scene in enumerate(everything)]
+        everything = scenes(told.split, told.count + told.shuffled, told.scene_seed)
+        return [
+            self._case(n, everything[n], everything[n + told.shuffled], noise, seed or 0)
+            for noise in range(told.noises)
+            for n in range(told.count)
+        ]
 
-    def _case(self, number: int, scene: Scene, noise: int, seed: int) -> Case:
+    def _case(self, number: int, scene: Scene, shown: Scene, noise: int, seed: int) -> Case:
         return Case(
             id=f"{number}-{noise}",
             prompt=scene.caption,
             seed=picture_seed(number, noise + seed * self.options.noises),
             scene=f"{number}",
             kind=f"{len(scene.objects)} objects",
-            conditions={"boxes": boxes(scene.objects)},
+            conditions={"boxes": placed(scene, shown)},
             truth={"objects": [{**asdict(one), "box": list(one.box)} for one in wanted(scene)]},
             file=f"{number:04d}-{noise}",
         )

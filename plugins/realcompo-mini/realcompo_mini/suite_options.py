@@ -16,3 +16,4 @@ class SceneOptions(Options):
     count: int = Field(100, ge=1, description="scenes")
     noises: int = Field(1, ge=1, description="noises a scene")
     scene_seed: int = Field(0, description="another number draws other scenes")
+    shuffled: bool = Field(False, description="tell each scene the boxes of the next one, for its own words: a control of the layout")

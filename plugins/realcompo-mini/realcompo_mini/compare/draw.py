@@ -22,11 +22,12 @@ def draw_row(row: Row, split: str, count: int, noises: int, path: Path, batch: i
     there = {(r["scene"], r["seed"]): r for r in read(path)}
     if all((scene, noise) in there for noise in range(noises) for scene in range(count)):
         return
-    folder = path.parent / "drawn" / f"{split}-{scene_seed}-{count}x{noises}"
+    folder = path.parent / "drawn" / f"{split}-{scene_seed}-{count}x{noises}{'-shuffled' if row.shuffled else ''}"
     folder.mkdir(parents=True, exist_ok=True)
     recipe = folder / f"{path.stem}.json"
     write_whole(recipe, json.dumps(row.recipe(device=device).plain(), indent=1, ensure_ascii=False))
     options = [f"split={split}", f"count={count}", f"noises={noises}", f"scene_seed={scene_seed}"]
+    options += ["shuffled=true"] if row.shuffled else []
     evaluate("mini/scenes", [recipe], folder / "out", options=options, batch_size=batch)
     drawn, *judged = (Lines(folder / "out" / path.stem / name, "case", writing=False) for name in ("drawn.jsonl", *SCORERS))
     for noise in range(noises):

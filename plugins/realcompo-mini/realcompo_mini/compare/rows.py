@@ -24,9 +24,11 @@ class Row:
         guidance: branch → scale.
         steps: denoising steps.
         divisor: maps are read at 16 / divisor latent pixels a side.
+        fidelity: the fidelity branch.
         other: the spatial branch.
         deep: deep features of both are kept for so many steps.
         run: more of the composer's settings: guidance, scheduler.
+        shuffled: each scene is told the boxes of the next one: a control.
     """
 
     name: str
@@ -40,11 +42,14 @@ class Row:
     other: str = BOXES
     deep: int = 1
     run: Mapping[str, Any] = field(default_factory=dict)
+    fidelity: str = FIDELITY
+    shuffled: bool = False
 
     def recipe(self, **where: Any) -> Recipe:
         """What draws this row, on the CPU unless `where` says otherwise."""
         options = {"map_divisor": self.divisor, "deep_every": self.deep}
-        branches = [BranchEntry(name=FIDELITY, guidance_scale=self.guidance[FIDELITY], options=options)]
+        told = options if self.fidelity == FIDELITY else {}  # a transformer has no maps to shrink and no deep blocks to keep
+        branches = [BranchEntry(name=self.fidelity, guidance_scale=self.guidance[FIDELITY], options=told)]
         if self.spatial and self.other == BOXES:
             branches.append(BranchEntry(name=BOXES, guidance_scale=self.guidance[BOXES], options=options))
         elif self.spatial:  # layout guidance, on the fidelity branch's network
@@ -94,3 +99,17 @@ ROWS = (
     Row(CHEAP, DEFAULT_BALANCER, {"moves": 8}),
     Row(BACKWARD, DEFAULT_BALANCER, {"length": -0.03}),
 )
+
+FLOW = "mini/flow"
+FLOW_ALONE, FLOW_DEFAULT, FLOW_STILL = "flow alone", "flow × boxes, the default", "flow × boxes, hand-over at 0.3"
+FLOW_MEAN, FLOW_BACKWARD, FLOW_SHUFFLED = "flow × boxes, mean", "flow × boxes, moves backwards", "flow × boxes, another scene's boxes"
+FLOW_ROWS = (
+    Row(FLOW_ALONE, spatial=False, fidelity=FLOW),
+    Row(FLOW_MEAN, "core/mean", fidelity=FLOW),
+    Row(FLOW_STILL, "core/hand-over", {"share": 0.3}, fidelity=FLOW),
+    Row("flow × boxes, hand-over at 0.5", "core/hand-over", {"share": 0.5}, fidelity=FLOW),
+    Row(FLOW_DEFAULT, DEFAULT_BALANCER, fidelity=FLOW),
+    Row(FLOW_BACKWARD, DEFAULT_BALANCER, {"length": -0.03}, fidelity=FLOW),
+    Row(FLOW_SHUFFLED, DEFAULT_BALANCER, fidelity=FLOW, shuffled=True),
+)
+"""Another architecture and process beside the same boxes model, its scenes and noises; kept in a folder of their own (`flow`)."""

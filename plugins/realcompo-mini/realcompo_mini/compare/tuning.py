@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from realcompo_mini.compare.rows import BOXES, FIDELITY, GUIDANCE, ROWS, STEPS, Row
+from realcompo_mini.compare.rows import BOXES, FIDELITY, FLOW_ROWS, GUIDANCE, ROWS, STEPS, Row
 
 FORMS = {
     "fidelity": ("core/fixed", {}),
@@ -52,14 +52,14 @@ def parse(text: str) -> Row:
 
 
 def chosen(names: list[str] | None) -> list[Row]:
-    """Rows by name, or by their settings as `parse` reads them; all rows if None.
+    """Rows by name, or by their settings as `parse` reads them; the rows of the page's first table if None.
 
     Raises:
         ValueError: neither.
     """
     if not names:
         return list(ROWS)
-    table = {row.name: row for row in ROWS}
+    table = {row.name: row for row in (*ROWS, *FLOW_ROWS)}
     return [table[name] if name in table else parse(name) for name in names]
 
 

@@ -19,7 +19,7 @@ from realcompo.recipes.configuration import explain_invalid, guarded_options, re
 from realcompo.recipes.files import dotted
 from realcompo.recipes.recipe import Carried, PictureEntry, Recipe, migrate, plain_data, read_condition
 from realcompo.registry import Registry
-from realcompo.specs import BalancerSpec, BranchSpec, NoOptions, PlannerSpec, Spec, TransferSpec
+from realcompo.specs import BalancerSpec, BranchSpec, NoOptions, PlannerSpec, Spec, TransferSpec, UpscalerSpec
 
 from .problems import At, Problem, Unfit
 
@@ -157,7 +157,7 @@ def _form(plain: dict[str, Any]) -> list[Problem]:
 
 
 def _raised_at(data: Mapping[str, Any], error: RealCompoError) -> At | None:
-    """The picture, and its field where the error names one, that an error of ours was raised for."""
+    """What an error of ours was raised for: the picture, and its field where the error names one; else the recipe's field that it names."""
     for index, picture in enumerate(data.get("pictures", ())):
         try:
             PictureEntry.model_validate(picture)
@@ -166,7 +166,7 @@ def _raised_at(data: Mapping[str, Any], error: RealCompoError) -> At | None:
             return ("pictures", index, str(error.where)) if named else ("pictures", index)
         except ValidationError:
             continue
-    return None
+    return (str(error.where),) if error.where in Recipe.model_fields else None
 
 
 def _copied(value: Any) -> Any:
@@ -199,7 +199,7 @@ def _taken_out(data: Any, at: At) -> bool:
 
 
 def _components(plain: Mapping[str, Any], registry: Registry) -> list[Problem]:
-    """Names and options of branches, balancer, planner and transfers."""
+    """Names and options of branches, balancer, planner, upscaler and transfers."""
     recipe = Recipe.model_validate(plain)
     found: list[Problem] = []
     for at, part, kind in parts_of(recipe):
@@ -221,6 +221,8 @@ def parts_of(recipe: Recipe) -> list[tuple[At, Any, type[Any]]]:
     parts.append((("balancer",), recipe.balancer, BalancerSpec))
     if recipe.planner is not None:
         parts.append((("planner",), recipe.planner, PlannerSpec))
+    if recipe.hires is not None:
+        parts.append((("hires", "upscaler"), recipe.hires.upscaler, UpscalerSpec))
     return parts
 
 

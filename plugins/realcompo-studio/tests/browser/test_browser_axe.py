@@ -91,11 +91,7 @@ def test_axe_finds_nothing(browser: Any, studio: Client, state: str, paper: str)
         assert not violations(tab.page)
 
 
-# with the family's longer ids (mini/boxes-coloured) the page of 820 pixels is wider than its window: not mended yet
-NARROW = pytest.param((820, 1180), marks=pytest.mark.xfail(reason="long ids make a narrow page scroll sideways", strict=False))
-
-
-@pytest.mark.parametrize("size", [(1280, 800), (1024, 768), NARROW], ids=lambda size: f"{size[0]}x{size[1]}")
+@pytest.mark.parametrize("size", [(1280, 800), (1024, 768), (820, 1180)], ids=lambda size: f"{size[0]}x{size[1]}")
 def test_all_fits_without_scrolling_sideways(browser: Any, studio: Client, size: tuple[int, int]) -> None:
     """The stage with its Draw button is in sight where the page begins, and nothing lies over what is further down."""
     with Tab.opened(browser, studio) as tab:

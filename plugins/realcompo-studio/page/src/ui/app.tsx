@@ -62,6 +62,9 @@ export function App() {
   );
 }
 
+/** Of a folder's path; the whole of it is told by a title, and on no picture of the page. */
+const lastName = (path: string): string => path.split(/[\\/]/u).filter(Boolean).at(-1) ?? path;
+
 function Header() {
   const file = useRef<HTMLInputElement>(null);
   const dark = theme.value === 'dark' || (theme.value === 'auto' && matchMedia('(prefers-color-scheme: dark)').matches);
@@ -74,8 +77,8 @@ function Header() {
         </span>
         RealCompo <span>studio</span>
       </h1>
-      <p class={`line is-${connection.value}`} role="status">
-        {connection.value === 'lost' ? 'The studio does not answer. Trying again …' : [state.value?.device, state.value ? `pictures in ${state.value.folder}` : ''].filter(Boolean).join(' · ')}
+      <p class={`line is-${connection.value}`} role="status" title={state.value?.folder}>
+        {connection.value === 'lost' ? 'The studio does not answer. Trying again …' : [state.value?.device, state.value ? `pictures in ${lastName(state.value.folder)}` : ''].filter(Boolean).join(' · ')}
       </p>
       <button type="button" class="button is-quiet" onClick={beginAnew}>
         New

@@ -1,5 +1,5 @@
 // The question for a thing's words, beside the thing itself.
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { remove, rename } from '../actions';
 import type { Thing } from '../model/document';
 import type { Box } from '../model/geometry';
@@ -9,7 +9,8 @@ import { doc, fidelityPart, naming, things } from '../store';
 export function Naming({ thing, box, person = false }: { thing: Thing; box: Box; person?: boolean }) {
   const field = useRef<HTMLInputElement>(null);
   const [text, setText] = useState(thing.phrase);
-  useEffect(() => {
+  // Before anything else is typed: an effect after painting would let the first letters go to the canvas.
+  useLayoutEffect(() => {
     field.current?.focus({ preventScroll: true });
     field.current?.select();
   }, []);

@@ -5,41 +5,38 @@ from __future__ import annotations
 from realcompo.testing import BranchContract
 
 
-class TestDev(BranchContract):
-    """Differences in float32."""
+class InSinglePrecision(BranchContract):
+    """Differences in float32; a picture of few tokens."""
+
+    double = False
+    size = (128, 128)
+
+
+class TestDev(InSinglePrecision):
+    """flux/dev."""
 
     component = "flux/dev"
-    double = False
-    size = (128, 128)
 
 
-class TestSchnell(BranchContract):
-    """Differences in float32."""
+class TestSchnell(InSinglePrecision):
+    """flux/schnell."""
 
     component = "flux/schnell"
-    double = False
-    size = (128, 128)
 
 
-class TestPipeline(BranchContract):
-    """Differences in float32."""
+class TestPipeline(InSinglePrecision):
+    """flux/pipeline."""
 
     component = "flux/pipeline"
-    double = False
-    size = (128, 128)
 
 
-class TestPose(BranchContract):
-    """Differences in float32."""
+class TestPose(InSinglePrecision):
+    """flux/pose."""
 
     component = "flux/pose"
-    double = False
-    size = (128, 128)
 
 
-class TestHint(BranchContract):
-    """Differences in float32."""
+class TestHint(InSinglePrecision):
+    """flux/hint."""
 
     component = "flux/hint"
-    double = False
-    size = (128, 128)

@@ -12,11 +12,11 @@ import torch
 from diffusers import FluxControlNetModel, FluxControlNetPipeline, FluxMultiControlNetModel, FluxPipeline
 from realcompo_flux.branch import packed, unpacked
 
-from realcompo.conditions import Keypoints
 from realcompo.errors import BadCheckpoint, BadOption
 from realcompo.registry import Registry
 from realcompo.testing.checkpoints import save_checkpoint
 from realcompo.testing.driving import draw_alone, relative, request
+from realcompo.testing.samples import POSE, TURNED, noise
 
 PROMPTS = ("a photo of a cat and a dog", "a red balloon on the grass")
 NEGATIVES = ("a blue car", "")
@@ -24,16 +24,6 @@ OTHER = "a photo of two apples"
 STEPS = 10
 SHORT = 16
 """Tokens of a prompt beside a union ControlNet: its mode is one token more, and among 512 it would not be felt."""
-POSE = Keypoints(
-    {"a cat": {"nose": (0.3, 0.2), "neck": (0.3, 0.35), "right_hip": (0.25, 0.7), "left_hip": (0.36, 0.7), "left_knee": (0.4, 0.9)}}
-)
-TURNED = Keypoints(
-    {"a cat": {"nose": (0.8, 0.9), "neck": (0.7, 0.7), "right_hip": (0.5, 0.3), "left_hip": (0.7, 0.2), "left_knee": (0.9, 0.1)}}
-)
-
-
-def noise(count: int = 2) -> torch.Tensor:
-    return torch.randn(2, 16, 16, 16, generator=torch.Generator().manual_seed(1))[:count]
 
 
 @pytest.fixture(scope="module")

@@ -5,15 +5,19 @@ from __future__ import annotations
 from realcompo.testing import BranchContract
 
 
-class TestV35Medium(BranchContract):
+class InSinglePrecision(BranchContract):
     """Differences in float32."""
+
+    double = False
+
+
+class TestV35Medium(InSinglePrecision):
+    """sd3/v3-5-medium."""
 
     component = "sd3/v3-5-medium"
-    double = False
 
 
-class TestV35Large(BranchContract):
-    """Differences in float32."""
+class TestV35Large(InSinglePrecision):
+    """sd3/v3-5-large."""
 
     component = "sd3/v3-5-large"
-    double = False

@@ -12,26 +12,16 @@ import pytest
 import torch
 from diffusers import SD3ControlNetModel, SD3MultiControlNetModel, StableDiffusion3ControlNetPipeline, StableDiffusion3Pipeline
 
-from realcompo.conditions import Keypoints
 from realcompo.registry import Registry
 from realcompo.testing.checkpoints import save_checkpoint
 from realcompo.testing.driving import draw_alone, relative, request
+from realcompo.testing.samples import POSE, TURNED, noise
 
 PROMPTS = ("a photo of a cat and a dog", "a red balloon on the grass")
 NEGATIVES = ("a blue car", "")
 OTHER = "a photo of two apples"
 STEPS, GUIDANCE = 10, 5.0
 CASES = {"sd3": "sd3/medium", "sd3.5": "sd3/v3-5-medium"}
-POSE = Keypoints(
-    {"a cat": {"nose": (0.3, 0.2), "neck": (0.3, 0.35), "right_hip": (0.25, 0.7), "left_hip": (0.36, 0.7), "left_knee": (0.4, 0.9)}}
-)
-TURNED = Keypoints(
-    {"a cat": {"nose": (0.8, 0.9), "neck": (0.7, 0.7), "right_hip": (0.5, 0.3), "left_hip": (0.7, 0.2), "left_knee": (0.9, 0.1)}}
-)
-
-
-def noise(count: int = 2) -> torch.Tensor:
-    return torch.randn(2, 16, 16, 16, generator=torch.Generator().manual_seed(1))[:count]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import realcompo as rc
 from realcompo.errors import BadCheckpoint, Incompatible
@@ -18,12 +17,13 @@ from realcompo.noise.diffusion import FLOW, SCHEDULERS, Solver
 from realcompo.specs import BranchSpec
 from realcompo.testing.driving import relative
 from realcompo.testing.originals import save_original
+from realcompo.testing.samples import SIDE, mask, photo
 from realcompo.toolkit import UNetBranch, UNetOptions
 from tests import sliced
 
 PROMPTS = ["a photo of a cat and a dog", "a red balloon on the grass"]
 NEGATIVES = ["a blue car", "two apples"]
-STEPS, GUIDANCE, SIDE = 6, 5.0, 128
+STEPS, GUIDANCE = 6, 5.0
 SEEDS = [3, 4]
 KINDS = {
     "img2img": ("StableDiffusionImg2ImgPipeline", "sd1", "sd/v1-5"),
@@ -34,18 +34,6 @@ KINDS = {
     "inpaint-xl": ("StableDiffusionXLInpaintPipeline", "sdxl", "sd/xl-base"),
     "inpaint-xl-9": ("StableDiffusionXLInpaintPipeline", "sdxl-inpaint", "sd/xl-base"),
 }
-
-
-def photo(seed: int, wide: int = SIDE, high: int = SIDE) -> Image.Image:
-    """Smooth shades: a picture of noise has latents that say little of it."""
-    small = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
-    return Image.fromarray(small).resize((wide, high), Image.Resampling.BICUBIC)
-
-
-def mask(box: tuple[int, int, int, int] = (30, 40, 90, 120), wide: int = SIDE, high: int = SIDE) -> Image.Image:
-    pixels = np.zeros((high, wide), np.uint8)
-    pixels[box[1] : box[3], box[0] : box[2]] = 255
-    return Image.fromarray(pixels)
 
 
 @pytest.fixture(scope="module")

@@ -5,33 +5,32 @@ from __future__ import annotations
 from realcompo.testing import BranchContract
 
 
-class TestBase(BranchContract):
-    """Differences in float32."""
+class InSinglePrecision(BranchContract):
+    """Differences in float32; a picture of few tokens."""
+
+    double = False
+    size = (128, 128)
+
+
+class TestBase(InSinglePrecision):
+    """z-image/base."""
 
     component = "z-image/base"
-    double = False
-    size = (128, 128)
 
 
-class TestTurbo(BranchContract):
-    """Differences in float32."""
+class TestTurbo(InSinglePrecision):
+    """z-image/turbo."""
 
     component = "z-image/turbo"
-    double = False
-    size = (128, 128)
 
 
-class TestPipeline(BranchContract):
-    """Differences in float32."""
+class TestPipeline(InSinglePrecision):
+    """z-image/pipeline."""
 
     component = "z-image/pipeline"
-    double = False
-    size = (128, 128)
 
 
-class TestPose(BranchContract):
-    """Differences in float32."""
+class TestPose(InSinglePrecision):
+    """z-image/pose."""
 
     component = "z-image/pose"
-    double = False
-    size = (128, 128)

@@ -9,10 +9,11 @@ import pytest
 import torch
 from diffusers import ZImageControlNetPipeline, ZImagePipeline
 
-from realcompo.conditions import Boxes, Keypoints
+from realcompo.conditions import Boxes
 from realcompo.noise.diffusion import Solver
 from realcompo.registry import Registry
 from realcompo.testing.driving import draw_alone, relative, request
+from realcompo.testing.samples import POSE, TURNED, noise
 from realcompo.toolkit.guard import bare
 from realcompo.toolkit.joint import heads_of, rotated, whole_rows
 
@@ -20,16 +21,6 @@ PROMPTS = ("a photo of a cat and a dog", "a red balloon on the grass")
 NEGATIVES = ("a blue car", "")
 OTHER = "a photo of two apples"
 STEPS, GUIDANCE = 10, 5.0
-POSE = Keypoints(
-    {"a cat": {"nose": (0.3, 0.2), "neck": (0.3, 0.35), "right_hip": (0.25, 0.7), "left_hip": (0.36, 0.7), "left_knee": (0.4, 0.9)}}
-)
-TURNED = Keypoints(
-    {"a cat": {"nose": (0.8, 0.9), "neck": (0.7, 0.7), "right_hip": (0.5, 0.3), "left_hip": (0.7, 0.2), "left_knee": (0.9, 0.1)}}
-)
-
-
-def noise(count: int = 2) -> torch.Tensor:
-    return torch.randn(2, 16, 16, 16, generator=torch.Generator().manual_seed(1))[:count]
 
 
 def theirs(pipe: Any, count: int = 2, scale: float = GUIDANCE, **asked: Any) -> torch.Tensor:

@@ -67,6 +67,7 @@ class Traits:
         prediction_type: what the network predicts; converted in diffusion.py where branches differ.
         default_size: (height, width) of a picture in pixels.
         size_multiple: height and width must be multiples of this (pixels).
+        max_side: the most pixels along a side that its network has places for, or None.
         max_objects: the most regions in one picture, or None.
         vocabulary: the only words it knows (planners are told), or None for open text.
         classes: the only classes of a segmentation map that it has colours for (planners are told), or None for ADE20K's.
@@ -89,6 +90,7 @@ class Traits:
     hints: tuple[str, ...] | None = None
     guidance: Literal["passes", "embedded", "none"] = "passes"
     inpaints: bool = False
+    max_side: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

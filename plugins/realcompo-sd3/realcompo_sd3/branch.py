@@ -64,14 +64,18 @@ class SD3Branch(TransformerBranch):
 
     @classmethod
     def _read_traits(cls, checkpoint: Checkpoint, spec: BranchSpec, options: Any, own: bool) -> Traits:
-        """Its schedulers visit diffusers' evenly spaced timesteps, of which the last is near 0."""
+        """Its schedulers visit diffusers' evenly spaced timesteps, of which the last is near 0; its table of places ends somewhere."""
         traits = super()._read_traits(checkpoint, spec, options, own)
-        past = [i for i in options.skip_layers if i >= cls.shape(transformer_config(checkpoint, cls.classes)).depth]
+        config = transformer_config(checkpoint, cls.classes)
+        shape = cls.shape(config)
+        past = [i for i in options.skip_layers if i >= shape.depth]
         if past:
             raise BadOption(f"there is no block {past[0]} to skip", where="option skip_layers", mend="count blocks from 0")
         if not isinstance(traits.schedule, FlowSchedule):
             raise BadCheckpoint("its scheduler is none of a flow", where=checkpoint.where, mend="restore scheduler/scheduler_config.json")
-        return replace(traits, schedule=replace(traits.schedule, timestep_spacing="linspace"))
+        most = config["pos_embed_max_size"]
+        side = None if most is None else most * shape.patch * traits.latent.downscale
+        return replace(traits, schedule=replace(traits.schedule, timestep_spacing="linspace"), max_side=side)
 
     @classmethod
     def read_text(cls, checkpoint: Checkpoint, options: Any, loader: Loader | None = None) -> TextEncoding:

@@ -3,6 +3,7 @@ is felt."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from functools import cache
 from pathlib import Path
@@ -12,10 +13,13 @@ import pytest
 import torch
 from diffusers import SD3ControlNetModel, SD3MultiControlNetModel, StableDiffusion3ControlNetPipeline, StableDiffusion3Pipeline
 
+import realcompo as rc
+from realcompo.errors import Incompatible
 from realcompo.registry import Registry
 from realcompo.testing.checkpoints import save_checkpoint
 from realcompo.testing.driving import draw_alone, relative, request
 from realcompo.testing.samples import POSE, TURNED, noise
+from realcompo.toolkit import Loader
 
 PROMPTS = ("a photo of a cat and a dog", "a red balloon on the grass")
 NEGATIVES = ("a blue car", "")
@@ -67,6 +71,20 @@ def test_branch_alone_is_the_pipeline(checkpoint: Any, pipes: Any, family: str) 
     }.items():
         print(f"   {what} moves them by {relative(mine, moved):.2f}")
         assert relative(mine, moved) > 1e-2, f"{what} must matter, or parity shows nothing"
+
+
+def test_a_picture_larger_than_its_table_of_places_is_refused_before_weights(checkpoint: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """diffusers says so in the midst of the first step."""
+    entry = rc.BranchEntry(name="sd3/medium", source=str(checkpoint("sd3")))
+    most = Registry().inspect("sd3/medium", {}, str(checkpoint("sd3"))).max_side
+    config = json.loads((checkpoint("sd3") / "transformer" / "config.json").read_text(encoding="utf-8"))
+    assert most == config["pos_embed_max_size"] * config["patch_size"] * 8
+    monkeypatch.setattr(Loader, "module", lambda *_: pytest.fail("weights were loaded"))
+    wrong: tuple[dict[str, Any], ...] = ({"height": most + 16}, {"width": most + 16}, {"hires": most / 64 + 1})
+    for size in wrong:
+        with pytest.raises(Incompatible, match=f"places for {most} along a side"):
+            rc.Composer(entry, device="cpu", num_inference_steps=4, **{"height": 64, "width": 64, **size})(OTHER)
+    assert rc.check_picture(rc.Composer(entry, device="cpu", height=most, width=64), rc.PictureEntry(prompt=OTHER), 0)
 
 
 def test_skip_layer_guidance(checkpoint: Any, pipes: Any) -> None:

@@ -1,5 +1,6 @@
 """What the studio costs: ``python plugins/realcompo-studio/tools/overhead.py`` draws the same pictures alternately in this process and by a
-server, and prints the median of the ratios, and how soon the first preview came. It judges nothing: machines differ, and a busy one from
+server, and prints the median of the ratios, and how soon the first preview came. Before that it starts a few servers, and prints how soon
+the page and what it asks first were answered, and what that took of a processor. It judges nothing: machines differ, and a busy one from
 itself.
 
 By the server the picture is checked, queued, drawn with its events and previews told to a listener, and written with its trace; here it is
@@ -87,22 +88,46 @@ def _events(port: int, token: str, job: str) -> Iterator[tuple[str, Any]]:
     connection.close()
 
 
+def launched(folder: Path, token: str) -> tuple[subprocess.Popen[str], int]:
+    """A server in a process of its own, and its port."""
+    command = [sys.executable, "-m", "realcompo", "studio", "--no-browser", "--port", "0", "--folder", str(folder)]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, TOKEN_VARIABLE: token})
+    match = re.search(r":(\d+)/", server.stdout.readline() if server.stdout is not None else "")
+    if match is None:
+        server.kill()
+        raise SystemExit("the server did not start")
+    return server, int(match[1])
+
+
+def started(folder: Path, token: str) -> tuple[float, float]:
+    """(seconds, processor seconds) from nothing to a page that is answered, with the state that it begins with."""
+    before, start = os.times(), time.perf_counter()
+    server, port = launched(folder, token)
+    for path in ("/", "/studio.js", "/api/state"):
+        if not _ask(port, token, "GET", path):
+            raise SystemExit(f"{path} was not answered")
+    wall = time.perf_counter() - start
+    server.kill()
+    server.wait()
+    after = os.times()
+    return wall, after.children_user + after.children_system - before.children_user - before.children_system
+
+
 def main() -> None:
     """Print the ratios and what comes of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--starts", type=int, default=5)
     told = parser.parse_args()
     token = secrets.token_urlsafe(24)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        command = [sys.executable, "-m", "realcompo", "studio", "--no-browser", "--port", "0", "--folder", str(folder / "studio")]
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, TOKEN_VARIABLE: token})
+        starts = [started(folder / f"start-{n}", token) for n in range(told.starts)]
+        walls, spent = (median(part) for part in zip(*starts, strict=True))
+        print(f"the page is answered after {walls:.2f} s, {spent:.2f} s of a processor (median of {len(starts)} starts)")
+        server, port = launched(folder / "studio", token)
         try:
-            match = re.search(r":(\d+)/", server.stdout.readline() if server.stdout is not None else "")
-            if match is None:
-                raise SystemExit("the server did not start")
-            port = int(match[1])
             alone(0, told.steps, folder)  # both are warm
             served(port, token, 0, told.steps)
             ratios, firsts = [], []

@@ -225,3 +225,14 @@ def test_the_suites_distance_is_that_of_the_page() -> None:
     records = list(read(results / "test-0-fidelity-alone.jsonl"))
     assert MiniDistance().whole("distance", records) == pytest.approx(distance(records, rendered), abs=1e-4)
     assert np.isnan(MiniDistance().whole("distance", records[:1]))
+
+
+def test_the_control_tells_the_next_scenes_boxes_and_asks_for_its_own() -> None:
+    """Words, noise and truth stay the scene's; only the places are another's. Without the option they are its own."""
+    own, told = (MiniScenes(SceneOptions(split="test", count=3, shuffled=shuffled)).cases() for shuffled in (False, True))
+    assert [(one.id, one.prompt, one.seed, one.truth) for one in told] == [(one.id, one.prompt, one.seed, one.truth) for one in own]
+    for scene, here, moved in zip(scenes("test", 4)[1:], own, told, strict=True):
+        places = [item.box for item in moved.conditions["boxes"].items]
+        assert places == [scene.objects[k % len(scene.objects)].box for k in range(len(places))]
+        assert places != [item.box for item in here.conditions["boxes"].items]
+        assert [item.phrase for item in moved.conditions["boxes"].items] == [item.phrase for item in here.conditions["boxes"].items]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,75 @@ def test_every_row_is_counted_from_its_pictures(path: Path) -> None:
         assert shown[column].startswith(f"{over / under:.3f} ")
     assert shown[7] == f"{sum(2 * r['predictions'] + r['probes'] + r.get('moves', 0) for r in records) / len(records):.0f}"
     assert shown[8] == f"{json.loads((DOCS / 'results' / 'costs.json').read_text('utf-8'))[records[0]['row']]:.1f}"
+
+
+FLOW_FILES = sorted((DOCS / "results" / "flow").glob("test-0-*.jsonl"))
+BESIDE = ("fidelity alone", "boxes alone", "mean of both", "RealCompo, the default", "control: the default, its moves backwards")
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def another_architecture() -> str:
+    """That section of the page."""
+    return (DOCS / "results.md").read_text("utf-8").split("## Another architecture\n")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize("path", FLOW_FILES, ids=lambda path: path.stem)
+def test_every_row_of_the_flow_is_counted_from_its_pictures(path: Path) -> None:
+    records = lines_of(path)
+    shown = cells(another_architecture(), records[0]["row"])
+    assert len({r["scene"] for r in records}) == len(records) == 300 and {r["seed"] for r in records} == {0}
+    for column, (top, bottom) in COLUMNS.items():
+        under = len(records) if bottom is None else sum(r[bottom] for r in records)
+        assert shown[column].startswith(f"{sum(r[top] for r in records) / under:.3f} ")
+    assert shown[7] == f"{sum(2 * r['predictions'] + r['probes'] + r.get('moves', 0) for r in records) / len(records):.0f}"
+    assert shown[8] == f"{json.loads((path.parent / 'costs.json').read_text('utf-8'))[records[0]['row']]:.1f}"
+
+
+def test_the_flow_stands_beside_rows_of_the_same_pictures() -> None:
+    """Rows of the first table are counted anew on the one noise that the flow was drawn from: the same scenes, not the same figures."""
+    for path in FILES:
+        records = [r for r in lines_of(path) if r["seed"] == 0]
+        if records[0]["row"] in BESIDE:
+            shown = cells(another_architecture(), records[0]["row"])
+            assert shown[1].startswith(f"{sum(r['in_box'] for r in records) / sum(r['objects'] for r in records):.3f} ")
+
+
+def test_the_flow_shows_what_was_asked_of_it() -> None:
+    """In box at least 1.15 times the better parent's, by default; worse without its moves, and not at all with them backwards or with
+    another scene's boxes."""
+    rows = {records[0]["row"]: records for records in map(lines_of, FLOW_FILES)}
+    boxes = [r for r in lines_of(DOCS / "results" / "test-0-boxes-alone.jsonl") if r["seed"] == 0]
+
+    def in_box(records: list[dict[str, Any]]) -> float:
+        return float(sum(r["in_box"] for r in records) / sum(r["objects"] for r in records))
+
+    default, alone = in_box(rows["flow × boxes, the default"]), in_box(rows["flow alone"])
+    assert default >= 1.15 * max(alone, in_box(boxes)) and "which holds" in another_architecture()
+    for less in ("flow × boxes, mean", "flow × boxes, hand-over at 0.3"):
+        assert in_box(rows[less]) < default
+    for control in ("flow × boxes, moves backwards", "flow × boxes, another scene's boxes"):
+        assert in_box(rows[control]) < 0.5 * default
+
+
+@pytest.mark.parametrize("spatial", ["pose", "segmentation"])
+def test_hints_beside_the_flow_are_counted_from_their_pictures(spatial: str) -> None:
+    column, key = {"pose": (2, "joint_error"), "segmentation": (3, "iou")}[spatial]
+    found = {}
+    for fidelity in ("fidelity", "flow"):
+        for row, file in (
+            (f"{fidelity} alone", f"{fidelity}-alone"),
+            (f"{fidelity} × {spatial}, mean", f"{fidelity}-{spatial}--mean"),
+            (f"{fidelity} × {spatial}, the default", f"{fidelity}-{spatial}--hand-over-at-0.6"),
+        ):
+            records = lines_of(DOCS / "results" / "ways" / f"test-{file}.jsonl")
+            found[row] = sum(r[key] for r in records) / len(records)
+            shown = cells(another_architecture().split("Poses and maps")[1], row)
+            assert len(records) == 100 and shown[1] == "100" and shown[column].startswith(f"{found[row]:.3f} ")
+    held, alone = found[f"flow × {spatial}, the default"], found["flow alone"]
+    assert (held < 0.5 * alone) if key == "joint_error" else (alone < 0.5 * held)
 
 
 def test_the_claim_has_its_rows() -> None:

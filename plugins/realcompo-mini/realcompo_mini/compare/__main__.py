@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from realcompo_mini.compare.architecture import architecture, flow_records
 from realcompo_mini.compare.draw import cost_of, draw_row, read
 from realcompo_mini.compare.measure import Record, aligned
 from realcompo_mini.compare.page import page
@@ -64,13 +65,14 @@ def records_of(out: Path, split: str, scene_seed: int, rows: list[str] | None) -
 
 
 def write_page(out: Path, rendered: torch.Tensor) -> None:
-    """`out`.md and `out`/frontier.png, from the records in `out` and in `out`/pairs, its template.txt and its setting.json."""
+    """`out`.md and `out`/frontier.png, from the records in `out` and its folders pairs, flow and ways, template.txt and setting.json."""
     test, other, tune = (records_of(out, *which, None) for which in (("test", 0), ("test", 1), ("tune", 0)))
     setting = json.loads((out / "setting.json").read_text("utf-8"))
     template = (out / "template.txt").read_text("utf-8")
-    costs = json.loads((out / "costs.json").read_text("utf-8"))
+    costs, its = (json.loads((where / "costs.json").read_text("utf-8")) for where in (out, out / "flow"))
+    more = architecture(flow_records(out), test, rendered, {**costs, **its}, out / "ways")
     out.with_suffix(".md").write_text(
-        page(test, other, tune, text_of(*pair_records(out / "pairs", "test")), rendered, setting, template, costs), "utf-8"
+        page(test, other, tune, text_of(*pair_records(out / "pairs", "test")), rendered, setting, template, costs, more), "utf-8"
     )
     frontier(summary(test, rendered), out / "frontier.png")
 

@@ -140,8 +140,9 @@ def page(
     setting: Mapping[str, object],
     text: str,
     costs: Mapping[str, float],
+    more: Mapping[str, str],
 ) -> str:
-    """The whole page: `text` with the {names} of `parts` filled in; `pairs` is Markdown already."""
+    """The whole page: `text` with the {names} of `parts` and of `more` filled in; `pairs` and `more` are Markdown already."""
     rows, lined = summary(test, rendered), aligned(dict(test))
 
     def gap(a: str, b: str, column: str) -> Figure:
@@ -163,6 +164,7 @@ def page(
         "pictures": len(next(iter(lined.values()))),
         "scenes": len({r["scene"] for r in next(iter(lined.values()))}),
         "facts": "\n".join(f"- {name}: {value}" for name, value in setting.items()),
+        **more,
     }
     for name, value in parts.items():
         text = text.replace("{" + name + "}", str(value))

@@ -107,7 +107,6 @@ FLOW_ROWS = (
     Row(FLOW_ALONE, spatial=False, fidelity=FLOW),
     Row(FLOW_MEAN, "core/mean", fidelity=FLOW),
     Row(FLOW_STILL, "core/hand-over", {"share": 0.3}, fidelity=FLOW),
-    Row("flow × boxes, hand-over at 0.5", "core/hand-over", {"share": 0.5}, fidelity=FLOW),
     Row(FLOW_DEFAULT, DEFAULT_BALANCER, fidelity=FLOW),
     Row(FLOW_BACKWARD, DEFAULT_BALANCER, {"length": -0.03}, fidelity=FLOW),
     Row(FLOW_SHUFFLED, DEFAULT_BALANCER, fidelity=FLOW, shuffled=True),

@@ -43,6 +43,22 @@ HOW = (
     "are noise; times, memory and operations do not depend on the weights."
 )
 
+T5_XXL: dict[str, Any] = {
+    "architectures": ["T5EncoderModel"],
+    "model_type": "t5",
+    "vocab_size": 32128,
+    "d_model": 4096,
+    "d_kv": 64,
+    "d_ff": 10240,
+    "num_layers": 24,
+    "num_heads": 64,
+    "feed_forward_proj": "gated-gelu",
+    "dropout_rate": 0.0,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+}
+"""Config of the text encoder that transformers share."""
+
 
 @dataclass(frozen=True, eq=False)
 class Parts:

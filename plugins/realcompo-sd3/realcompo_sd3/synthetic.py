@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from realcompo.testing.synthetic import Parts, published_parts, small_parts
+from realcompo.testing.synthetic import T5_XXL, Parts, published_parts, small_parts
 from realcompo.testing.transformer_checkpoints import t5_tokenizer
 
 from .branch import SD3Branch
@@ -21,20 +21,6 @@ _SHAPE: dict[str, Any] = {
     "pooled_projection_dim": 2048,
     "out_channels": 16,
     "pos_embed_max_size": 192,
-}
-_T5_XXL: dict[str, Any] = {
-    "architectures": ["T5EncoderModel"],
-    "model_type": "t5",
-    "vocab_size": 32128,
-    "d_model": 4096,
-    "d_kv": 64,
-    "d_ff": 10240,
-    "num_layers": 24,
-    "num_heads": 64,
-    "feed_forward_proj": "gated-gelu",
-    "dropout_rate": 0.0,
-    "pad_token_id": 0,
-    "eos_token_id": 1,
 }
 
 
@@ -80,6 +66,6 @@ def _real(t5: bool) -> Parts:
     }
     tokenizers = dict(xl.tokenizers)
     if t5:
-        configs |= {_T5: _T5_XXL, "tokenizer_3": {}}
+        configs |= {_T5: T5_XXL, "tokenizer_3": {}}
         tokenizers["tokenizer_3"] = t5_tokenizer()
     return Parts(configs, tokenizers, classes=SD3Branch.classes)

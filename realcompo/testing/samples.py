@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
 
 from ..conditions import Keypoints
@@ -25,6 +24,8 @@ SIDE = 128
 
 def noise(count: int = 2, channels: int = 16, side: int = 16) -> Tensor:
     """The first `count` of two unit noises, (count, channels, side, side)."""
+    import torch
+
     return torch.randn(2, channels, side, side, generator=torch.Generator().manual_seed(1))[:count]
 
 

@@ -6,6 +6,7 @@ from ..hookspecs import hookimpl
 from ..specs import BalancerSpec, TransferSpec, UpscalerSpec
 from .options import (
     BalanceOptions,
+    DivisionOptions,
     FixedOptions,
     GuidedOptions,
     HandOverOptions,
@@ -13,6 +14,7 @@ from .options import (
     LatentOptions,
     MeanOptions,
     SegmentTransferOptions,
+    SwitchOptions,
 )
 
 REALCOMPO_API = 1
@@ -107,6 +109,19 @@ def register_balancers() -> list[BalancerSpec]:
             target="realcompo.builtin.fixed:HandOver",
             options=HandOverOptions,
             summary="spatial branches first, the fidelity branch alone afterwards: the cheapest",
+        ),
+        BalancerSpec(
+            id="core/expert-switching",
+            target="realcompo.builtin.division:Switch",
+            options=SwitchOptions,
+            summary="expert switching (arXiv 2511.19434): the hand-over at a noise level in place of a share of the steps",
+        ),
+        BalancerSpec(
+            id="core/fair-division",
+            target="realcompo.builtin.division:FairDivision",
+            options=DivisionOptions,
+            summary="the division of Divide-and-Denoise (arXiv 2606.14756): pixels go to the branch whose words attend to them, in fair "
+            "parts (combine with probe options lagged, detach)",
         ),
     ]
 

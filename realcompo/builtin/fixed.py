@@ -33,7 +33,7 @@ def split(setting: Setting, spatial: float) -> tuple[float, ...]:
     return tuple(spatial / count if role == "spatial" else 1 - spatial for role in setting.roles)
 
 
-class _Scheduled(Balancer):
+class Scheduled(Balancer):
     """Shares that depend on the step only."""
 
     def shares(self, setting: Setting, step: Step) -> tuple[float, ...]:
@@ -49,7 +49,7 @@ class _Scheduled(Balancer):
         return cast(Shares, state).weights(self.shares(state.setting, step))
 
 
-class Fixed(_Scheduled):
+class Fixed(Scheduled):
     """The spatial branches have one weight everywhere, all the time."""
 
     options: FixedOptions
@@ -58,7 +58,7 @@ class Fixed(_Scheduled):
         return split(setting, self.options.spatial)
 
 
-class Mean(_Scheduled):
+class Mean(Scheduled):
     """ξ = 1/K after a warm-up."""
 
     options: MeanOptions
@@ -69,7 +69,7 @@ class Mean(_Scheduled):
         return tuple(1 / len(setting.roles) for _ in setting.roles)
 
 
-class HandOver(_Scheduled):
+class HandOver(Scheduled):
     """Spatial alone, then fidelity alone."""
 
     options: HandOverOptions

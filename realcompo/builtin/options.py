@@ -104,6 +104,33 @@ class HandOverOptions(Options):
     share: Share = Field(0.5, description="share of the steps that the spatial branches take before they hand over")
 
 
+class SwitchOptions(Options):
+    """At which level."""
+
+    sigma: float = Field(
+        2.0,
+        ge=0,
+        description="noise over signal √((1 − ᾱ)/ᾱ): the spatial branches draw the steps above it, the fidelity branch those below",
+    )
+
+
+class DivisionOptions(Options):
+    """See division.py."""
+
+    fairness: Literal["proportional", "none"] = Field(
+        "proportional", description="proportional: every branch gets at least 1/K of what it would get alone; none: whoever gains most"
+    )
+    smoothing: float = Field(
+        4.096,
+        gt=0,
+        description="β of the divergence from the division of the step before, times the latent pixels: 4.096 is the paper's 0.001 at "
+        "64 × 64",
+    )
+    fictitious: bool = Field(
+        True, description="one more player, who wants every pixel alike and draws the mean of all: it takes what nobody asks for"
+    )
+
+
 class KeypointTransferOptions(Options):
     """From a pose to a region."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..specs import NoOptions, Options, Role
 from .step import Step
@@ -93,7 +93,7 @@ class ProbeResult:
         region_loss: (K, B, R), zero for absent regions.
         grad_weights: (K, B, 1, h, w) ∂L/∂ξ of each weight taken as free; the balancer applies the softmax Jacobian.
         grad_latents: (K, B) norms ‖∂L^c/∂z‖ of each branch's own loss (Fig. 10).
-        maps: K × (B, R, h', w') the maps that were read, without a graph; to look at, not to balance by.
+        maps: K × (B, R, h', w') the maps that were read, without a graph.
         lagged: of the passes that predicted, at this step's z and not at a trial step.
     """
 
@@ -129,7 +129,13 @@ Probe = Callable[["Tensor"], ProbeResult]
 
 
 class Balancer(ABC):
-    """A rule for the weights ξ. Holds no state of a run: that is the value passed from start to update to update."""
+    """A rule for the weights ξ. Holds no state of a run: that is the value passed from start to update to update.
+
+    Attributes:
+        descends: whether an update lowers the probe's loss (Eq. 7); False of a rule that only reads the probe's maps.
+    """
+
+    descends: ClassVar[bool] = True
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options if options is not None else NoOptions()

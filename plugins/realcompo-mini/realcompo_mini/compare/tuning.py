@@ -1,6 +1,6 @@
 """A row of the tuning is its own name: `balance warmup=0.3 finish=0.7 inside=0.8,0 rate=0.1 boxes=2 steps=20`.
 
-The first word is the form (fidelity, boxes, mean, hand-over, paper, balance, guided), the rest are settings of it: any option of its
+The first word is the form (fidelity, boxes, mean, hand-over, paper, balance, guided, published, switching, division), the rest are settings of it: any option of its
 balancer, the guidance scale of a branch (`fidelity=4 boxes=2`), `steps`, `scheduler`, `every` (probe every k-th step; of `guided`, its own
 option), `divisor` (maps at 16 / divisor), `other=layguide/sd` (the spatial branch), and the cheaper forms of docs/algorithm.md: `deep=2`,
 `interval=0.3,5`, `unconditional=shared`, `probe=lagged`.
@@ -21,7 +21,16 @@ FORMS = {
     "paper": ("core/paper", {}),
     "balance": ("core/balance", {"rule": "running"}),
     "guided": ("core/guided", {}),
+    "published": ("core/published", {}),
+    "switching": ("core/expert-switching", {}),
+    "division": ("core/fair-division", {}),
 }
+
+PROBES: dict[str, dict[str, Any]] = {
+    "published": {"detach": ("fidelity",), "guided": False},
+    "division": {"lagged": True, "detach": ("fidelity", "spatial")},
+}
+"""How a form's probe looks: the published code's, and maps of the passes that predict, of which no slope is asked."""
 
 
 def parse(text: str) -> Row:
@@ -41,9 +50,10 @@ def parse(text: str) -> Row:
             raise ValueError(f"{word!r} is not setting=value (in {text!r})")
         told[name] = _value(value)
     guidance = {FIDELITY: told.pop("fidelity", GUIDANCE[FIDELITY]), BOXES: told.pop("boxes", GUIDANCE[BOXES])}
-    probe = {"every": told.pop("every")} if "every" in told and form != "guided" else {}
+    probe: dict[str, Any] = {"every": told.pop("every")} if "every" in told and form != "guided" else {}
     if told.get("probe") == "lagged":
         probe[told.pop("probe")] = True
+    probe |= PROBES.get(form, {})
     steps, divisor, other, deep = told.pop("steps", STEPS), told.pop("divisor", 2), told.pop("other", BOXES), told.pop("deep", 1)
     run: dict[str, Any] = {"scheduler": told.pop("scheduler")} if "scheduler" in told else {}
     where = {name: told.pop(name) for name in ("interval", "unconditional") if name in told}

@@ -114,8 +114,9 @@ def test_hints_beside_the_flow_are_counted_from_their_pictures(spatial: str) -> 
 def test_the_claim_has_its_rows() -> None:
     """Nothing that was asked for may be missing from the table: parents, mean, hand-overs, the paper's form, prior alone and control."""
     names = {json.loads(path.read_text("utf-8").splitlines()[0])["row"] for path in FILES}
-    wanted = {"fidelity alone", "boxes alone", "mean of both", "the paper's balance", "RealCompo, the default", "hand-over at 0.3"}
-    controls = {"its prior alone, no gradient", "control: its rate negated", "control: the default, its moves backwards"}
+    wanted = {"fidelity alone", "boxes alone", "mean of both", "the paper's balance", "RealCompo, the default", "the default without moves"}
+    controls = {"its prior alone, no gradient", "control: its rate negated", "control: boxes guidance 4, its moves backwards"}
+    wanted |= {"boxes guidance 4", "hand-over at 0.3"}
     assert wanted | controls | {"the balance of ξ, tuned"} <= names
 
 

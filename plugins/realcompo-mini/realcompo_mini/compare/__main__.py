@@ -17,8 +17,10 @@ from realcompo_mini.compare.page import page
 from realcompo_mini.compare.pairs_report import records_of as pair_records
 from realcompo_mini.compare.pairs_report import text_of
 from realcompo_mini.compare.report import differences, frontier, summary, table
+from realcompo_mini.compare.rivals import RIVALS
+from realcompo_mini.compare.rivals import records_of as rival_records
 from realcompo_mini.compare.rows import ROWS
-from realcompo_mini.compare.tuning import chosen
+from realcompo_mini.compare.tuning import chosen, parse
 
 RENDERED = 1000
 
@@ -71,9 +73,8 @@ def write_page(out: Path, rendered: torch.Tensor) -> None:
     template = (out / "template.txt").read_text("utf-8")
     costs, its = (json.loads((where / "costs.json").read_text("utf-8")) for where in (out, out / "flow"))
     more = architecture(flow_records(out), test, rendered, {**costs, **its}, out / "ways")
-    out.with_suffix(".md").write_text(
-        page(test, other, tune, text_of(*pair_records(out / "pairs", "test")), rendered, setting, template, costs, more), "utf-8"
-    )
+    rivals, pairs = rival_records(out / "rivals"), text_of(*pair_records(out / "pairs", "test"))
+    out.with_suffix(".md").write_text(page(test, other, tune, pairs, rendered, setting, template, costs, rivals, more), "utf-8")
     frontier(summary(test, rendered), out / "frontier.png")
 
 
@@ -112,7 +113,7 @@ def main() -> None:
         args.out.with_suffix(".md").write_text(head + gallery(args.out), "utf-8")
         return
     if args.verb == "costs":
-        found = {row.name: round(cost_of(row), 3) for row in chosen(args.rows)}
+        found = {row.name: round(cost_of(row), 3) for row in chosen(args.rows) + ([] if args.rows else list(map(parse, RIVALS)))}
         (args.out / "costs.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
         return
     if args.verb == "moments":

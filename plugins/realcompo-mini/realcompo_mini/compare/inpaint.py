@@ -21,6 +21,7 @@ from tqdm import tqdm
 from realcompo_mini.compare.draw import boxes, picture_seed, read
 from realcompo_mini.compare.judge import Wanted, inside, named, right
 from realcompo_mini.compare.measure import resamples
+from realcompo_mini.compare.rows import FIRST
 from realcompo_mini.language import parse
 from realcompo_mini.scorer import Detection, detect, iou
 from realcompo_mini.train.scenes import Scene, SceneObject, sample_scene
@@ -96,10 +97,11 @@ def mask_of(box: Sequence[float], side: int) -> np.ndarray[Any, Any]:
 
 
 def composer(spatial: str | None, **settings: Any) -> Any:
-    """As a user draws with nothing configured, on the CPU; without a spatial branch where there is none."""
+    """As a user draws with nothing configured, on the CPU, but for the spatial branch's guidance scale; without one where there is none."""
     import realcompo as rc
 
-    return rc.Composer("mini/fidelity", spatial or (), device="cpu", **settings)
+    told = [rc.BranchEntry(name=spatial, guidance_scale=FIRST[spatial])] if spatial else ()
+    return rc.Composer("mini/fidelity", told, device="cpu", **settings)
 
 
 def wanted(o: SceneObject) -> Wanted:

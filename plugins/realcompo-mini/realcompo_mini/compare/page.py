@@ -10,7 +10,8 @@ import torch
 from realcompo.evaluation.measure import Figure
 from realcompo_mini.compare.measure import Record, aligned, difference, key, share
 from realcompo_mini.compare.report import HEAD, MEASURED, differences, ruled, shown, summary, table
-from realcompo_mini.compare.rows import BACKWARD, BALANCE, CONTROL, DEFAULT, NO_MOVES, PRIOR_ALONE
+from realcompo_mini.compare.rivals import section
+from realcompo_mini.compare.rows import BACKWARD, BALANCE, BEFORE, CONTROL, DEFAULT, NO_MOVES, PRIOR_ALONE
 from realcompo_mini.suite import OBJECTS
 
 Rows = Mapping[str, Mapping[str, Figure]]
@@ -24,7 +25,9 @@ PAIRS = (
     (DEFAULT, BALANCE),
     (DEFAULT, "hand-over at 0.5"),
     (DEFAULT, NO_MOVES),
-    (BACKWARD, DEFAULT),
+    (DEFAULT, BEFORE),
+    (BEFORE, "hand-over at 0.3"),
+    (BACKWARD, BEFORE),
     (BALANCE, PRIOR_ALONE),
     (CONTROL, BALANCE),
 )
@@ -74,7 +77,7 @@ def verdicts(rows: Rows, gap: Callable[[str, str, str], Figure], costs: Mapping[
         figure = gap(DEFAULT, MEAN, column)
         holds = figure.high < 0 if column == "distance" else figure.low > 0
         found.append(Verdict(f"{HEAD[column]} better than the mean of both, interval without 0", shown(figure), holds))
-    rivals = [name for name in rows if name not in (DEFAULT, BACKWARD, CONTROL)]
+    rivals = [name for name in rows if name not in (DEFAULT, BEFORE, BACKWARD, CONTROL)]
     ahead = [
         name
         for name in rivals
@@ -95,7 +98,7 @@ def verdicts(rows: Rows, gap: Callable[[str, str, str], Figure], costs: Mapping[
                 bool(good) and not bad,
             )
         )
-    for control, row in ((BACKWARD, DEFAULT), (CONTROL, BALANCE)):
+    for control, row in ((BACKWARD, BEFORE), (CONTROL, BALANCE)):
         worse = [HEAD[c] for c in SHARES if gap(control, row, c).high < 0]
         found.append(Verdict(f"{control}: clearly worse", f"worse: {', '.join(worse) or 'nothing'}", bool(worse)))
     return found
@@ -140,9 +143,11 @@ def page(
     setting: Mapping[str, object],
     text: str,
     costs: Mapping[str, float],
+    rivals: Mapping[str, list[Record]],
     more: Mapping[str, str],
 ) -> str:
-    """The whole page: `text` with the {names} of `parts` and of `more` filled in; `pairs` and `more` are Markdown already."""
+    """The whole page: `text` with the {names} of `parts` and of `more` filled in; `pairs` and `more` are Markdown already, `rivals` are rows
+    of fewer scenes."""
     rows, lined = summary(test, rendered), aligned(dict(test))
 
     def gap(a: str, b: str, column: str) -> Figure:
@@ -157,6 +162,7 @@ def page(
         "differences": differences(lined, [pair for pair in PAIRS if pair[0] in rows and pair[1] in rows], rendered),
         "verdicts": checked,
         "presence": presence(lined),
+        "rivals": section(test, rivals, rendered, costs),
         "again": again(summary(as_many(test, other), rendered), summary(other, rendered)) if other else "not drawn yet",
         "again_pictures": len(next(iter(aligned(dict(other)).values()))) if other else 0,
         "pairs": pairs,

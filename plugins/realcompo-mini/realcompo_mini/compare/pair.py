@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from realcompo_mini.compare.rows import TUNED
-from realcompo_mini.plugin import GUIDANCE, RECOMMENDED
+from realcompo_mini.compare.rows import FIRST, TUNED
+from realcompo_mini.plugin import RECOMMENDED
 from realcompo_mini.world import load_world
 
 BASE = "mini/fidelity"
@@ -81,14 +81,14 @@ class Pair:
         """
         import realcompo as rc
 
-        entries = [rc.BranchEntry(name=self.fidelity, prompt=self.prompt(), guidance_scale=GUIDANCE[BASE])]
+        entries = [rc.BranchEntry(name=self.fidelity, prompt=self.prompt(), guidance_scale=FIRST[BASE])]
         if self.spatial == "layguide/sd":
             told: dict[str, Any] = {"base": BASE}
             if self.control == "unguided":
                 told["loss_scale"] = 0.0
-            entries.append(rc.BranchEntry(name=self.spatial, guidance_scale=GUIDANCE[BASE], options=told))
+            entries.append(rc.BranchEntry(name=self.spatial, guidance_scale=FIRST[BASE], options=told))
         elif self.spatial:
-            entries.append(rc.BranchEntry(name=self.spatial))
+            entries.append(rc.BranchEntry(name=self.spatial, guidance_scale=FIRST[BASE]))
         told_balancer = {"balancer": balancer, "balancer_options": self.options if options is None else options}
         where = {"device": "cpu", "num_inference_steps": RECOMMENDED["num_inference_steps"], **where}
         made = rc.Composer(entries[0], entries[1:], **(told_balancer if self.spatial else {}), **where)

@@ -11,6 +11,8 @@ from realcompo_mini.plugin import GUIDANCE, RECOMMENDED
 
 FIDELITY, BOXES = "mini/fidelity", "mini/boxes"
 STEPS = RECOMMENDED["num_inference_steps"]
+FIRST = {FIDELITY: 4.0, BOXES: 4.0}
+"""Guidance scales of the rows and of the tuning, unless they say others: what both parents alone like best."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Row:
     options: Mapping[str, Any] = field(default_factory=dict)
     probe: Mapping[str, Any] = field(default_factory=dict)
     spatial: bool = True
-    guidance: Mapping[str, float] = field(default_factory=lambda: GUIDANCE)
+    guidance: Mapping[str, float] = field(default_factory=lambda: FIRST)
     steps: int = STEPS
     divisor: int = 2
     other: str = BOXES
@@ -70,9 +72,10 @@ class Row:
         return rc.Composer.from_recipe(self.recipe(**where))
 
 
-DEFAULT, BACKWARD, NO_MOVES = "RealCompo, the default", "control: the default, its moves backwards", "hand-over at 0.3"
-"""The default without options, the same with moves up the slope, and the same without moves."""
-CHEAP = "the default with 8 moves for 12"
+DEFAULT, NO_MOVES = "RealCompo, the default", "the default without moves"
+"""The default without options, each branch at its recommended guidance scale, and the same hand-over without moves."""
+BEFORE, CHEAP, BACKWARD = "boxes guidance 4", "boxes guidance 4, 8 moves for 12", "control: boxes guidance 4, its moves backwards"
+"""The same balancer where the boxes model has the scale that it likes alone (the default until its scale was 3), and its control."""
 BALANCE, PRIOR_ALONE, CONTROL = "the balance of ξ, tuned", "its prior alone, no gradient", "control: its rate negated"
 
 TUNED: dict[str, Any] = {"warmup": 0.0, "finish": 0.8, "inside": [0.9, 0.2], "outside": [0.3, 0.0], "rate": 0.4, "rule": "running"}
@@ -95,7 +98,9 @@ ROWS = (
     _balance(PRIOR_ALONE, 0.0),
     _balance(BALANCE, 1.0),
     _balance(CONTROL, -1.0),
-    Row(DEFAULT, DEFAULT_BALANCER),
+    Row(DEFAULT, DEFAULT_BALANCER, guidance=GUIDANCE),
+    Row(NO_MOVES, "core/hand-over", {"share": 0.3}, guidance=GUIDANCE),
+    Row(BEFORE, DEFAULT_BALANCER),
     Row(CHEAP, DEFAULT_BALANCER, {"moves": 8}),
     Row(BACKWARD, DEFAULT_BALANCER, {"length": -0.03}),
 )

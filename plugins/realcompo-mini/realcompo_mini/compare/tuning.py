@@ -1,9 +1,9 @@
 """A row of the tuning is its own name: `balance warmup=0.3 finish=0.7 inside=0.8,0 rate=0.1 boxes=2 steps=20`.
 
-The first word is the form (fidelity, boxes, mean, hand-over, paper, balance, guided, published, switching, division), the rest are settings of it: any option of its
-balancer, the guidance scale of a branch (`fidelity=4 boxes=2`), `steps`, `scheduler`, `every` (probe every k-th step; of `guided`, its own
-option), `divisor` (maps at 16 / divisor), `other=layguide/sd` (the spatial branch), and the cheaper forms of docs/algorithm.md: `deep=2`,
-`interval=0.3,5`, `unconditional=shared`, `probe=lagged`.
+The first word is the form (fidelity, boxes, mean, hand-over, paper, balance, guided, published, switching, division), the rest are settings
+of it: any option of its balancer, the guidance scale of a branch (`fidelity=4 boxes=2`; 4 of each where none is said), `steps`,
+`scheduler`, `every` (probe every k-th step; of `guided`, its own option), `divisor` (maps at 16 / divisor), `other=layguide/sd` (the
+spatial branch), and the cheaper forms of docs/algorithm.md: `deep=2`, `interval=0.3,5`, `unconditional=shared`, `probe=lagged`.
 So a record says what made it, and nothing but the records is needed to print the table of the tuning.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from realcompo_mini.compare.rows import BOXES, FIDELITY, FLOW_ROWS, GUIDANCE, ROWS, STEPS, Row
+from realcompo_mini.compare.rows import BOXES, FIDELITY, FIRST, FLOW_ROWS, GUIDANCE, ROWS, STEPS, Row
 
 FORMS = {
     "fidelity": ("core/fixed", {}),
@@ -49,7 +49,7 @@ def parse(text: str) -> Row:
         if not sign:
             raise ValueError(f"{word!r} is not setting=value (in {text!r})")
         told[name] = _value(value)
-    guidance = {FIDELITY: told.pop("fidelity", GUIDANCE[FIDELITY]), BOXES: told.pop("boxes", GUIDANCE[BOXES])}
+    guidance = {FIDELITY: told.pop("fidelity", FIRST[FIDELITY]), BOXES: told.pop("boxes", FIRST[BOXES])}
     probe: dict[str, Any] = {"every": told.pop("every")} if "every" in told and form != "guided" else {}
     if told.get("probe") == "lagged":
         probe[told.pop("probe")] = True

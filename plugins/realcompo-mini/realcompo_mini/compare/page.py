@@ -11,7 +11,7 @@ from realcompo.evaluation.measure import Figure
 from realcompo_mini.compare.measure import Record, aligned, difference, key, share
 from realcompo_mini.compare.report import HEAD, MEASURED, differences, ruled, shown, summary, table
 from realcompo_mini.compare.rivals import section
-from realcompo_mini.compare.rows import BACKWARD, BALANCE, BEFORE, CONTROL, DEFAULT, NO_MOVES, PRIOR_ALONE
+from realcompo_mini.compare.rows import BACKWARD, BALANCE, BEFORE, CHEAP, CONTROL, DEFAULT, LAGGED, NO_MOVES, PRIOR_ALONE
 from realcompo_mini.suite import OBJECTS
 
 Rows = Mapping[str, Mapping[str, Figure]]
@@ -25,6 +25,7 @@ PAIRS = (
     (DEFAULT, BALANCE),
     (DEFAULT, "hand-over at 0.5"),
     (DEFAULT, NO_MOVES),
+    (LAGGED, DEFAULT),
     (DEFAULT, BEFORE),
     (BEFORE, "hand-over at 0.3"),
     (BACKWARD, BEFORE),
@@ -77,7 +78,13 @@ def verdicts(rows: Rows, gap: Callable[[str, str, str], Figure], costs: Mapping[
         figure = gap(DEFAULT, MEAN, column)
         holds = figure.high < 0 if column == "distance" else figure.low > 0
         found.append(Verdict(f"{HEAD[column]} better than the mean of both, interval without 0", shown(figure), holds))
-    rivals = [name for name in rows if name not in (DEFAULT, BEFORE, BACKWARD, CONTROL)]
+    cheap = {name: costs[name] for name in (LAGGED, CHEAP) if name in rows and name in costs}
+    if cheap:
+        best = max(cheap, key=lambda name: rows[name]["in_box"].value)
+        told = f"{rows[best]['in_box'].value:.3f} at {cheap[best]:.1f} F ({best})"
+        good = cheap[best] <= 50 and rows[best]["in_box"].value >= 0.77
+        found.append(Verdict("a cheap form: in box at least 0.77 at no more than 50 F", told, good))
+    rivals = [name for name in rows if name not in (DEFAULT, LAGGED, BEFORE, BACKWARD, CONTROL)]
     ahead = [
         name
         for name in rivals

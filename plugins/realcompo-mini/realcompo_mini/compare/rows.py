@@ -74,6 +74,8 @@ class Row:
 
 DEFAULT, NO_MOVES = "RealCompo, the default", "the default without moves"
 """The default without options, each branch at its recommended guidance scale, and the same hand-over without moves."""
+LAGGED = "the default, lagged"
+"""Its moves down the slopes of passes that predict anyway: a cheap form."""
 BEFORE, CHEAP, BACKWARD = "boxes guidance 4", "boxes guidance 4, 8 moves for 12", "control: boxes guidance 4, its moves backwards"
 """The same balancer where the boxes model has the scale that it likes alone (the default until its scale was 3), and its control."""
 BALANCE, PRIOR_ALONE, CONTROL = "the balance of ξ, tuned", "its prior alone, no gradient", "control: its rate negated"
@@ -99,6 +101,7 @@ ROWS = (
     _balance(BALANCE, 1.0),
     _balance(CONTROL, -1.0),
     Row(DEFAULT, DEFAULT_BALANCER, guidance=GUIDANCE),
+    Row(LAGGED, DEFAULT_BALANCER, {"lagged": True}, guidance=GUIDANCE),
     Row(NO_MOVES, "core/hand-over", {"share": 0.3}, guidance=GUIDANCE),
     Row(BEFORE, DEFAULT_BALANCER),
     Row(CHEAP, DEFAULT_BALANCER, {"moves": 8}),

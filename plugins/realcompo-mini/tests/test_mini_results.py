@@ -43,7 +43,7 @@ def test_every_row_is_counted_from_its_pictures(path: Path) -> None:
 
 
 FLOW_FILES = sorted((DOCS / "results" / "flow").glob("test-0-*.jsonl"))
-BESIDE = ("fidelity alone", "boxes alone", "mean of both", "RealCompo, the default", "control: the default, its moves backwards")
+BESIDE = {"fidelity alone", "boxes alone", "mean of both", "hand-over at 0.3", "boxes guidance 4"}
 
 
 def lines_of(path: Path) -> list[dict[str, Any]]:

@@ -153,8 +153,12 @@ def page(
     rivals: Mapping[str, list[Record]],
     more: Mapping[str, str],
 ) -> str:
-    """The whole page: `text` with the {names} of `parts` and of `more` filled in; `pairs` and `more` are Markdown already, `rivals` are rows
-    of fewer scenes."""
+    """The whole page: `text` with the {names} of `parts` and of `more` filled in.
+
+    Args:
+        pairs, more: Markdown already.
+        rivals: rows of fewer scenes.
+    """
     rows, lined = summary(test, rendered), aligned(dict(test))
 
     def gap(a: str, b: str, column: str) -> Figure:

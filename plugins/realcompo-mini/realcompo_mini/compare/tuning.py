@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from realcompo_mini.compare.rows import BOXES, FIDELITY, FIRST, FLOW_ROWS, GUIDANCE, ROWS, STEPS, Row
+from realcompo_mini.compare.rows import BOXES, FIDELITY, FIRST, FLOW_ROWS, ROWS, STEPS, Row
 
 FORMS = {
     "fidelity": ("core/fixed", {}),

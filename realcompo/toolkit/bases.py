@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..registry import Registry
     from .unet import DenoiserBranch
 
-SHARED = ("variant", "download", "allow_pickle", "latent_space", "lora", "lora_scale", "offload_text")
+SHARED = ("variant", "download", "allow_pickle", "latent_space", "ema", "rest", "lora", "lora_scale", "offload_text")
 """Options that hold for the base too, unless `base_options` says otherwise."""
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import BadCheckpoint
+from .eight_bit import FLOATS
 from .single_file import SingleFile
+from .tensor_files import TensorFile
 
 _DROPPED = ("position_ids", "logit_scale", "text_projection", "text_projection.weight")
 """Ends of names in text encoders' files that some classes have no place for: buffers, and a projection that is for pictures."""
@@ -31,6 +33,7 @@ def load_part(single: SingleFile, part: str, library: str, name: str, dtype: tor
     """
     network: nn.Module = empty_network(single.config(part), library, name)
     names = single.names(part)
+    refuse_integers(single.file, names, part)
     hollow = {key: torch.empty(single.file.shapes[key], device="meta") for key in names}
     wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     compare(wanted, _converted(single, part, hollow, network), part, single.where)
@@ -46,6 +49,17 @@ def empty_network(config: Mapping[str, Any], library: str, name: str) -> Any:
     cls: Any = getattr(importlib.import_module(library), name)
     with init_empty_weights():
         return cls.from_config(dict(config)) if library == "diffusers" else cls(cls.config_class(**config))
+
+
+def refuse_integers(file: TensorFile, names: Iterable[str], part: str) -> None:
+    """Raise BadCheckpoint where weights are stored as whole numbers, or packed: quantised in a way that is not read here."""
+    packed = [name for name in names if file.dtype(name) not in FLOATS and not name.endswith(_DROPPED)]
+    if packed:
+        raise BadCheckpoint(
+            f"{len(packed)} tensors of its {part} are stored as {file.dtype(packed[0])}, among them {packed[0]!r}: it is quantised",
+            where=file.where,
+            mend="choose the file in float32, float16, bfloat16 or fp8",
+        )
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> None:
@@ -80,6 +94,8 @@ def _converted(single: SingleFile, part: str, tensors: dict[str, Tensor], networ
     library: Any = single_file_utils  # not typed
     prefix = single.kind.parts[part]
     bare = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    if part == "unet" and single.kind.modern:
+        return bare
     if part == "unet":
         named = {library.LDM_UNET_KEY + name: tensor for name, tensor in bare.items()}
         found: dict[str, Tensor] = library.convert_ldm_unet_checkpoint(named, config=network.config)

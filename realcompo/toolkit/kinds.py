@@ -35,6 +35,8 @@ class Kind:
         family: of a whole checkpoint that draws pictures from text; None for all else, which cannot be one's source.
         parts: part → prefix of its tensors' names.
         gated: its UNet has GLIGEN's gated layers.
+        alone: prefix of the names of a UNet that stands without text encoders, in the original layout; None where there is none.
+        modern: its UNet is in diffusers' layout.
         unknown: nothing of it was recognised.
     """
 
@@ -42,6 +44,8 @@ class Kind:
     family: Family | None = None
     parts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     gated: bool = False
+    alone: str | None = None
+    modern: bool = False
     unknown: bool = False
 
 
@@ -53,6 +57,8 @@ def identify(shapes: Shapes) -> Kind:
     unet = next((prefix for prefix in _UNET if f"{prefix}input_blocks.0.0.weight" in shapes), None)
     if unet is None:
         what = _fragment(shapes)
+        if what == MODERN:
+            return Kind(what, gated=any(name.startswith("position_net.") for name in shapes), alone="", modern=True)
         return Kind(what, unknown="of an unknown kind" in what)
     return _with_unet(shapes, unet)
 
@@ -89,6 +95,8 @@ def context_width(shapes: Shapes, unet: str) -> int | None:
     )
 
 
+MODERN = "the UNet of a folder in diffusers' layout"
+
 INPAINTING = 9
 """Channels that a UNet which inpaints takes: latents, a mask, and the latents of what stands around it."""
 
@@ -110,13 +118,18 @@ def _with_unet(shapes: Shapes, unet: str) -> Kind:
     if labelled and family in ("sd1", "sd2"):
         return Kind(f"a checkpoint of {name} that is conditioned on a picture's embedding too (unCLIP)")
     if family is None:
-        return Kind(f"the UNet of {'GLIGEN on ' if gated else ''}{name} alone, in the original layout")
+        return Kind(f"the UNet of {'GLIGEN on ' if gated else ''}{name} alone, in the original layout", gated=gated, alone=unet)
     parts = {"unet": unet, **texts}
-    vae = next((prefix for prefix in _VAE if f"{prefix}decoder.conv_in.weight" in shapes), None)
+    vae = vae_prefix(shapes)
     if vae is not None:
         parts["vae"] = vae
     what = f"a single file of {'GLIGEN on ' if gated else ''}{name} in the original layout{', which inpaints' if channels != 4 else ''}"
     return Kind(what + ("" if vae is not None else ", without a VAE"), family, parts, gated)
+
+
+def vae_prefix(shapes: Shapes) -> str | None:
+    """The prefix of a VAE's names within a whole checkpoint; None where there is none."""
+    return next((prefix for prefix in _VAE if f"{prefix}decoder.conv_in.weight" in shapes), None)
 
 
 def _texts(shapes: Shapes) -> tuple[dict[str, str], Family | None]:
@@ -174,7 +187,7 @@ def _fragment(shapes: Iterable[str]) -> str:
     if some(r".*\.fuser\.") and some(r".*position_net\.") and not some(r"down_blocks\.\d+\.resnets"):
         return "the gated layers of GLIGEN alone, without the UNet that they belong to"
     if some(r"down_blocks\.\d+\.") and some(r"time_embedding\."):
-        return "the UNet of a folder in diffusers' layout"
+        return MODERN
     if some(r"(first_stage_model\.|vae\.)?decoder\.(conv_in|mid|mid_block|up|up_blocks)\."):
         return "a VAE"
     if some(r"(.*\.)?(text_model|encoder\.layers|resblocks)\.") and some(r".*token_embedding\.weight"):

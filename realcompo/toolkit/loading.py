@@ -89,6 +89,8 @@ class Loader:
             _check_class(part, type(plain).__name__, self.checkpoint.where, self.classes)
             return module if part in ("unet", "transformer", "controlnet") else plain  # a compiled encoder gains nothing by one run
         own = self.checkpoint.vae if part == "vae" else None
+        if own is None and folder is None and (rest := self._rest(part)) is not None:
+            return rest.module(part)
         where = folder or (own.folder if own is not None else None if self.checkpoint.folder is None else self.checkpoint.folder / part)
         dtype = self._dtype(part)
         if not self.share:
@@ -102,6 +104,14 @@ class Loader:
             known.add(module)
             return module
 
+    def _rest(self, part: str) -> Loader | None:
+        """What loads a part that the checkpoint of the option `rest` gives."""
+        rest = self.checkpoint.lender(part)
+        if rest is None:
+            return None
+        told = self.options.model_copy(update={"variant": None})
+        return Loader(rest, told, device=self.device, dtype=self.dtype, share=self.share, classes=self.classes)
+
     def _key(self, part: str, folder: Path | None) -> tuple[Path | str, str | None]:
         """What the shared networks of a part are known by: its folder, or its file and config."""
         if folder is not None:
@@ -110,7 +120,7 @@ class Loader:
         if part == "vae" and own is not None and own.file is not None:
             return f"vae of {(own.where, *_facts(own.file.path))}", json.dumps(dict(own.config), sort_keys=True)
         single = self.checkpoint.single
-        facts = None if single is None else (single.where, *_facts(single.file.path))
+        facts = None if single is None else (single.where, single.averaged, *_facts(single.file.path))
         return f"{part} of {facts}", json.dumps(self.checkpoint.config(part), sort_keys=True)
 
     def _dtype(self, part: str) -> torch.dtype:
@@ -182,6 +192,8 @@ class Loader:
                 [own.file.path] if own.file is not None else weight_files(own.folder, self._told(own.folder)).files if own.folder else []
             )
             return file_digest(files)
+        if (rest := self._rest(part)) is not None:
+            return rest._digest(part)
         if single is not None:
             return file_digest([single.file.path])
         return tensor_digest(self.module(part)) if folder is None else file_digest(weight_files(folder / part, self.options).files)

@@ -68,6 +68,16 @@ class UNetOptions(CheckpointOptions):
         min_length=1,
         description="Parts of the network whose cross-attention is read: down, mid, up.",
     )
+    ema: bool = Field(
+        False,
+        description="Take the averaged weights (EMA) of a single file that holds them beside the plain ones. A file that holds no others "
+        "is read so in any case.",
+    )
+    rest: str | None = Field(
+        None,
+        description="A whole checkpoint of the same kind (hub id, folder or single file) that gives what a single file lacks: text "
+        "encoders and tokenizers, or the VAE. A UNet alone, in the original or diffusers' layout, is then a source too.",
+    )
     map_divisor: int = Field(
         4,
         ge=1,

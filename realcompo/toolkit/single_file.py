@@ -6,13 +6,15 @@ option `config`, and from the published checkpoints' configs, which ship with us
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import BadCheckpoint
+from .averaged import EMA, choose_weights
 from .configs import CLIP_TOKENS, END, FILES, clip_tokenizer, published, read_config, read_json
-from .kinds import FAMILIES, Family, Kind, context_width, identify, peeled
+from .kinds import FAMILIES, Family, Kind, context_width, identify, peeled, vae_prefix
 from .options import CheckpointOptions
 from .tensor_files import TensorFile, open_tensors, unwrapped
 
@@ -40,6 +42,11 @@ class SingleFile:
     @property
     def where(self) -> str:
         return self.file.where
+
+    @property
+    def averaged(self) -> bool:
+        """Whether its UNet is the average over the training (EMA)."""
+        return any(name.startswith(EMA) for name in self.file.stored.values())
 
     def describe(self) -> str:
         """What it is, for messages."""
@@ -71,13 +78,14 @@ class SingleFile:
         return self._told() == self._summary()
 
     def _told(self) -> dict[str, Any]:
-        return _summary_of_configs(self._raw("unet"), self._raw("text_encoder"))
+        told = _summary_of_configs(self._raw("unet"), self._raw("text_encoder"))
+        return told if "text_encoder" in self.kind.parts else {**told, "text": None}
 
     def has(self, part: str) -> bool:
         """Whether it holds a part, or one follows from its kind."""
         if self.kind.family is None:
             return False
-        return part == "scheduler" or _TOKENIZERS.get(part, part) in self.kind.parts
+        return (part == "scheduler" and self.kind.alone is None) or _TOKENIZERS.get(part, part) in self.kind.parts
 
     def config(self, part: str) -> dict[str, Any]:
         """A part's config.
@@ -88,15 +96,15 @@ class SingleFile:
         self.refuse()
         config = self._raw(part)
         if part == "unet":
-            first = self.file.shapes.get(self.kind.parts["unet"] + "input_blocks.0.0.weight", ())
+            first = self.file.shapes.get("conv_in.weight" if self.kind.modern else self.kind.parts["unet"] + "input_blocks.0.0.weight", ())
             if len(first) == 4:
                 config["in_channels"] = first[1]  # 9 of one that inpaints, whose configs are else the published ones
             if self.kind.gated:
                 config["attention_type"] = "gated"
-            if self.kind.family == "sd2" and self.folder is None and self._prediction() == "v_prediction":
+            if self.kind.family == "sd2" and self.folder is None and self.predicts == "v_prediction":
                 config |= {"sample_size": 96, "upcast_attention": True}  # as published: 768×768 pixels
         elif part == "scheduler":
-            prediction = self._prediction()
+            prediction = self.predicts
             if prediction is None:
                 raise BadCheckpoint(
                     f"it is {self.kind.what}, and nothing in it tells whether it predicts noise or v",
@@ -104,10 +112,16 @@ class SingleFile:
                     mend="set the option prediction_type: 'v_prediction' for the 768×768 models of SD 2.x and their fine-tunes, "
                     "'epsilon' for the 512×512 ones ('base')",
                 )
-            config["prediction_type"] = prediction
-            if "ztsnr" in self.file.shapes:
-                config["rescale_betas_zero_snr"] = True
+            config |= {"prediction_type": prediction, **self.marks}
         return config
+
+    @property
+    def marks(self) -> dict[str, Any]:
+        """What the file itself says of the process that it was trained on, as a scheduler's config has it."""
+        found: dict[str, Any] = {}
+        if (marked := self._marked()) is not None:
+            found["prediction_type"] = marked
+        return {**found, "rescale_betas_zero_snr": True} if "ztsnr" in self.file.shapes else found
 
     def setting(self, name: str, default: Any = None) -> Any:
         """What the whole pipeline's own config says."""
@@ -149,7 +163,9 @@ class SingleFile:
             raise BadCheckpoint(
                 f"it is {self.kind.what}, not a Stable Diffusion checkpoint",
                 where=self.where,
-                mend="give a whole checkpoint of SD 1.x, 2.x or SDXL as the source; adapters have options or branches of their own "
+                mend="set the option rest to a whole checkpoint of the same kind, which gives text encoders and VAE"
+                if self.kind.alone is not None
+                else "give a whole checkpoint of SD 1.x, 2.x or SDXL as the source; adapters have options or branches of their own "
                 "(`realcompo list`)",
             )
         return self.kind.family
@@ -162,27 +178,32 @@ class SingleFile:
             raise BadCheckpoint(f"it has no {part!r}", where=self.where, mend=f"it is {self.kind.what}; choose one with a {part}")
         return configs[part]
 
-    def _prediction(self) -> str | None:
-        """'epsilon' or 'v_prediction'; None where nothing tells."""
+    def _marked(self) -> str | None:
+        if self.stated is not None:
+            return self.stated
         mark = _MARKS.get(self.file.metadata.get("modelspec.prediction_type", ""))
-        marked = "v_prediction" if "v_pred" in self.file.shapes else mark
+        return "v_prediction" if "v_pred" in self.file.shapes else mark
+
+    @property
+    def predicts(self) -> str | None:
+        """'epsilon' or 'v_prediction'; None where nothing tells."""
         told: str | None = None
         if self.folder is not None and (self.folder / "scheduler" / FILES["scheduler"]).is_file():
             told = read_config(self.folder, "scheduler").get("prediction_type", "epsilon")
-        return self.stated or marked or told or (None if self.kind.family == "sd2" else "epsilon")
+        return self._marked() or told or (None if self.kind.family == "sd2" else "epsilon")
 
     def _summary(self) -> dict[str, Any]:
         """A few shapes that tell one architecture of a layout from another."""
         shapes, unet = self.file.shapes, self.kind.parts["unet"]
-        embedding = next(
-            shape
-            for name, shape in shapes.items()
-            if name.startswith(self.kind.parts["text_encoder"]) and name.endswith("token_embedding.weight")
-        )
-        blocks = {name.removeprefix(unet).split(".")[1] for name in shapes if name.startswith(f"{unet}input_blocks.")}
+        front = self.kind.parts.get("text_encoder")
+        rows = (x for name, x in shapes.items() if front is not None and name.startswith(front) and name.endswith("token_embedding.weight"))
+        embedding = next(rows, ())
+        pattern = r"(down_blocks\.\d+\.(?:resnets|downsamplers)\.\d+)\." if self.kind.modern else r"(input_blocks\.\d+)\."
+        blocks = {match.group(1) for name in shapes if (match := re.match(re.escape(unet) + pattern, name))}
+        first = shapes[f"{unet}{'conv_in' if self.kind.modern else 'input_blocks.0.0'}.weight"]
         return {
-            "channels": shapes[f"{unet}input_blocks.0.0.weight"][0],
-            "blocks": len(blocks),
+            "channels": first[0] if first else None,
+            "blocks": len(blocks) + self.kind.modern,
             "context": context_width(shapes, unet),
             "text": embedding[1] if len(embedding) == 2 else None,
         }
@@ -199,9 +220,8 @@ def _summary_of_configs(unet: dict[str, Any], text: dict[str, Any]) -> dict[str,
 
 
 def _words(summary: dict[str, Any]) -> str:
-    return (
-        f"UNet starts with {summary['channels']} channels in {summary['blocks']} blocks and reads text {summary['context']} wide, "
-        f"the (first) text encoder is {summary['text']} wide"
+    return f"UNet starts with {summary['channels']} channels in {summary['blocks']} blocks and reads text {summary['context']} wide" + (
+        "" if summary["text"] is None else f", the (first) text encoder is {summary['text']} wide"
     )
 
 
@@ -216,11 +236,36 @@ def open_single_file(path: Path, options: CheckpointOptions) -> SingleFile:
         if not (names := peeled(file.shapes)):
             break
         file = unwrapped(file.renamed(names))
+    file = choose_weights(file, bool(getattr(options, "ema", False)))
     folder = None if options.config is None else Path(options.config).expanduser()
     if folder is not None and not folder.is_dir():
         raise BadCheckpoint("there is no such folder of configs", where=options.config, mend="check the path in the option config")
     single = SingleFile(file, identify(file.shapes), folder, options.prediction_type)
-    if folder is None and single.kind.family is not None and not single.fits and (path.parent / "unet" / "config.json").is_file():
-        beside = replace(single, folder=path.parent)
-        return beside if beside.fits else single
+    return single if single.kind.family is None else _with_configs(single, path, None)
+
+
+def completed(single: SingleFile, family: Family, folder: Path | None) -> SingleFile:
+    """A UNet that stands alone, as the part of a checkpoint whose other parts come from elsewhere.
+
+    Args:
+        family: of that checkpoint.
+        folder: with its configs; None where it is a single file too.
+    """
+    kind = single.kind
+    if kind.alone is None:
+        return single
+    vae = None if kind.modern else vae_prefix(single.file.shapes)
+    parts = {"unet": kind.alone, **({} if vae is None else {"vae": vae})}
+    return _with_configs(replace(single, kind=replace(kind, family=family, parts=parts)), single.file.path, folder)
+
+
+def _with_configs(single: SingleFile, path: Path, other: Path | None) -> SingleFile:
+    """With the folder whose configs it fits: beside it, or another one, where the published ones are not its."""
+    if single.folder is not None or single.fits:
+        return single
+    for folder in (path.parent, path.parent.parent, other):
+        if folder is not None and (folder / "unet" / "config.json").is_file():
+            found = replace(single, folder=folder)
+            if found.fits:
+                return found
     return single

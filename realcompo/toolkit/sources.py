@@ -21,8 +21,11 @@ from .file_kinds import unfinished
 from .model_folders import find_model
 from .options import CheckpointOptions
 from .own_vae import OwnVae
-from .single_file import SingleFile, open_single_file
+from .single_file import SingleFile, completed, open_single_file
 from .tensor_files import ENDINGS, PICKLES, check_tensors
+
+_LENT = ("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "vae", "scheduler")
+"""Parts that the checkpoint of the option `rest` gives where a single file lacks them."""
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -34,6 +37,7 @@ class Checkpoint:
     Attributes:
         where: its name in messages.
         vae: of the option `vae`, in place of its own.
+        rest: of the option `rest`: what gives the parts that a single file lacks.
     """
 
     where: str
@@ -41,11 +45,19 @@ class Checkpoint:
     pipeline: Any = None
     single: SingleFile | None = None
     vae: OwnVae | None = None
+    rest: Checkpoint | None = None
+
+    def lender(self, part: str) -> Checkpoint | None:
+        """The checkpoint of the option `rest`, where a part is from there."""
+        mine = self.rest is None or self.single is None or self.single.has(part)
+        return None if mine or part not in _LENT else self.rest
 
     def has(self, part: str) -> bool:
         """Whether it holds a part such as 'vae'."""
         if part == "vae" and self.vae is not None:
             return True
+        if (rest := self.lender(part)) is not None:
+            return rest.has(part)
         if self.single is not None:
             return self.single.has(part)
         if self.folder is not None:
@@ -59,11 +71,14 @@ class Checkpoint:
             BadCheckpoint: the part is missing, or its file is damaged.
         """
         if not self.has(part):
-            raise BadCheckpoint(
-                f"it has no {part!r}", where=self.where, mend=f"it holds {self.describe()}; choose a checkpoint with a {part}"
-            )
+            mend = f"it holds {self.describe()}; choose a checkpoint with a {part}"
+            if part == "vae" and self.single is not None:
+                mend = "name one by the option vae, or a whole checkpoint that has one by the option rest"
+            raise BadCheckpoint(f"it has no {part!r}", where=self.where, mend=mend)
         if part == "vae" and self.vae is not None:
             return dict(self.vae.config)
+        if (rest := self.lender(part)) is not None:
+            return {**rest.config(part), **(self.single.marks if self.single is not None and part == "scheduler" else {})}
         if self.single is not None:
             return self.single.config(part)
         if self.folder is None:
@@ -118,19 +133,36 @@ def open_checkpoint(
     text = str(source)
     if text.startswith("package://"):
         found = packaged(text)
-        return Checkpoint(text, single=open_single_file(found, options)) if found.is_file() else Checkpoint(text, _packaged_folder(text))
+        return _file(text, found, options) if found.is_file() else Checkpoint(text, _packaged_folder(text))
     path = Path(text).expanduser()
     if isinstance(source, str) and not path.exists():
         path = find_model(text, options.allow_pickle) or path
     if path.is_dir():
         return Checkpoint(text, folder=path.resolve())
     if path.is_file():
-        return Checkpoint(text, single=open_single_file(path.resolve(), options))
+        return _file(text, path.resolve(), options)
     if path.suffix in ENDINGS:
         raise BadCheckpoint(f"there is no such file{unfinished(path.parent, path.stem)}", where=text, mend="check the path")
     if isinstance(source, Path) or not _HUB_ID.fullmatch(text):
         raise BadCheckpoint("there is no such folder", where=text, mend="check the path; a hub id is written organisation/name")
     return Checkpoint(text, folder=_from_hub(text, options, options.revision or revision, parts, weights))
+
+
+def _file(text: str, path: Path, options: CheckpointOptions) -> Checkpoint:
+    """A single file, with what the option `rest` gives."""
+    single, other = open_single_file(path, options), getattr(options, "rest", None)
+    if other is None:
+        return Checkpoint(text, single=single)
+    told = options.model_copy(update={"rest": None, "ema": False, "variant": None, "revision": None})
+    rest = open_checkpoint(other, told, parts=("unet", *_LENT))
+    unet = rest.config("unet")
+    xl, linear = unet.get("addition_embed_type") == "text_time", unet.get("use_linear_projection")
+    return Checkpoint(text, single=completed(single, "sdxl" if xl else "sd2" if linear else "sd1", _configs(rest)), rest=rest)
+
+
+def _configs(checkpoint: Checkpoint) -> Path | None:
+    """Where a checkpoint's configs lie; None for a single file of a published shape."""
+    return checkpoint.single.folder if checkpoint.single is not None else checkpoint.folder
 
 
 def is_pipeline(source: Any) -> bool:
@@ -272,15 +304,15 @@ def _by_variant(folder: Path, endings: Sequence[str]) -> Mapping[str | None, lis
     """diffusion_pytorch_model[.variant][-00001-of-00002].ending, by variant."""
     found: dict[str | None, list[Path]] = {}
     for path in folder.iterdir() if folder.is_dir() else ():
-        match = re.fullmatch(r"(?:diffusion_pytorch_model|model|pytorch_model)(?:\.(\w+))?(?:-\d+-of-\d+)?", path.stem)
+        match = re.fullmatch(r"(?:diffusion_pytorch_model|model|pytorch_model)(?:\.(\w+))?(?:-\d+-of-\d+(?:\.(\w+))?)?", path.stem)
         if path.suffix in endings and match:
-            found.setdefault(match.group(1), []).append(path)
+            found.setdefault(match.group(1) or match.group(2), []).append(path)  # older files have the variant behind their number
     return found
 
 
 def _check_shards(folder: Path, files: Sequence[Path]) -> None:
     """Of weights in several files, each says how many there are."""
-    numbered = [match for path in files if (match := re.search(r"-(\d+)-of-(\d+)$", path.stem))]
+    numbered = [match for path in files if (match := re.search(r"-(\d+)-of-(\d+)(?:\.\w+)?$", path.stem))]
     for match in numbered:
         missing = set(range(1, int(match.group(2)) + 1)) - {int(one.group(1)) for one in numbered}
         if missing:
@@ -289,3 +321,9 @@ def _check_shards(folder: Path, files: Sequence[Path]) -> None:
                 where=str(folder),
                 mend="fetch or copy the checkpoint again; the option download = true fetches it",
             )
+    if numbered and not any(folder.glob("*.index*.json")):
+        raise BadCheckpoint(
+            f"the index of its {len(files)} weight files is missing ({files[0].name.partition('-0')[0]}.safetensors.index.json)",
+            where=str(folder),
+            mend="fetch or copy the checkpoint again; the option download = true fetches it",
+        )

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import BadCheckpoint
+from .eight_bit import find_scales, widened
 from .file_kinds import UNFINISHED, brief, is_pickle, looks_like_safetensors, not_weights
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
@@ -26,6 +27,8 @@ class TensorFile:
         shapes: name → shape of each tensor.
         metadata: what a safetensors file says of itself.
         stored: name → the one that it has in the file, where they differ; see `unwrapped`.
+        dtypes: name in the file → how its numbers are stored, as safetensors call it ('F16', 'BF16', 'F8_E4M3' …).
+        scales: name in the file of a tensor in eight bits → that of the scale which it is multiplied by; see `eight_bit`.
         loaded: the tensors, in a pickle: it cannot be read piece by piece (but it is mapped, not copied, into memory).
     """
 
@@ -34,6 +37,8 @@ class TensorFile:
     metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     loaded: Mapping[str, Any] | None = None
     stored: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    dtypes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    scales: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def where(self) -> str:
@@ -44,20 +49,25 @@ class TensorFile:
         stored = {new: self.stored.get(old, old) for new, old in names.items()}
         return replace(self, shapes={new: self.shapes[old] for new, old in names.items()}, stored=stored)
 
+    def dtype(self, name: str) -> str:
+        """How a tensor's numbers are stored; "" where nothing tells, as in a pickle."""
+        return self.dtypes.get(self.stored.get(name, name), "")
+
     def read(self, names: Iterable[str]) -> dict[str, Any]:
-        """Name → tensor, on the CPU.
+        """Name → tensor, on the CPU; what is stored in eight bits is widened.
 
         Raises:
             BadCheckpoint: it has become unreadable.
         """
         inside = {name: self.stored.get(name, name) for name in names}
         if self.loaded is not None:
-            return {name: self.loaded[old] for name, old in inside.items()}
+            return {name: widened(self.loaded[old]) for name, old in inside.items()}
         from safetensors import SafetensorError, safe_open
 
         try:
             with safe_open(self.path, framework="pt") as file:
-                return {name: file.get_tensor(old) for name, old in inside.items()}
+                scales = {old: file.get_tensor(self.scales[old]) for old in inside.values() if old in self.scales}
+                return {name: widened(file.get_tensor(old), scales.get(old)) for name, old in inside.items()}
         except (SafetensorError, OSError) as error:
             raise not_weights(self.path, error=error) from error
 
@@ -101,10 +111,15 @@ def _open_safetensors(path: Path) -> TensorFile:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            return unwrapped(TensorFile(path, shapes, file.metadata() or {}))
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            shapes = {name: tuple(one.get_shape()) for name, one in slices.items()}
+            dtypes = {name: str(one.get_dtype()) for name, one in slices.items()}
+            metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise not_weights(path, error=error) from error
+    scales, marks = find_scales(shapes, dtypes, str(path))
+    bare = {name: shape for name, shape in shapes.items() if name not in marks}
+    return unwrapped(TensorFile(path, bare, metadata, dtypes=dtypes, scales=scales))
 
 
 def _open_pickle(path: Path, allowed: bool) -> TensorFile:

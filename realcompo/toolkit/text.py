@@ -92,6 +92,8 @@ class TextEncoding:
         Raises:
             BadCheckpoint: it has none, or none that can be read.
         """
+        if (rest := checkpoint.lender(tokenizer)) is not None:
+            return cls.from_checkpoint(rest, tokenizer)
         if checkpoint.folder is not None:
             return cls.from_folder(checkpoint.folder / tokenizer)
         single = checkpoint.single

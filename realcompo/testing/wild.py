@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .originals import UNET
+from .originals import UNET, unet_tensors
 
 Tensors = dict[str, Any]
 
@@ -89,3 +89,68 @@ def shard(file: Path, count: int = 2, variant: str = "", behind: bool = False) -
     size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     index = {"metadata": {"total_size": size}, "weight_map": table}
     file.with_name(f"{file.stem}.safetensors.index{dot}.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+# -- ControlNets and T2I-Adapters -----------------------------------------------------------------------------------------------
+
+
+def controlnet_tensors(tensors: Mapping[str, Any], config: Mapping[str, Any], front: str = "control_model.") -> Tensors:
+    """A ControlNet's tensors by the names of lllyasviel's code (cldm): a copy of the UNet's first half, with zero convolutions behind its
+    blocks and eight convolutions for the hint."""
+    levels = len(config["block_out_channels"])
+    shared = {name: tensor for name, tensor in tensors.items() if not name.startswith("controlnet_")}
+    found = unet_tensors(shared, {**config, "up_block_types": ["UpBlock2D"] * levels})
+    for name, tensor in tensors.items():
+        kind, _, rest = name.partition(".")
+        if kind == "controlnet_down_blocks":
+            number, _, end = rest.partition(".")
+            found[f"zero_convs.{number}.0.{end}"] = tensor
+        elif kind == "controlnet_mid_block":
+            found[f"middle_block_out.0.{rest}"] = tensor
+        elif kind == "controlnet_cond_embedding":
+            *place, end = rest.split(".")
+            index = {"conv_in": 0, "conv_out": 14}.get(place[0])
+            found[f"input_hint_block.{2 * int(place[1]) + 2 if index is None else index}.{end}"] = tensor
+    return {front + name: tensor for name, tensor in found.items()}
+
+
+def control_lora(net: Mapping[str, Any], unet: Mapping[str, Any], config: Mapping[str, Any], rank: int) -> tuple[Tensors, Tensors]:
+    """(A control-LoRA, as Stability's node saves it; the ControlNet that it stands for, by diffusers' names.) What the UNet has too is a
+    product of two narrow matrices beside it; vectors, and what it has not, are whole.
+
+    Args:
+        net, unet: tensors by diffusers' names; config: of the ControlNet.
+    """
+    import torch
+
+    stored: Tensors = {"lora_controlnet": torch.tensor([])}
+    meant: Tensors = {}
+    for name, tensor in net.items():
+        (old,) = controlnet_tensors({name: tensor}, config, "")
+        if name not in unet or tensor.ndim < 2:
+            stored[old], meant[name] = tensor.half(), tensor.half().float()
+            continue
+        left, scale, right = torch.linalg.svd((tensor - unet[name]).flatten(1), full_matrices=False)
+        up, down = (left[:, :rank] * scale[:rank]).half(), right[:rank].half()
+        if tensor.ndim == 4:
+            stored |= {f"{old.removesuffix('.weight')}.up": up[:, :, None, None].clone()}
+            stored[f"{old.removesuffix('.weight')}.down"] = down.reshape(-1, *tensor.shape[1:]).clone()
+        else:
+            stored |= {f"{old.removesuffix('.weight')}.up": up.clone(), f"{old.removesuffix('.weight')}.down": down.clone()}
+        meant[name] = unet[name] + (up.float() @ down.float()).reshape(tensor.shape)
+    return stored, meant
+
+
+def adapter_tensors(tensors: Mapping[str, Any]) -> Tensors:
+    """A T2I-Adapter's tensors by the names of TencentARC's code: ResNets are numbered through; those of the light one lie in a block."""
+    light = "adapter.body.0.out_conv.weight" in tensors
+    found = {}
+    for name, tensor in tensors.items():
+        words = name.removeprefix("adapter.").split(".")
+        if light and words[0] == "body":
+            words = ["body", words[1], *(["body"] if words[2] == "resnets" else []), *words[2 + (words[2] == "resnets") :]]
+        elif words[0] == "body":
+            number = 2 * int(words[1])
+            words = ["body", str(number + int(words[3])), *words[4:]] if words[2] == "resnets" else ["body", str(number), *words[2:]]
+        found[".".join(words)] = tensor
+    return found

@@ -15,7 +15,7 @@ class NetOptions(BaseModel):
     """One more ControlNet, which sees the same hint."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-    source: str | None = Field(None, description="Hub id or folder; none = the next ControlNet in the branch's own source.")
+    source: str | None = Field(None, description="Hub id, folder or single file; none = the next ControlNet in the branch's own source.")
     revision: str | None = Field(None, description="Branch, tag or commit of its hub repository.")
     conditioning_scale: float = Field(1.0, ge=0, description="Its residuals are multiplied by this.")
     start: Share = Field(0.0, description="Share of the steps before which it does not act.")

@@ -7,10 +7,12 @@ VAE, ``cond_stage_model`` or ``conditioner`` the text encoders.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
+
+from .other_kinds import other_kind
 
 Family = Literal["sd1", "sd2", "sdxl"]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -51,9 +53,8 @@ class Kind:
 
 def identify(shapes: Shapes) -> Kind:
     """The kind of a file of these tensors."""
-    for what, holds in _OTHERS:
-        if any(map(holds, shapes)):
-            return Kind(what)
+    if (what := other_kind(shapes)) is not None:
+        return Kind(what)
     unet = next((prefix for prefix in _UNET if f"{prefix}input_blocks.0.0.weight" in shapes), None)
     if unet is None:
         what = _fragment(shapes)
@@ -153,30 +154,6 @@ def _family_name(family: Family | None, width: int | None, labelled: bool) -> st
     return {768: "SD 1.x", 1024: "SD 2.x"}.get(width or 0, f"a Stable Diffusion with text {width} wide")
 
 
-def _has(*words: str) -> Callable[[str], bool]:
-    return lambda name: any(word in name for word in words)
-
-
-def _starts(*prefixes: str) -> Callable[[str], bool]:
-    return lambda name: name.startswith(prefixes)
-
-
-_OTHERS: tuple[tuple[str, Callable[[str], bool]], ...] = (
-    ("a LoRA", _has("lora_up", "lora_down", "lora_A", "lora_B", ".lora.", "_lora.", "lora_linear_layer")),
-    ("a LoHa, an adapter like a LoRA", _has("hada_w1")),
-    ("a LoKr, an adapter like a LoRA", _has("lokr_w1")),
-    ("an adapter like a LoRA", _has(".oft_", ".boft_", ".ia3_l", ".on_input", "lora_unet_", "lora_te", ".vera_lambda")),
-    ("a ControlNet", _has("zero_convs.", "input_hint_block.", "controlnet_cond_embedding.", "controlnet_down_blocks.")),
-    ("an IP-Adapter", _starts("ip_adapter.", "image_proj.")),
-    ("a motion module", _has("motion_modules.")),
-    ("a textual inversion embedding", _starts("emb_params", "string_to_param")),
-    ("a checkpoint of Playground 2.5, whose latents and noise are scaled in ways of its own", _starts("edm_mean")),
-    ("a checkpoint of Flux", _has("double_blocks.", "double_stream_blocks.")),
-    ("a checkpoint of Stable Diffusion 3", _has("joint_blocks.")),
-)
-"""What can be told by one name, and how."""
-
-
 def _fragment(shapes: Iterable[str]) -> str:
     """Of a file without a UNet in the original layout."""
     names = list(shapes)
@@ -191,7 +168,11 @@ def _fragment(shapes: Iterable[str]) -> str:
     if some(r"(first_stage_model\.|vae\.)?decoder\.(conv_in|mid|mid_block|up|up_blocks)\."):
         return "a VAE"
     if some(r"(.*\.)?(text_model|encoder\.layers|resblocks)\.") and some(r".*token_embedding\.weight"):
-        return "a text encoder"
+        return "a text encoder (CLIP)"
+    if some(r"(.*\.)?(vision_model|visual)\."):
+        return "an image encoder (CLIP Vision), which IP-Adapters see pictures by"
+    if some(r"(.*\.)?encoder\.block\.\d+\.layer\.0\.SelfAttention\."):
+        return "a text encoder (T5)"
     if not names:
         return "a file without tensors"
     return f"a file of {len(names)} tensors of an unknown kind (the first is {min(names)!r})"

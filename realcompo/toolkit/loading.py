@@ -28,7 +28,7 @@ CLASSES: dict[str, tuple[str, tuple[str, ...]]] = {
     "vae": ("diffusers", ("AutoencoderKL", "AutoencoderDC")),
     "text_encoder": ("transformers", ("CLIPTextModel",)),
     "text_encoder_2": ("transformers", ("CLIPTextModelWithProjection",)),
-    "controlnet": ("diffusers", ("ControlNetModel",)),
+    "controlnet": ("diffusers", ("ControlNetModel", "ControlNetUnionModel", "T2IAdapter")),
 }
 """Part → the library and the classes that may be loaded for it. Nothing else is: a config cannot name code to run. A branch of another
 architecture states its own (`DenoiserBranch.classes`)."""

@@ -11,26 +11,28 @@ from ..errors import BadCheckpoint, Incompatible
 from ..interfaces import Step
 from ..specs import BranchSpec
 from .control_options import ControlOptions, NetOptions
+from .net_files import NetFile, read_net
 from .sources import Checkpoint, is_pipeline, open_checkpoint
 
-PARTS = ("", "controlnet", "controlnet_1", "controlnet_2", "controlnet_3")
+PARTS = ("", "controlnet", "controlnet_1", "controlnet_2", "controlnet_3", "adapter", "t2i_adapter")
 """Where a checkpoint holds ControlNets: at its top, or in folders as diffusers' pipeline saves several."""
 
 SUFFIX = " with ControlNet"
 NOUN = "a ControlNet"
 
-UNETS = ("ControlNetModel",)
-"""The class of a UNet's ControlNets."""
+ADAPTER, UNION = "T2IAdapter", "ControlNetUnionModel"
+UNETS = ("ControlNetModel", UNION, ADAPTER)
+"""The classes of what steers a UNet by a hint picture."""
 
 
 @dataclass(frozen=True, eq=False)
 class NetPlace:
-    """One ControlNet that was found: a folder, or a module of a pipeline that the user holds.
+    """One ControlNet that was found: a folder, a file, or a module of a pipeline that the user holds.
 
     Attributes:
         where: its name in messages.
         told: how strongly and when it acts.
-        config: its config.
+        config: its config; of a file, what its shapes tell.
     """
 
     where: str
@@ -38,6 +40,7 @@ class NetPlace:
     config: Mapping[str, Any]
     folder: Path | None = None
     module: Any = None
+    file: NetFile | None = None
 
 
 def holds_base(source: Any) -> bool:
@@ -60,10 +63,10 @@ def find_nets(spec: BranchSpec, options: ControlOptions, source: Any, weights: b
     """
     source = spec.source if source is None else source
     opened = _open(source, options, spec.revision if source == spec.source else None, weights)
-    found = list(_inside(opened))
+    found = list(_inside(opened, classes))
     if not found and holds_base(source) and spec.source is not None and source != spec.source:
         opened = _open(spec.source, options, spec.revision, weights)
-        found = list(_inside(opened))
+        found = list(_inside(opened, classes))
     if not found:
         raise BadCheckpoint(
             f"it holds no ControlNet: it is {opened.describe()}",
@@ -82,7 +85,7 @@ def find_nets(spec: BranchSpec, options: ControlOptions, source: Any, weights: b
     for one in options.more:
         if one.source is not None:
             other = _open(one.source, options.model_copy(update={"revision": one.revision}), None, weights)
-            parts = list(_inside(other))
+            parts = list(_inside(other, classes))
             if len(parts) != 1:
                 raise BadCheckpoint(f"it holds {len(parts)} ControlNets", where=other.where, mend="name one that holds a single ControlNet")
             places.append(_place(*parts[0], one))
@@ -92,21 +95,30 @@ def find_nets(spec: BranchSpec, options: ControlOptions, source: Any, weights: b
 
 
 def _open(source: Any, options: ControlOptions, revision: str | None, weights: bool) -> Checkpoint:
-    return open_checkpoint(source, options, revision=revision, parts=PARTS, weights=weights)
+    told = options.model_copy(update={name: value for name, value in _BASES.items() if hasattr(options, name)})
+    return open_checkpoint(source, told, revision=revision, parts=PARTS, weights=weights)
 
 
-def _inside(checkpoint: Checkpoint) -> Iterable[tuple[str, Any]]:
-    """(name in messages, folder or module) of each ControlNet in a checkpoint."""
+_BASES = {"ema": False, "rest": None}
+"""Options that are of the base's file alone, and what they are for the ControlNet's."""
+
+
+def _inside(checkpoint: Checkpoint, classes: Sequence[str]) -> Iterable[tuple[str, Any]]:
+    """(name in messages, folder, file or module) of each ControlNet in a checkpoint."""
     if checkpoint.single is not None:
+        if classes == UNETS:
+            yield checkpoint.where, read_net(checkpoint.single.file)
+            return
         raise BadCheckpoint(
             f"it is {checkpoint.describe()}",
             where=checkpoint.where,
             mend="a ControlNet is loaded from a folder in diffusers' layout; a single file can be the option base_source",
         )
     if checkpoint.folder is None:
-        held = getattr(checkpoint.pipeline, "controlnet", None)
-        for index, module in enumerate(getattr(held, "nets", [held] if held is not None else [])):
-            yield f"ControlNet {index} of {checkpoint.where}", module
+        for kind, several in (("controlnet", "nets"), ("adapter", "adapters")):
+            held = getattr(checkpoint.pipeline, kind, None)
+            for index, module in enumerate(getattr(held, several, [held] if held is not None else [])):
+                yield f"{'ControlNet' if kind == 'controlnet' else 'T2I-Adapter'} {index} of {checkpoint.where}", module
         return
     top = checkpoint.folder / "config.json"
     if top.is_file() and not checkpoint.has("controlnet"):
@@ -120,6 +132,8 @@ def _place(where: str, part: Any, told: NetOptions) -> NetPlace:
     if isinstance(part, Path):
         config = Checkpoint(where, folder=part.parent).config(part.name)
         return NetPlace(where, told, config, folder=part)
+    if isinstance(part, NetFile):
+        return NetPlace(where, told, part.config, file=part)
     return NetPlace(where, told, {"_class_name": type(part).__name__, **dict(part.config)}, module=part)
 
 
@@ -132,12 +146,22 @@ def _check(place: NetPlace, classes: Sequence[str]) -> None:
     name = place.config.get("_class_name", "network of an unnamed class")
     if name not in classes:
         raise BadCheckpoint(f"it is a {name}, not a {classes[0]}", where=place.where, mend="choose a ControlNet in diffusers' layout")
+    if name == ADAPTER:
+        _check_adapter(place)
+        return
     channels = place.config.get("conditioning_channels", 3)
     if channels != 3:
         raise BadCheckpoint(f"its hint has {channels} channels, not 3", where=place.where, mend="choose one that takes an RGB picture")
     if place.config.get("global_pool_conditions"):
         raise BadCheckpoint(
             "it pools its hint to one vector: nothing of it has a place", where=place.where, mend="choose a pose or segmentation ControlNet"
+        )
+
+
+def _check_adapter(place: NetPlace) -> None:
+    if place.config.get("in_channels", 3) not in (1, 3):
+        raise BadCheckpoint(
+            f"its hint has {place.config['in_channels']} channels, not 1 or 3", where=place.where, mend="choose one that takes a picture"
         )
 
 

@@ -326,7 +326,7 @@ def test_other_files_say_what_they_are(
     [
         ("unet/diffusion_pytorch_model.safetensors", "the UNet of a folder in diffusers' layout"),
         ("vae/diffusion_pytorch_model.safetensors", "a VAE"),
-        ("text_encoder/model.safetensors", "a text encoder"),
+        ("text_encoder/model.safetensors", r"a text encoder \(CLIP\)"),
     ],
 )
 def test_files_of_a_folder(checkpoint: Fetch, unread: None, file: str, what: str) -> None:

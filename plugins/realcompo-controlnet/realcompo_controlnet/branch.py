@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from realcompo.conditions import Condition
+from realcompo.conditions import Condition, Hint
 from realcompo.errors import BadCheckpoint
 from realcompo.interfaces import Region, Request, Step
 from realcompo.registry import installed
@@ -28,9 +28,11 @@ from realcompo.toolkit.guard import bare, exclusive, frozen
 from realcompo.toolkit.hints import draw_hint
 from realcompo.toolkit.loading import file_digest, tensor_digest
 from realcompo.toolkit.maps import check_places
-from realcompo.toolkit.nets import NOUN, SUFFIX, NetPlace, acts, check_equal, find_nets, holds_base, over_too_soon
+from realcompo.toolkit.net_files import load_net_file
+from realcompo.toolkit.nets import NOUN, SUFFIX, NetPlace, acts, find_nets, holds_base, over_too_soon
 from realcompo.toolkit.sources import weight_files
-from realcompo.toolkit.traits import family, unet_config
+from realcompo.toolkit.steering import check_deep, check_fit, check_pixels, features, is_adapter, residuals, tasks
+from realcompo.toolkit.traits import unet_config
 
 from .options import ControlNetOptions, NetOptions
 
@@ -44,10 +46,14 @@ class Hinted:
 
     Attributes:
         hints: (B, 3, H, W) in [0, 1].
+        kinds: of each picture's hint: the condition's kind, or what its hint is of.
+        added: number of a T2I-Adapter among the networks → what it adds to the levels of the UNet, (B, C, h, w) each, unscaled.
         base: the conditioning that the base made, with what it tells its UNet.
     """
 
     hints: Tensor
+    kinds: tuple[str, ...]
+    added: Mapping[int, tuple[Tensor, ...]]
     base: UNetConditioning
 
 
@@ -76,6 +82,7 @@ class ControlNetBranch(UNetBranch):
         self.checkpoint, self.loader = self.base.checkpoint, self.base.loader
         self.unet, self.text, self.vae = self.base.unet, self.base.text, None
         check_fit(self.places, self.unet.config, self.checkpoint.where)
+        check_deep(self.places, self.options.deep_every, spec.id)
         self.traits = _labelled(self.base.traits, self.options)
         self.nets: list[tuple[Any, NetOptions]] = [(self._load(place), place.told) for place in self.places]
         self.reader = MapReader(self.unet, self.options.places, self.options.map_divisor)
@@ -83,6 +90,8 @@ class ControlNetBranch(UNetBranch):
     def _load(self, place: NetPlace) -> Any:
         if place.module is not None:
             return place.module
+        if place.file is not None:
+            return load_net_file(place.file, bare(self.unet), self.base.dtype).to(self.base.device)
         holder = Checkpoint(place.where, folder=place.folder)
         return Loader(holder, self.options, device=self.base.device, dtype=self.base.dtype).module("controlnet", place.folder)
 
@@ -135,7 +144,17 @@ class ControlNetBranch(UNetBranch):
     def encode(self, request: Request) -> UNetConditioning:
         """The base's own text (and what it does with an empty negative prompt), with the hints beside it."""
         base = self.base.encode(request)
-        return replace(base, extra=Hinted(self.prepare(request), base))
+        hints = self.prepare(request)
+        own = str(self.spec.condition)
+        kinds = tuple(own if one is None else one.of if isinstance(one, Hint) else one.kind for one in request.conditions)
+        added = {}
+        for index, (net, _) in enumerate(self.nets):
+            tasks(net, kinds, self.spec.id)
+            if is_adapter(net):
+                check_pixels(net, request.size)
+                with exclusive(bare(net)):
+                    added[index] = features(bare(net), hints.to(net.device, net.dtype))
+        return replace(base, extra=Hinted(hints, kinds, added, base))
 
     def prepare(self, request: Request) -> Tensor:
         """Hints (B, 3, H, W) in [0, 1]: one drawn for each picture; black where it has no condition.
@@ -157,27 +176,27 @@ class ControlNetBranch(UNetBranch):
         """What the base tells, and the residuals of the ControlNets that act at this step, added; none where none does."""
         extra: Hinted = conditioning.extra
         base = self.base.told(sample, step, extra.base, half)
-        acting = [(net, told) for net, told in self.nets if acts(told, step)]
+        acting = [(index, net, told) for index, (net, told) in enumerate(self.nets) if acts(told, step)]
         if not acting:
             return base
         hints = conditioning.rows(half, extra.hints).to(sample)
         text = conditioning.text(half).to(sample)
         heard = {name: base[name] for name in _HEARD if name in base}
-        sums: list[Tensor] = []
-        for net, told in acting:
+        kinds = extra.kinds * (len(sample) // len(extra.kinds))
+        after: list[Tensor] = []
+        inside: list[Tensor] = []
+        for index, net, one in acting:
+            if index in extra.added:
+                own = [one.conditioning_scale * conditioning.rows(half, tensor).to(sample) for tensor in extra.added[index]]
+                inside = _summed(inside, own)
+                continue
             with exclusive(bare(net)), frozen(bare(net)):
-                down, mid = net(
-                    sample,
-                    step.t,
-                    encoder_hidden_states=text,
-                    controlnet_cond=hints,
-                    conditioning_scale=told.conditioning_scale,
-                    return_dict=False,
-                    **heard,
-                )
-            residuals = [*down, mid]
-            sums = residuals if not sums else [a + b for a, b in zip(sums, residuals, strict=True)]
-        return {**base, "down_block_additional_residuals": tuple(sums[:-1]), "mid_block_additional_residual": sums[-1]}
+                more = {"encoder_hidden_states": text, "conditioning_scale": one.conditioning_scale, **heard}
+                after = _summed(after, residuals(net, sample, step.t, hints, tasks(bare(net), kinds, self.spec.id), **more))
+        said = dict(base)
+        if after:
+            said |= {"down_block_additional_residuals": tuple(after[:-1]), "mid_block_additional_residual": after[-1]}
+        return {**said, "down_intrablock_additional_residuals": inside} if inside else said
 
     def work(self, step: Step, conditioning: UNetConditioning) -> Hashable | None:
         """Which ControlNets act, the base's own work, and what every UNet branch says."""
@@ -206,23 +225,13 @@ class ControlNetBranch(UNetBranch):
 
     def _digest(self, index: int) -> str:
         folder: Path | None = self.places[index].folder
+        if (file := self.places[index].file) is not None:
+            return file_digest([file.file.path])
         return tensor_digest(self.nets[index][0]) if folder is None else file_digest(weight_files(folder, self.options).files)
 
 
-_SHAPES = (
-    "cross_attention_dim",
-    "block_out_channels",
-    "layers_per_block",
-    "addition_embed_type",
-    "projection_class_embeddings_input_dim",
-)
-"""What a ControlNet has in common with the UNet that it was made from."""
-
-
-def check_fit(places: Sequence[NetPlace], base: Mapping[str, Any], where: str) -> None:
-    """Refuse ControlNets whose residuals the base cannot take, from both configs; see `check_equal`."""
-    for place in places:
-        check_equal(place, base, _SHAPES, where, family)
+def _summed(sums: list[Tensor], more: list[Tensor]) -> list[Tensor]:
+    return [a + b for a, b in zip(sums, more, strict=True)] if sums else more
 
 
 def _own(spec: BranchSpec, options: Options | None) -> ControlNetOptions:
@@ -261,6 +270,7 @@ def _check_base(places: Sequence[NetPlace], base: BranchSpec, told: UNetOptions,
     except BadCheckpoint:
         return  # the base's own class says what is wrong with it
     check_fit(places, config, checkpoint.where)
+    check_deep(places, own.deep_every, checkpoint.where)
     check_places(config, own.places, own.map_divisor)
 
 

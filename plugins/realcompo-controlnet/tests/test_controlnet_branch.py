@@ -176,7 +176,10 @@ def test_what_is_no_controlnet_or_no_base(checkpoint: Any, tmp_path: Path) -> No
     other = tmp_path / "other"
     shutil.copytree(checkpoint("controlnet-sd1") / "controlnet", other)
     config = json.loads((other / "config.json").read_text())
-    for change, said in (({"_class_name": "T2IAdapter"}, "is a T2IAdapter"), ({"global_pool_conditions": True}, "pools its hint")):
+    for change, said in (
+        ({"_class_name": "SparseControlNetModel"}, "is a SparseControlNetModel"),
+        ({"global_pool_conditions": True}, "pools its hint"),
+    ):
         (other / "config.json").write_text(json.dumps({**config, **change}))
         with pytest.raises(BadCheckpoint, match=said):
             Registry().inspect("controlnet/pose-sd15", {"base_source": str(checkpoint("sd1"))}, source=str(other))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import BadCheckpoint
 from .eight_bit import FLOATS
+from .file_kinds import brief
 from .single_file import SingleFile
 from .tensor_files import TensorFile
 
@@ -36,7 +38,9 @@ def load_part(single: SingleFile, part: str, library: str, name: str, dtype: tor
     refuse_integers(single.file, names, part)
     hollow = {key: torch.empty(single.file.shapes[key], device="meta") for key in names}
     wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-    compare(wanted, _converted(single, part, hollow, network), part, single.where)
+    with naming(part, single.where):
+        found = _converted(single, part, hollow, network)
+    compare(wanted, found, part, single.where)
     converted = _converted(single, part, single.file.read(names), network)
     fill(network, {key: converted[key] for key in wanted}, dtype)
     return network.eval()
@@ -49,6 +53,21 @@ def empty_network(config: Mapping[str, Any], library: str, name: str) -> Any:
     cls: Any = getattr(importlib.import_module(library), name)
     with init_empty_weights():
         return cls.from_config(dict(config)) if library == "diffusers" else cls(cls.config_class(**config))
+
+
+@contextmanager
+def naming(part: str, where: str) -> Iterator[None]:
+    """diffusers' converters look for what stands in a whole file, and fall over what does not: an error of ours, with the name."""
+    try:
+        yield
+    except BadCheckpoint:
+        raise
+    except Exception as error:  # KeyError, IndexError, ValueError, AttributeError …
+        raise BadCheckpoint(
+            f"a tensor of its {part} is missing, too many or of another shape, which names are converted by: {brief(error) or error!r}",
+            where=where,
+            mend="its weights are not those of this architecture, or a part of them is gone: fetch or copy it again",
+        ) from error
 
 
 def refuse_integers(file: TensorFile, names: Iterable[str], part: str) -> None:
@@ -106,6 +125,13 @@ def _converted(single: SingleFile, part: str, tensors: dict[str, Tensor], networ
     if f"{prefix}token_embedding.weight" in single.file.shapes:
         bare = library.convert_open_clip_checkpoint(network, tensors, prefix=prefix)
     plain = {name.removeprefix("text_model."): tensor for name, tensor in bare.items()}
+    if len(plain) < len(bare):
+        twice = next(name for name in sorted(bare) if f"text_model.{name}" in bare)
+        raise BadCheckpoint(
+            f"two of its tensors, {prefix + twice!r} and '{prefix}text_model.{twice}', are one",
+            where=single.where,
+            mend="two text encoders were merged into one file: choose the file that it was made of",
+        )
     wanted = network.state_dict()
     kept = {name: tensor for name, tensor in plain.items() if name in wanted or not name.endswith(_DROPPED)}
     return {f"text_model.{name}" if inside and name not in wanted else name: tensor for name, tensor in kept.items()}

@@ -20,11 +20,13 @@ from ..errors import BadCheckpoint
 from .conversion import empty_network, fill, refuse_integers
 from .kinds import identify
 from .net_names import CONTROL, adapter_names, block_counts, controlnet_names
+from .other_kinds import other_kind
 from .tensor_files import TensorFile
 
 RANKED, DIFFERENCE = "lora_controlnet", "difference"
 """Tensors that mark a control-LoRA, and a ControlNet stored as the difference from its base."""
 
+_CONTROLNETS = ("a ControlNet", "a ControlNet (a control-LoRA)")
 _MEND = "its weights are not those of this architecture, or a part of them is gone: fetch or copy it again"
 _T2I_CHANNELS = {3 * 64: (3, 8), 64: (1, 8), 3 * 256: (3, 16), 256: (1, 16)}
 """Channels after a T2I-Adapter's pixels were folded → (channels of its hint, pixels along a side that are folded into one)."""
@@ -72,7 +74,7 @@ def read_net(file: TensorFile) -> NetFile:
     if is_adapter(file.shapes):
         found = NetFile(file, "T2IAdapter", _single(adapter_names(file.shapes), file))
         return NetFile(file, "T2IAdapter", found.names, config=_adapter_config(found))
-    if not any("controlnet_" in name or "zero_convs." in name or "input_hint_block." in name for name in file.shapes):
+    if other_kind(file.shapes) not in _CONTROLNETS:
         raise BadCheckpoint(
             f"it is {identify(file.shapes).what}, not a ControlNet",
             where=file.where,
@@ -220,7 +222,7 @@ def check_net_file(net: NetFile, unet: Mapping[str, Any]) -> Any:
         raise BadCheckpoint(f"its shapes are those of no {net.name}: {error}", where=where, mend=_MEND) from error
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     found = net.shapes
-    missing = sorted(name for name in wanted.keys() - found.keys() if not (net.ranked and _of_unet(name)))
+    missing = sorted(name for name in wanted.keys() - found.keys() if not (net.ranked and _is_bases(name, wanted, found)))
     more, other = sorted(found.keys() - wanted.keys()), sorted(name for name in wanted.keys() & found.keys() if found[name] != wanted[name])
     what = {"T2IAdapter": "T2I-Adapter"}.get(net.name, "ControlNet")
     if missing:
@@ -234,6 +236,16 @@ def check_net_file(net: NetFile, unet: Mapping[str, Any]) -> Any:
             f"{len(other)} of its tensors are of another shape: {key!r} is {found[key]}, not {wanted[key]}", where=where, mend=_MEND
         )
     return network
+
+
+def _is_bases(name: str, wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether a control-LoRA leaves a tensor to its base: one that the base has, of a kind (weights of vectors, of matrices, biases) of
+    which it stores none."""
+
+    def kind(one: str) -> tuple[str, bool]:
+        return one.rpartition(".")[2], len(wanted[one]) > 1
+
+    return _of_unet(name) and not any(_of_unet(one) and kind(one) == kind(name) for one in found.keys() & wanted.keys())
 
 
 def _of_unet(name: str) -> bool:

@@ -145,7 +145,7 @@ def _of_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_tensors(vae: OwnVae) -> None:
-    from .conversion import compare, empty_network, vae_tensors
+    from .conversion import compare, empty_network, naming, refuse_integers, vae_tensors
 
     if vae.file is None:
         return
@@ -154,7 +154,10 @@ def _check_tensors(vae: OwnVae) -> None:
     network = empty_network(vae.config, "diffusers", str(vae.config.get("_class_name", CLASSES[0])))
     hollow = {name: torch.empty(shape, device="meta") for name, shape in vae.file.shapes.items()}
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    compare(wanted, vae_tensors(hollow, network, vae.original), "vae", vae.where)
+    refuse_integers(vae.file, vae.file.shapes, "vae")
+    with naming("vae", vae.where):
+        found = vae_tensors(hollow, network, vae.original)
+    compare(wanted, found, "vae", vae.where)
 
 
 def _check_latents(text: str, config: Mapping[str, Any], own: Mapping[str, Any]) -> None:

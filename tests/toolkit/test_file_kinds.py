@@ -110,7 +110,9 @@ def test_refused_as_what_it_is_before_a_tensor_is_read(tmp_path: Path, monkeypat
         tensors: dict[str, Any] = {name: torch.zeros(shape if len(shape) < 4 else (2, shape[1], 1, 1)) for name, shape in files[0].items()}
         save_file({name: x if x.numel() < 10**5 else x[:1, :1].clone() for name, x in tensors.items()}, str(file))
         for id, taken in takers.items():
+            if what in taken:
+                continue
             with pytest.raises(RealCompoError) as error:
                 Registry().inspect(id, {}, str(file))
-            if what not in taken and what != "the refiner of SDXL":
+            if what != "the refiner of SDXL":  # its shapes are too wide to write here
                 assert isinstance(error.value, BadCheckpoint) and what in str(error.value), (id, what, str(error.value))

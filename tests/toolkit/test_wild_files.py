@@ -242,6 +242,14 @@ def test_parts_from_two_files_are_both_in_the_fingerprint(checkpoint: Fetch, tmp
     assert {part for part in one if one[part] != two[part]} == {"text_encoder", "vae"}
 
 
+def test_a_tensor_that_stands_there_twice(written: Any) -> None:
+    """Under two names that are one: which of them is meant is not guessed."""
+    name = "cond_stage_model.transformer.text_model.final_layer_norm.bias"
+    file = written("sd1", lambda t: {**t, name.replace("text_model.", ""): t[name] + 1})
+    with pytest.raises(BadCheckpoint, match=r"'cond_stage_model\.transformer\.final_layer_norm\.bias' and .*are one"):
+        networks("sd1", file)
+
+
 # -- folders -------------------------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from realcompo.errors import BadCheckpoint, Incompatible
 from realcompo.toolkit import Checkpoint
-from realcompo.toolkit.conversion import empty_network, fill
+from realcompo.toolkit.conversion import empty_network, fill, refuse_integers
 from realcompo.toolkit.guard import bare, share_lock
 from realcompo.toolkit.kinds import gate_prefix
 from realcompo.toolkit.loading import file_digest, tensor_digest
@@ -138,6 +138,8 @@ def check_gates(gates: Gates, config: Mapping[str, Any], base: str) -> dict[str,
         Incompatible: they belong to another architecture; names both.
     """
     layers = hollow_gates(config)
+    for file in gates.files:
+        refuse_integers(file, _added(file.shapes), "gated layers")
     wanted = {f"{name}.{key}": tuple(t.shape) for name, layer in layers.items() for key, t in layer.state_dict().items()}
     found = gates.shapes(config.get("layers_per_block", 2))
     if wanted == found:

@@ -18,7 +18,7 @@ from realcompo.errors import BadCheckpoint, BadOption, Incompatible, UnknownName
 from realcompo.registry import Registry
 from realcompo.testing.checkpoints import rewrite_tensors, save_checkpoint, truncate
 from realcompo.testing.driving import draw_alone, relative, request
-from realcompo.testing.originals import UNET, save_original
+from realcompo.testing.originals import CLIP, UNET, VAE, save_original
 
 Fetch = Callable[[str], Path]
 PROMPT, NEGATIVE = "a photo of a cat and a dog", "a blue car"
@@ -143,6 +143,50 @@ def test_original_layouts_on_a_base(checkpoint: Fetch, bare: str, tmp_path: Path
     want = Registry().branch("gligen/box", source=str(checkpoint("gligen"))).unet.state_dict()
     have = branch.unet.state_dict()
     assert want.keys() == have.keys() and all(torch.equal(want[name], have[name]) for name in want)
+
+
+def release(tensors: dict[str, Any]) -> dict[str, Any]:
+    """As GLIGEN's authors saved it, a table of tables: ``model``, ``autoencoder``, ``text_encoder``, and numbers of the diffusion."""
+    fronts = {UNET: "model.", VAE: "autoencoder.", CLIP: "text_encoder.transformer."}
+    found = {new + name.removeprefix(old): x for name, x in tensors.items() for old, new in fronts.items() if name.startswith(old)}
+    return {**found, "diffusion.betas": torch.ones(1000), "diffusion.alphas_cumprod": torch.ones(1000)}
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["whole", "fp16"])
+@pytest.mark.parametrize("layout", ["release", "web UI", "UNet with the rest", "UNet of diffusers with the rest"])
+def test_files_that_stand_alone(checkpoint: Fetch, tmp_path: Path, layout: str, half: bool) -> None:
+    """The whole checkpoint in one file, as the first release and as web UIs name it, and its UNet alone beside a plain checkpoint."""
+    folder = checkpoint("gligen")
+    want = Registry().branch("gligen/box", source=str(folder)).unet.state_dict()
+    halved = (lambda t: {name: x.half() for name, x in t.items()}) if half else dict
+    file, options = tmp_path / "gligen.safetensors", {"config": str(folder)}
+    if layout.endswith("rest"):
+        options = {"rest": str(folder)}
+    if layout == "UNet of diffusers with the rest":
+        shutil.copy(folder / WEIGHTS, file)
+        rewrite_tensors(file, halved)
+    else:
+        change = {"release": release, "web UI": dict, "UNet with the rest": only_unet(UNET)}[layout]
+        save_original(folder, file, lambda t: halved(change(t)))
+    have = Registry().branch("gligen/box", options, source=str(file)).unet.state_dict()
+    assert want.keys() == have.keys()
+    assert all(torch.equal(x.half().float() if half else x, have[name]) for name, x in want.items())
+
+
+@pytest.mark.parametrize("change", ["original", "web UI's prefix", "diffusers"])
+def test_pruned_gates_in_fp16(checkpoint: Fetch, bare: str, tmp_path: Path, change: str) -> None:
+    """The gated layers alone, halved, as ComfyUI's folder of GLIGEN has them; and by diffusers' names."""
+    file = tmp_path / "gligen_sd14_textbox_pruned_fp16.safetensors"
+    if change == "diffusers":
+        shutil.copy(checkpoint("gligen") / WEIGHTS, file)
+        rewrite_tensors(file, lambda t: {name: x.half() for name, x in t.items() if added(name)})
+    else:
+        front = UNET if change == "web UI's prefix" else ""
+        save_original(checkpoint("gligen"), file, lambda t: {front + name: x.half() for name, x in only_gates(t).items()})
+    want = Registry().branch("gligen/box", source=str(checkpoint("gligen"))).unet.state_dict()
+    have = grafted(file, bare).unet.state_dict()
+    assert want.keys() == have.keys()
+    assert all(torch.equal(x.half().float() if added(name) else x, have[name]) for name, x in want.items())
 
 
 def test_a_whole_original_file_stands_alone(checkpoint: Fetch, tmp_path: Path) -> None:

@@ -53,6 +53,14 @@ def find_scales(shapes: Mapping[str, tuple[int, ...]], dtypes: Mapping[str, str]
                 mend="choose the file in float16 or bfloat16: its weights are quantised in blocks",
             )
         scales[weight] = name
+    fronts = {name.partition(".")[0] for name in scales}
+    lost = sorted(n for n in shapes if n not in scales and n not in marks and dtypes.get(n) in _EIGHT and n.partition(".")[0] in fronts)
+    if lost:
+        raise BadCheckpoint(
+            f"{len(lost)} of its tensors in eight bits have no scale beside them, as the others have, among them {lost[0]!r}",
+            where=where,
+            mend="a part of it is gone: fetch or copy it again",
+        )
     return scales, frozenset(marks)
 
 

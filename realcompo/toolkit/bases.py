@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..errors import BadOption, Incompatible
 from ..specs import BranchSpec
 from .options import CheckpointOptions, TransformerOptions, UNetOptions
+from .word_options import WORDS
 
 if TYPE_CHECKING:
     from ..registry import Registry
     from .unet import DenoiserBranch
 
-SHARED = ("variant", "download", "allow_pickle", "latent_space", "ema", "rest", "lora", "lora_scale", "offload_text")
+SHARED = ("variant", "download", "allow_pickle", "latent_space", "ema", "rest", "lora", "lora_scale", "offload_text", *WORDS)
 """Options that hold for the base too, unless `base_options` says otherwise."""
 
 

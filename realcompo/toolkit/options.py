@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ..specs import Options
+from .word_options import WordOptions
 
 Place = Literal["down", "mid", "up"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -60,8 +61,8 @@ class CheckpointOptions(Options):
     )
 
 
-class UNetOptions(CheckpointOptions):
-    """Where maps are read, and how the checkpoint is found and loaded. Subclass it for more."""
+class UNetOptions(WordOptions, CheckpointOptions):
+    """Where maps are read, how a prompt becomes embeddings, and how the checkpoint is found and loaded. Subclass it for more."""
 
     places: tuple[Place, ...] = Field(
         ("down", "up"),

@@ -65,6 +65,8 @@ class TextEncoding:
 
     tokenizers: ClassVar[tuple[str, ...]] = CLIP
     """Classes that its tokenizer may be of, beside those of no family."""
+    rows: tuple[int, ...] | None = None
+    """Of what `set_to` made: how many times L tokens each text has."""
 
     def __init__(self, tokenizer: Any, encoder: Any = None, layer: int | None = None) -> None:
         self.tokenizer = tokenizer
@@ -163,11 +165,36 @@ class TextEncoding:
 
     def weights(self, prompts: Sequence[str], regions: Regions) -> Tensor:
         """(B, R, L): 1/n at each of a region's n tokens, so that a product with maps is their mean; zeros for absent regions."""
-        weights = torch.zeros(len(prompts), regions.most, self.limit)
-        for b, (prompt, picture) in enumerate(zip(prompts, regions.pictures, strict=True)):
-            for r, indices in enumerate(self.tokens(prompt, picture)):
-                weights[b, r, list(indices)] = 1 / len(indices)
+        each = [self.tokens(prompt, picture) for prompt, picture in zip(prompts, regions.pictures, strict=True)]
+        lengths, whole = self.lengths(prompts)
+        weights = torch.zeros(len(prompts), regions.most, whole)
+        for b, found in enumerate(each):
+            for r, indices in enumerate(found):
+                for start in range(0, whole, lengths[b]):
+                    weights[b, r, [start + i for i in indices]] = 1 / len(indices)
         return weights
+
+    # -- prompts longer than L: see wording.py ----------------------------------------------------------------------------------
+
+    def chunk_count(self, prompt: str) -> int:
+        """n: how many times L tokens a prompt takes. Here, what lies past the first is cut."""
+        return 1
+
+    def set_to(self, parts: Sequence[int]) -> TextEncoding:
+        """The same for B texts of so many times L tokens: `encode`, `weights` and `lengths` are then of these."""
+        return self
+
+    def of_negatives(self) -> TextEncoding:
+        """The same for negative prompts."""
+        return self
+
+    def lengths(self, prompts: Sequence[str]) -> tuple[tuple[int, ...], int]:
+        """How many tokens each prompt has, and all have in the end: a shorter one is repeated, and so are its regions' tokens."""
+        return (self.limit,) * len(prompts), self.limit
+
+    def spelled(self, phrase: str) -> str:
+        """Words as a prompt that is read as just these."""
+        return phrase
 
     def _offsets(self, prompt: str) -> list[Span]:
         """Characters of each token of the untruncated prompt; (0, 0) for special tokens. A placeholder's tokens all stand for its word."""
@@ -277,7 +304,33 @@ class JointTextEncoding(TextEncoding):
         """What one of them does not read."""
         return max((one.unread(prompt) for one in self.encodings), key=len)
 
+    def chunk_count(self, prompt: str) -> int:
+        return max(one.chunk_count(prompt) for one in self.encodings)
+
+    def set_to(self, parts: Sequence[int]) -> TextEncoding:
+        return self._each([one.set_to(parts) for one in self.encodings], tuple(parts))
+
+    def of_negatives(self) -> TextEncoding:
+        return self._each([one.of_negatives() for one in self.encodings], self.rows)
+
+    def _each(self, encodings: Sequence[TextEncoding], rows: tuple[int, ...] | None) -> TextEncoding:
+        """The same of others."""
+        if all(one is other for one, other in zip(encodings, self.encodings, strict=True)):
+            return self
+        made = type(self)(encodings)
+        made.rows = rows
+        return made
+
+    def lengths(self, prompts: Sequence[str]) -> tuple[tuple[int, ...], int]:
+        return self.encodings[0].lengths(prompts)
+
+    def spelled(self, phrase: str) -> str:
+        return self.encodings[0].spelled(phrase)
+
     def encode(self, prompts: Sequence[str]) -> Text:
+        parts = [self.chunk_count(prompt) for prompt in prompts]
+        if self.rows is None and max(parts) > 1:  # a placeholder may be longer for one of them
+            return self.set_to(parts).encode(prompts)
         texts = [one.encode(prompts) for one in self.encodings]
         pooled = next((text.pooled for text in texts if text.pooled is not None), None)
         return Text(torch.cat([text.hidden.to(texts[0].hidden) for text in texts], dim=-1), pooled)

@@ -34,6 +34,7 @@ from .tokenizers import check_vocabulary, refuse_code
 from .traits import read_traits, unet_config
 from .vae import decode_pictures, decoding_dtype, encode_pictures
 from .vae_option import check_own_vae, with_own_vae
+from .words import check_marks, check_words, inversion_files, read_words, says_words
 
 
 class DenoiserBranch(Branch):
@@ -217,10 +218,11 @@ class DenoiserBranch(Branch):
     @torch.no_grad()
     def encode(self, request: Request) -> UNetConditioning:
         self.check_size(request.size)
-        weights = self.text.weights(request.prompts, request.regions)  # first: a phrase that is not there costs no encoding
         g = self.blend_scale(request)
-        conditional = self.text.encode(request.prompts).to(self.device, self.dtype)
-        unconditional = self.encode_negative(request.negative_prompts).to(self.device, self.dtype) if g > 1 else None
+        text = self.text_of(request.prompts, request.negative_prompts if g > 1 else None)
+        weights = text.weights(request.prompts, request.regions)  # first: a phrase that is not there costs no encoding
+        conditional = text.encode(request.prompts).to(self.device, self.dtype)
+        unconditional = self._negative(request.negative_prompts, text).to(self.device, self.dtype) if g > 1 else None
         extra = self.prepare(request)
         return UNetConditioning(conditional, unconditional, weights.to(self.device), g, extra, inpainting=request.inpainting)
 
@@ -233,9 +235,22 @@ class DenoiserBranch(Branch):
         texts = [text for text in (conditioning.conditional, conditioning.unconditional) if text is not None]
         return tuple(one for text in texts for one in (text.hidden, text.pooled) if one is not None)
 
-    def encode_negative(self, prompts: Sequence[str]) -> Text:
-        """The text of the unconditional half. Here, negative prompts are encoded like any other."""
-        return self.text.encode(prompts)
+    def text_of(self, prompts: Sequence[str], negatives: Sequence[str] | None = None) -> TextEncoding:
+        """Its text encoding for a run: both halves of a picture have the tokens of the longer."""
+        texts = [prompts] if negatives is None else [prompts, negatives]
+        parts = [max(self.text.chunk_count(text) for text in both) for both in zip(*texts, strict=True)]
+        return self.text if set(parts) <= {1} else self.text.set_to(parts)
+
+    def _negative(self, prompts: Sequence[str], text: TextEncoding) -> Text:
+        return self.encode_negative(prompts) if text is self.text else self.encode_negative(prompts, text)
+
+    def encode_negative(self, prompts: Sequence[str], text: TextEncoding | None = None) -> Text:
+        """The text of the unconditional half. Here, negative prompts are encoded like any other.
+
+        Args:
+            text: what `text_of` made of the run's texts, where one of them is longer than L.
+        """
+        return (text or self.text).of_negatives().encode(prompts)
 
     def prepare(self, request: Request) -> Any:
         """What `told` needs of a request, kept as the conditioning's `extra`. Nothing here."""
@@ -438,6 +453,37 @@ class UNetBranch(DenoiserBranch):
     options_class: ClassVar[type[CheckpointOptions]] = UNetOptions
     options: UNetOptions
     unet: Any
+
+    @classmethod
+    def read_text(cls, checkpoint: Checkpoint, options: Any, loader: Loader | None = None) -> TextEncoding:
+        return read_words(cls, checkpoint, options, loader) if says_words(options) else super().read_text(checkpoint, options, loader)
+
+    @classmethod
+    def _traits(cls, spec: BranchSpec, options: Any, checkpoint: Checkpoint, source: Any) -> Traits:
+        found = super()._traits(spec, options, checkpoint, source)
+        check_words(cls, checkpoint, options)
+        return found
+
+    @classmethod
+    def check_prompts(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> None:
+        """None may have marks that cannot be read, or be longer than it draws with."""
+        told = cls._own(spec, options)
+        if told.prompt_weights is not None or told.long_prompts == "chunks":
+            text = source.text if isinstance(source, DenoiserBranch) else cls._words(spec, options, source)
+            for prompt in prompts:
+                check_marks(told, prompt) if text is None else text.chunk_count(prompt)
+
+    def text_loader(self) -> Loader:
+        """With textual inversions the text encoders are this branch's alone: their vectors are put into them."""
+        given = self.loader
+        if not self.options.embeddings or not given.share:
+            return given
+        return Loader(given.checkpoint, given.options, device=given.device, dtype=given.dtype, share=False, classes=self.classes)
+
+    def fingerprint(self) -> dict[str, str]:
+        found = super().fingerprint()
+        files = inversion_files(self.options)
+        return {**found, "embeddings": file_digest(files)} if files else found
 
     def all_places(self) -> list[MapPlace]:
         return cross_attention_places(bare(self.unet))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from realcompo.errors import BadCheckpoint
 from realcompo.interfaces import Request, Step
-from realcompo.toolkit import Checkpoint, Half, Text, UNetBranch, UNetConditioning
+from realcompo.toolkit import Checkpoint, Half, Text, TextEncoding, UNetBranch, UNetConditioning
 
 from .checks import check_conditions, check_parts
 from .options import SDXLOptions
@@ -59,13 +59,13 @@ class SDXLBranch(UNetBranch):
                 mend="choose an SDXL base, or take unet and text_encoder_2 from one checkpoint",
             )
 
-    def encode_negative(self, prompts: Sequence[str]) -> Text:
+    def encode_negative(self, prompts: Sequence[str], text: TextEncoding | None = None) -> Text:
         """Zeros for an empty one where the checkpoint was trained so, which is what diffusers' pipeline does without a negative prompt."""
-        text = self.text.encode(prompts)
+        made = super().encode_negative(prompts, text)
         forced = self.options.force_zeros_for_empty_prompt
         if forced is None:
             forced = bool(self.checkpoint.setting("force_zeros_for_empty_prompt", True))
-        return text.without([prompt == "" for prompt in prompts]) if forced else text
+        return made.without([prompt == "" for prompt in prompts]) if forced else made
 
     def prepare(self, request: Request) -> Any:
         """The time ids of B pictures; a subclass may keep more."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..conditions import Box, Boxes, Condition, Hint, Keypoints, Segmentation, check_aspect
+from ..conditions import Box, Boxes, BoxItem, Condition, Hint, Keypoints, Segmentation, check_aspect
 from ..errors import BadCondition
 from ..interfaces import ConditionTransfer, Region
 from .options import KeypointTransferOptions, SegmentTransferOptions
@@ -18,7 +18,7 @@ class BoxTransfer(ConditionTransfer):
     def __call__(self, condition: Condition, size: tuple[int, int]) -> tuple[Region, ...]:
         if not isinstance(condition, Boxes):
             raise _other_kind(condition, self.kind)
-        return tuple(Region(id=item.id, phrase=item.phrase, box=item.box, span=item.span) for item in condition.items)
+        return tuple(_of_box(item) for item in condition.items)
 
 
 class KeypointTransfer(ConditionTransfer):
@@ -75,7 +75,11 @@ class HintTransfer(ConditionTransfer):
         if not isinstance(condition, Hint):
             raise _other_kind(condition, self.kind)
         check_aspect(condition.size, size, "the hint")
-        return tuple(Region(id=item.id, phrase=item.phrase, box=item.box, span=item.span) for item in condition.items)
+        return tuple(_of_box(item) for item in condition.items)
+
+
+def _of_box(item: BoxItem) -> Region:
+    return Region(item.id, item.phrase, item.box, span=item.span, prompt=item.prompt, negative_prompt=item.negative_prompt)
 
 
 def _around(mask: object) -> Box:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..conditions import Condition, Hint
 from ..errors import BadCondition, BadOption, Incompatible
@@ -10,6 +11,9 @@ from ..interfaces import Branch, Region, Regions
 from ..recipes.members import Member
 from ..recipes.recipe import PictureEntry
 from ..registry import Registry
+
+REGION_PROMPTS = ("prompt", "negative_prompt")
+"""A region's own words, by their names in an item of a condition."""
 
 
 def check_compatible(members: Sequence[Member], size: tuple[int, int]) -> None:
@@ -56,8 +60,31 @@ def check_prompts(members: Sequence[Member], pictures: Sequence[PictureEntry], r
         if m.guidance_scale > 1:
             negative = m.entry.negative_prompt
             texts |= dict.fromkeys(picture.negative_prompt if negative is None else negative for picture in pictures)
+        for name in REGION_PROMPTS:
+            own = (region_words([m], picture, registry, name) for picture in pictures)
+            texts |= dict.fromkeys(getattr(item, name) for items in own for _, item in items)
         cls: type[Branch] = type(m.ready) if m.ready is not None else registry.load(m.spec)
         cls.check_prompts(m.spec, m.options(registry), tuple(texts), m.source if m.ready is None else m.ready)
+
+
+def region_words(
+    members: Sequence[Member], picture: PictureEntry, registry: Registry, name: str, used: bool = True
+) -> list[tuple[Member, Any]]:
+    """(member, item of its condition) for each region with such words of its own.
+
+    Args:
+        name: of `REGION_PROMPTS`.
+        used: only where the member draws by them.
+    """
+    found = []
+    for m in members:
+        condition = m.condition(picture) if m.role == "spatial" else None
+        own = [item for item in getattr(condition, "items", ()) if getattr(item, name, None)]
+        if own and used:
+            cls: type[Branch] = type(m.ready) if m.ready is not None else registry.load(m.spec)
+            own = own if name in cls.region_prompts else []
+        found += [(m, item) for item in own]
+    return found
 
 
 def picture_regions(

@@ -37,7 +37,7 @@ from .levels import level_remarks
 from .live import Event, Watch
 from .moves import total_shift
 from .probe import blend, blend_shifts
-from .remarks import step_remarks, text_remarks, unread_of_branches, warn
+from .remarks import region_remarks, step_remarks, text_remarks, unread_of_branches, warn
 from .run import Run, as_output, check_outputs, owners, returned_latents
 
 Progress = Callable[[Step, Event], Any]
@@ -194,6 +194,7 @@ class Composer(Ensemble):
                 *guidance_remarks(self.guidance, members, self.registry, solver),
                 *level_remarks(self.members, solver, self._holds),
                 *text_remarks(members, inputs.pictures, unread_of_branches(members, self.branches)),
+                *region_remarks(members, inputs.pictures, self.registry),
             ]
             warn(told)
             watch = Watch(progress, run, passes=1 if second is None else 2)

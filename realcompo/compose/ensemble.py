@@ -36,7 +36,7 @@ from .guidance import guidance_remarks
 from .hires import read_hires, second_pass
 from .inputs import size_asked
 from .levels import level_remarks, run_levels
-from .remarks import step_remarks, text_remarks, unread_of_files
+from .remarks import region_remarks, step_remarks, text_remarks, unread_of_files
 from .run import remarks
 from .runtime import check_runtime
 
@@ -161,6 +161,7 @@ class Ensemble(Copied):
             *guidance_remarks(self.guidance, self.members, self.registry, solver),
             *level_remarks(self.members, solver, self._holds),
             *text_remarks(self.members, pictures, unread_of_files(self.members, self.registry)),
+            *region_remarks(self.members, pictures, self.registry),
         ]
 
     def check_picture(self, picture: PictureEntry, index: int = 0) -> tuple[Region, ...]:

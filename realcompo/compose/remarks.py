@@ -12,6 +12,7 @@ from ..recipes.members import Member
 from ..recipes.recipe import PictureEntry
 from ..registry import Registry
 from ..specs import FlowSchedule, NoiseSchedule
+from .assembly import REGION_PROMPTS, region_words
 
 LATE = 0.75
 """A run that begins below this share of the trained timesteps takes the first noise for less than it is."""
@@ -62,6 +63,21 @@ def text_remarks(members: Sequence[Member], pictures: Sequence[PictureEntry], un
         f"{', '.join(names)}: the {kind} is longer than the text encoder's tokens; what lies past the last one does "
         f"nothing: {end if len(end) <= 160 else end[:100] + ' … ' + end[-50:]!r} (shorten it, or say what matters earlier)"
         for (kind, end), names in lost.items()
+    ]
+
+
+def region_remarks(members: Sequence[Member], pictures: Sequence[PictureEntry], registry: Registry) -> list[str]:
+    """One for each word of a region's own that no branch draws with."""
+    lost: dict[tuple[str, str], None] = {}
+    for picture in pictures:
+        for name in REGION_PROMPTS:
+            told = {item.phrase for _, item in region_words(members, picture, registry, name, used=False)}
+            used = {item.phrase for _, item in region_words(members, picture, registry, name)}
+            lost |= dict.fromkeys((name, phrase) for phrase in sorted(told - used))
+    names = ", ".join(m.name for m in members)
+    return [
+        f"{names}: none of them draws a region by its own {name.replace('_', ' ')}, so that of {phrase!r} does nothing (regional/any does)"
+        for name, phrase in lost
     ]
 
 

@@ -23,6 +23,7 @@ class BoxItem(BaseModel):
         box: (x0, y0, x1, y1) in [0, 1].
         id: names the region; made from the phrase where it is empty.
         span: (start, end) characters of the prompt, where the phrase alone is not enough.
+        prompt, negative_prompt: what is and is not to be drawn in it, for branches that draw a region by words of its own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -30,6 +31,8 @@ class BoxItem(BaseModel):
     box: Box
     id: str = ""
     span: tuple[int, int] | None = None
+    prompt: str | None = None
+    negative_prompt: str | None = None
 
 
 class Boxes(Condition):
@@ -94,6 +97,10 @@ def _check_box(item: BoxItem, index: int) -> None:
     x0, y0, x1, y1 = item.box
     if not item.phrase.strip():
         raise BadCondition("a box without a phrase", where=where, mend="name the prompt's words that it holds")
+    for name in ("prompt", "negative_prompt"):
+        told = getattr(item, name)
+        if told is not None and not told.strip():
+            raise BadCondition(f"its {name} is empty", where=where, mend=f"write the words, or leave {name} out")
     if not all(math.isfinite(value) for value in item.box):
         raise BadCondition(f"{item.box} holds a number that is not finite", where=where, mend="write four shares in [0, 1]")
     if min(item.box) < 0 or max(item.box) > 1:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..conditions import Condition
 from ..errors import BadOption, WrongLevel
@@ -94,6 +94,8 @@ class Branch(ABC):
     spec: BranchSpec
     options: Options
     traits: Traits
+    region_prompts: ClassVar[tuple[str, ...]] = ()
+    """What it draws a region by: "prompt" and "negative_prompt" of its own. A run in which no branch does says so as a remark."""
 
     @classmethod
     def inspect(cls, spec: BranchSpec, options: Options, source: Any = None) -> Traits:

@@ -23,6 +23,7 @@ class Region:
         box: (x0, y0, x1, y1) in [0, 1], or
         mask: (H, W) array in [0, 1] of any resolution with the picture's aspect ratio.
         span: (start, end) characters of the prompt; overrides the search for the phrase.
+        prompt, negative_prompt: words of its own, for branches that draw a region by them (`Branch.region_prompts`).
     """
 
     id: str
@@ -30,6 +31,8 @@ class Region:
     box: Box | None = None
     mask: np.ndarray[Any, Any] | None = None
     span: tuple[int, int] | None = None
+    prompt: str | None = None
+    negative_prompt: str | None = None
 
 
 @dataclass(frozen=True)

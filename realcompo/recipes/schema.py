@@ -28,6 +28,8 @@ def recipe_schema() -> dict[str, Any]:
             "box": {**numbers, "description": "x0, y0, x1, y1 as shares of the picture's width and height"},
             "id": {"type": "string", "description": "names the region; made from the phrase where it is missing"},
             "span": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 2, "maxItems": 2},
+            "prompt": {"type": "string", "description": "what to draw in it, for branches that draw a region by words of its own"},
+            "negative_prompt": {"type": "string", "description": "what not to draw in it"},
         },
     }
     parts["Boxes"] = {

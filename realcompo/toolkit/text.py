@@ -8,7 +8,7 @@ pooled embedding.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -46,6 +46,11 @@ class Text:
             None if pooled is None else pooled.to(device, dtype),
             None if mask is None else mask.to(device),
         )
+
+    def repeated(self, length: int) -> Text:
+        """The same as often as it takes to fill `length` tokens, a multiple of its own: attention sees no difference."""
+        times = length // self.hidden.shape[1]
+        return self if times == 1 else replace(self, hidden=self.hidden.repeat(1, times, 1))
 
     def without(self, rows: Sequence[bool]) -> Text:
         """Zeros in the rows that are True."""
@@ -196,6 +201,10 @@ class TextEncoding:
         """Words as a prompt that is read as just these."""
         return phrase
 
+    def bare(self, prompt: str) -> str:
+        """A prompt's words, without marks of weights."""
+        return prompt
+
     def _offsets(self, prompt: str) -> list[Span]:
         """Characters of each token of the untruncated prompt; (0, 0) for special tokens. A placeholder's tokens all stand for its word."""
         if not self.tokenizer.is_fast:
@@ -326,6 +335,9 @@ class JointTextEncoding(TextEncoding):
 
     def spelled(self, phrase: str) -> str:
         return self.encodings[0].spelled(phrase)
+
+    def bare(self, prompt: str) -> str:
+        return self.encodings[0].bare(prompt)
 
     def encode(self, prompts: Sequence[str]) -> Text:
         parts = [self.chunk_count(prompt) for prompt in prompts]

@@ -87,6 +87,9 @@ class WordedEncoding(TextEncoding):
     def spelled(self, phrase: str) -> str:
         return phrase if self.rule is None else escaped(phrase)
 
+    def bare(self, prompt: str) -> str:
+        return self.reading(prompt).text
+
     def chunks(self, prompt: str) -> Chunks:
         """The tokens that are encoded, without start and end tokens.
 

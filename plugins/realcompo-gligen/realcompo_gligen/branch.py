@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from realcompo.conditions import Boxes
+from realcompo.conditions import Boxes, BoxItem
 from realcompo.errors import BadCheckpoint, BadCondition
 from realcompo.interfaces import Region, Request, Step
 from realcompo.registry import installed
@@ -58,6 +58,7 @@ class GligenBranch(UNetBranch):
 
     options_class = GligenOptions
     options: GligenOptions
+    region_prompts = ("prompt",)
     base: UNetBranch | None = None
     gates: Gates | None = None
 
@@ -168,7 +169,7 @@ class GligenBranch(UNetBranch):
         """
         count, most = len(request.conditions), self.max_objects
         layouts = [_items(condition, b, most) for b, condition in enumerate(request.conditions)]
-        words = sorted({item.phrase for items in layouts for item in items})
+        words = sorted({self._words_of(item) for items in layouts for item in items})
         pooled = dict(zip(words, self.text.pool(words), strict=True)) if words else {}
         boxes = torch.zeros(count, most, 4)
         masks = torch.zeros(count, most)
@@ -177,8 +178,12 @@ class GligenBranch(UNetBranch):
             for n, item in enumerate(items):
                 boxes[b, n] = torch.tensor(item.box)
                 masks[b, n] = 1
-                phrases[b, n] = pooled[item.phrase].to(phrases)
+                phrases[b, n] = pooled[self._words_of(item)].to(phrases)
         return Grounding(boxes.to(phrases), phrases, masks.to(phrases))
+
+    def _words_of(self, item: BoxItem) -> str:
+        """What a box is told to hold: its own prompt, where it has one."""
+        return item.phrase if item.prompt is None else self.text.bare(item.prompt)
 
     def embeddings(self, conditioning: UNetConditioning) -> tuple[Tensor, ...]:
         return (*super().embeddings(conditioning), conditioning.extra.phrases)

@@ -1,4 +1,5 @@
-"""Regional prompts: a second set of texts, each region's own words, attended to only inside its mask; nothing is trained.
+"""Regional prompts: a second set of texts, each region's own words, attended to only inside its mask; nothing is trained. A region's words
+are its own prompt, or its phrase; where one has a negative prompt, the unconditional half is drawn so too.
 
 The mechanism of Regional-Prompting-FLUX (arXiv 2411.02395) and of regional guidance in drawing programs, for UNets and transformers alike;
 attention.py says how. Where those hold a region's words to its own pixels in both directions, its words read the whole picture here.
@@ -6,6 +7,7 @@ attention.py says how. Where those hold a region's words to its own pixels in bo
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
@@ -14,7 +16,7 @@ import torch
 from torch import Tensor
 
 from realcompo.errors import BadOption
-from realcompo.interfaces import Prediction, Region, Request, Step
+from realcompo.interfaces import GuidanceHalf, Prediction, Region, Request, Step
 from realcompo.registry import installed
 from realcompo.specs import BranchSpec, Options
 from realcompo.toolkit import BranchUpon, DenoiserBranch, Text, UNetConditioning
@@ -47,6 +49,7 @@ class RegionalBranch(BranchUpon):
     """
 
     options_class = RegionalOptions
+    region_prompts = ("prompt", "negative_prompt")
     options: RegionalOptions
 
     # -- before weights -------------------------------------------------------------------------------------------------------
@@ -89,17 +92,35 @@ class RegionalBranch(BranchUpon):
         pictures = [b for b, regions in enumerate(mine) for _ in regions]
         if not pictures:
             return RegionalConditioning(inner)
-        words = self.inner.text.encode([region.phrase for regions in mine for _, region in regions]).to(self.device, self.dtype)
-        whole, count, own = inner.conditional, len(request.prompts), torch.tensor(pictures, device=self.device)
+        regions = [region for regions in mine for _, region in regions]
+        text = self.inner.text
+        words = text.encode([text.spelled(region.phrase) if region.prompt is None else region.prompt for region in regions])
+        against = None
+        if inner.unconditional is not None and any(region.negative_prompt is not None for region in regions):
+            told = [request.negative_prompts[b] for b in pictures]
+            own_words = [r.negative_prompt for r in regions]
+            against = self.inner.encode_negative([his if mine is None else mine for his, mine in zip(told, own_words, strict=True)])
+        count, own = len(request.prompts), torch.tensor(pictures, device=self.device)
         index = torch.cat([torch.arange(count, device=self.device), own])
-        text = Text(
-            torch.cat([whole.hidden, words.hidden]),
+        halves = [self._beside(inner.conditional, words, index), self._beside(inner.unconditional, against, index)]
+        length = math.lcm(*(half.hidden.shape[1] for half in halves if half is not None))
+        conditional, unconditional = (None if half is None else half.repeated(length) for half in halves)
+        weights = inner.weights[index].repeat(1, 1, length // inner.weights.shape[-1])
+        rows = UNetConditioning(conditional, unconditional, weights, 1.0, at_rows(inner.extra, index))
+        of = Rows(own, count, self._masks(request, mine), self.options.base_ratio, length)
+        return RegionalConditioning(inner, rows, of)
+
+    def _beside(self, whole: Text | None, words: Text | None, index: Tensor) -> Text | None:
+        """The pictures' rows and then their regions'; None where the regions have no words of this half."""
+        if whole is None or words is None:
+            return None
+        words = words.to(self.device, self.dtype)
+        length = math.lcm(whole.hidden.shape[1], words.hidden.shape[1])
+        return Text(
+            torch.cat([whole.repeated(length).hidden, words.repeated(length).hidden]),
             None if whole.pooled is None else whole.pooled[index],  # a picture's rows have one modulation, or they would drift apart
             None if whole.mask is None or words.mask is None else torch.cat([whole.mask, words.mask]),
         )
-        rows = UNetConditioning(text, None, inner.weights[index], 1.0, at_rows(inner.extra, index))
-        of = Rows(own, count, self._masks(request, mine), self.options.base_ratio, self.inner.text.limit)
-        return RegionalConditioning(inner, rows, of)
 
     def _mine(self, request: Request) -> list[list[tuple[int, Region]]]:
         """(number, region) of each picture's regions that this branch's own condition brings."""
@@ -120,9 +141,11 @@ class RegionalBranch(BranchUpon):
     def embeddings(self, conditioning: RegionalConditioning) -> Sequence[Tensor]:
         found = list(self.inner.embeddings(conditioning.inner))
         if conditioning.rows is not None and conditioning.of is not None:  # of each picture, the sum of its regions' words
-            words = conditioning.rows.conditional.hidden[conditioning.of.count :]
-            sums = torch.zeros(conditioning.of.count, *words.shape[1:], device=words.device, dtype=words.dtype)
-            found.append(sums.index_add(0, conditioning.of.pictures, words))
+            for half in (conditioning.rows.conditional, conditioning.rows.unconditional):
+                if half is not None:
+                    words = half.hidden[conditioning.of.count :]
+                    sums = torch.zeros(conditioning.of.count, *words.shape[1:], device=words.device, dtype=words.dtype)
+                    found.append(sums.index_add(0, conditioning.of.pictures, words))
         return found
 
     # -- every step -----------------------------------------------------------------------------------------------------------
@@ -131,12 +154,17 @@ class RegionalBranch(BranchUpon):
         """Whether the regions' words act at a step."""
         return conditioning.rows is not None and self.options.base_ratio < 1 and step.share < self.options.share
 
-    def conditional(self, z: Tensor, step: Step, conditioning: RegionalConditioning) -> Tensor:
-        """The raw prediction at z (B, C, h, w) with the regions' words in it."""
+    def raw(self, z: Tensor, step: Step, conditioning: RegionalConditioning, half: GuidanceHalf = "conditional") -> Tensor:
+        """A half of the raw prediction at z (B, C, h, w) with the regions' words in it; of the unconditional one, where they have some."""
         rows, of = conditioning.rows, conditioning.of
         network = bare(self.inner.network)
         with exclusive(network), regional(self.inner.placed(self.inner.all_places(), torch.cat([z, z[of.pictures]]), rows), of):
-            return self.inner.denoise(torch.cat([z, z[of.pictures]]), step, rows, "conditional")[: len(z)]
+            return self.inner.denoise(torch.cat([z, z[of.pictures]]), step, rows, half)[: len(z)]
+
+    def _unconditional(self, z: Tensor, step: Step, conditioning: RegionalConditioning) -> Tensor:
+        if conditioning.rows is not None and conditioning.rows.unconditional is not None:
+            return self.raw(z, step, conditioning, "unconditional")
+        return self.inner.denoise(z, step, conditioning.inner, "unconditional")
 
     def predict(self, z: Tensor, step: Step, conditioning: RegionalConditioning, read: bool = False) -> Prediction:
         """Guided as the base guides. Maps, if read, are the whole prompt's, as `attend` sees them."""
@@ -147,16 +175,16 @@ class RegionalBranch(BranchUpon):
         maps = self.attend(z, step, conditioning) if read else None
         with torch.no_grad():
             z = z.detach()
-            found = self.conditional(z, step, conditioning)
+            found = self.raw(z, step, conditioning)
             if inner.unconditional is not None:
-                found = self.inner.blended(z, found, self.inner.denoise(z, step, inner, "unconditional"), step, inner)
+                found = self.inner.blended(z, found, self._unconditional(z, step, conditioning), step, inner)
         return Prediction(found, maps)
 
     def predict_unguided(self, z: Tensor, step: Step, conditioning: RegionalConditioning) -> Tensor:
         if not self.acts(step, conditioning):
             return self.inner.predict_unguided(z, step, conditioning.inner)
         with torch.no_grad():
-            return self.conditional(z, step, conditioning)
+            return self.raw(z, step, conditioning)
 
     def work(self, step: Step, conditioning: RegionalConditioning) -> Hashable | None:
         return self.acts(step, conditioning), self.inner.work(step, conditioning.inner)

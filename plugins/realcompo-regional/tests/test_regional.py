@@ -88,3 +88,54 @@ def test_the_mixture() -> None:
 def test_bases_that_cannot_be_drawn_with(checkpoint: Any) -> None:
     with pytest.raises(BadOption, match="no fidelity branch"):
         Registry().inspect("regional/any", {"base": "gligen/box"})
+
+
+# -- a region's own prompt -------------------------------------------------------------------------------------------------------
+
+FLUFFY = "a black cat with a red balloon"
+
+
+def told(**words: str) -> Boxes:
+    return Boxes([{"phrase": "a cat", "box": (0.0, 0.0, 0.5, 1.0), **words}])
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl", "flux"])
+def test_a_regions_own_prompt_is_what_it_attends_to(checkpoint: Any, family: str) -> None:
+    """It does what a region of those words does, whose maps are still read at the phrase."""
+    one, _, z = regional(checkpoint, family, base_ratio=0.0)
+    own = first(one, z, told(prompt=FLUFFY))
+    assert relative(first(one, z, LEFT), own) > 1e-3, "its words must be felt"
+    words = f"{PROMPT}, {FLUFFY}"
+    phrase = Boxes([{"phrase": FLUFFY, "box": (0.0, 0.0, 0.5, 1.0)}])
+    assert relative(first(one, z, phrase, words), first(one, z, told(prompt=FLUFFY), words)) < 1e-5
+    asked = request((PROMPT,), conditions=(told(prompt=FLUFFY),))
+    assert torch.equal(one.encode(asked).inner.weights, one.encode(request((PROMPT,), conditions=(LEFT,))).inner.weights)
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_its_negative_prompt_is_what_it_is_led_away_from(checkpoint: Any, family: str) -> None:
+    one, base, z = regional(checkpoint, family, base_ratio=0.0)
+
+    def drawn(branch: Any, condition: Any, prompt: str = PROMPT, negative: str = "a dog") -> torch.Tensor:
+        step = Solver("ddim", branch.traits.schedule, 10).steps[2]
+        asked = request((prompt,), negatives=(negative,), conditions=(condition,), guidance_scale=4.0)
+        with torch.no_grad():
+            return branch.predict(z, step, branch.encode(asked)).noise  # type: ignore[no-any-return]
+
+    assert relative(drawn(one, told()), drawn(one, told(negative_prompt="a dog"))) < 1e-5, "the picture's own is what it had"
+    assert relative(drawn(one, told()), drawn(one, told(negative_prompt="two apples"))) > 1e-3
+    whole = Boxes([{"phrase": "a cat", "box": (0.0, 0.0, 1.0, 1.0), "prompt": FLUFFY, "negative_prompt": "two apples"}])
+    if family == "sd1":  # no pooled prompt: a region that is the whole picture, with nothing of the whole prompt, is a picture of its words
+        assert relative(drawn(base, None, FLUFFY, "two apples"), drawn(one, whole)) < 1e-4
+
+
+def test_its_words_may_be_longer_than_the_pictures(checkpoint: Any) -> None:
+    """With weights and of two chunks, beside a prompt of one; and phrases with brackets are words."""
+    base_options = {"prompt_weights": "a1111"}
+    one, _, z = regional(checkpoint, "sd1", base_ratio=0.0, base_options=base_options)
+    short, long = "a (black:1.4) cat", "a (black:1.4) cat BREAK a (red:0.5) sofa"
+    asked = [request((PROMPT,), conditions=(told(prompt=words),)) for words in (short, long)]
+    assert [one.encode(each).rows.conditional.hidden.shape[1] for each in asked] == [77, 154]
+    assert relative(first(one, z, told(prompt=short)), first(one, z, told(prompt=long))) > 1e-3
+    bracketed = Boxes([("a (small) cat", (0.0, 0.0, 0.5, 1.0))])
+    assert torch.isfinite(first(one, z, bracketed, r"a photo of a \(small\) cat")).all()

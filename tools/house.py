@@ -14,6 +14,7 @@ from pathlib import Path
 ROOMS = {
     "errors": "every error a user can meet: what is wrong, where, and the mend",
     "arguments": "numbers and texts of a call: which are taken",
+    "weighing": "weights of words in prompts: (red:1.3), [red], BREAK",
     "files": "files that appear whole or not at all, and their names",
     "processes": "forward processes: noise levels, and which timestep and scale stand for each",
     "specs": "what plugins declare, as data",

@@ -65,6 +65,20 @@ def command(
     upscaler: Annotated[
         str | None, typer.Option(autocompletion=ids("upscalers"), help="Of the second pass: core/latent, core/lanczos, or a plugin's id.")
     ] = None,
+    prompt_weights: Annotated[
+        str | None, typer.Option(metavar="RULE", help="Read (red:1.3), [red] and BREAK, and weigh by compel's or a1111's rule.")
+    ] = None,
+    long_prompts: Annotated[
+        str | None, typer.Option(metavar="cut|chunks", help="What becomes of words past a text encoder's last token.")
+    ] = None,
+    clip_skip: Annotated[int | None, typer.Option(min=0, help="Layers of the text encoders left out: 1 is what A1111 calls 2.")] = None,
+    embedding: Annotated[
+        list[str] | None, typer.Option(metavar="FILE[=TOKEN]", help="A textual inversion, and the word for it. Repeatable.")
+    ] = None,
+    box_prompt: Annotated[
+        list[str] | None, typer.Option(metavar="PHRASE=WORDS", help="What to draw in the box of a phrase. Repeatable.")
+    ] = None,
+    box_negative: Annotated[list[str] | None, typer.Option(metavar="PHRASE=WORDS", help="What not to draw in it. Repeatable.")] = None,
     fidelity: Annotated[
         str | None, typer.Option(autocompletion=ids("branches", role="fidelity"), help="Id of the fidelity branch (see realcompo list).")
     ] = None,
@@ -87,9 +101,10 @@ def command(
     """Draw a prompt: plan where things stand, balance the branches, write a PNG that carries its recipe."""
     from ..files import file_name, free_path
     from ..pictures.overlays import parse_shows, save_overlays
+    from .words import parse_words, with_own_words
 
     shows = parse_shows(show or "")  # what is misspelt is told before anything is loaded
-    condition = parse_boxes(box)
+    condition = with_own_words(parse_boxes(box), prompt=box_prompt, negative_prompt=box_negative)
     goal = _check_goal(output, count, prompt)
     from ..draw.generate import generate
     from ..errors import NotFinite, Stopped
@@ -106,6 +121,7 @@ def command(
         mask_feather=mask_feather,
         padding_mask_crop=padding_mask_crop,
     )
+    settings |= parse_words(prompt_weights=prompt_weights, long_prompts=long_prompts, clip_skip=clip_skip, embeddings=embedding)
     problem: NotFinite | Stopped | None = None
     with StepProgress(quiet, preview=preview, keep=keep) as progress:
         try:

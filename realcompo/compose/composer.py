@@ -37,7 +37,7 @@ from .levels import level_remarks
 from .live import Event, Watch
 from .moves import total_shift
 from .probe import blend, blend_shifts
-from .remarks import region_remarks, step_remarks, text_remarks, unread_of_branches, warn
+from .remarks import region_remarks, step_remarks, text_remarks, unread_of_branches, warn, weight_remarks
 from .run import Run, as_output, check_outputs, owners, returned_latents
 
 Progress = Callable[[Step, Event], Any]
@@ -62,6 +62,7 @@ class Composer(Ensemble):
         num_inference_steps: unless a call says otherwise; what the fidelity branch recommends, or 50.
         planner: id, `Component` or `PlannerEntry` of the planner that fills in missing conditions.
         hires: a second pass at a higher resolution: a scale, or a table (see `realcompo.recipes.recipe.Hires`).
+        words: how every branch reads its words: a table of prompt_weights, long_prompts, clip_skip, embeddings (docs/words.md).
         device, dtype: of the networks; the best device there is, float32.
         offload: keep on the device only the network that is in use.
         runtime: whether networks are compiled, laid out otherwise, or their projections fused.
@@ -195,6 +196,7 @@ class Composer(Ensemble):
                 *level_remarks(self.members, solver, self._holds),
                 *text_remarks(members, inputs.pictures, unread_of_branches(members, self.branches)),
                 *region_remarks(members, inputs.pictures, self.registry),
+                *weight_remarks(members, inputs.pictures),
             ]
             warn(told)
             watch = Watch(progress, run, passes=1 if second is None else 2)

@@ -28,6 +28,7 @@ from ..recipes.recipe import (
     plain_data,
     read_part,
 )
+from ..recipes.worded import worded
 from ..registry import Registry, installed
 from .assembly import check_compatible, check_guidance, picture_regions, unite
 from .canvas import canvas_of
@@ -36,7 +37,7 @@ from .guidance import guidance_remarks
 from .hires import read_hires, second_pass
 from .inputs import size_asked
 from .levels import level_remarks, run_levels
-from .remarks import region_remarks, step_remarks, text_remarks, unread_of_files
+from .remarks import region_remarks, step_remarks, text_remarks, unread_of_files, weight_remarks
 from .run import remarks
 from .runtime import check_runtime
 
@@ -66,6 +67,7 @@ class Ensemble(Copied):
         width: int | None = None,
         planner: str | Component | Mapping[str, Any] | None = None,
         hires: Any = None,
+        words: Any = None,
         device: Any = None,
         dtype: Any = None,
         offload: bool = False,
@@ -75,10 +77,9 @@ class Ensemble(Copied):
         self.registry = registry or installed()
         spatial = () if spatial is None else spatial
         several = isinstance(spatial, Sequence) and not isinstance(spatial, str)
-        self.members = [
-            member(fidelity, "fidelity", self.registry),
-            *(member(one, "spatial", self.registry) for one in (spatial if several else [spatial])),
-        ]
+        fidelity = worded(fidelity, words, "fidelity", self.registry)
+        others = [worded(one, words, "spatial", self.registry) for one in (spatial if several else [spatial])]
+        self.members = [member(fidelity, "fidelity", self.registry), *(member(one, "spatial", self.registry) for one in others)]
         names = [m.name for m in self.members]
         if len(set(names)) < len(names) and len({id(m.ready) for m in self.members}) < len(names):
             raise BadOption(f"a branch is named twice: {', '.join(names)}", mend="give each branch once")
@@ -136,6 +137,7 @@ class Ensemble(Copied):
             width=recipe.width,
             planner=recipe.planner,
             hires=recipe.hires,
+            words=recipe.words,
             device=recipe.device,
             dtype=recipe.dtype,
             offload=recipe.offload,
@@ -162,6 +164,7 @@ class Ensemble(Copied):
             *level_remarks(self.members, solver, self._holds),
             *text_remarks(self.members, pictures, unread_of_files(self.members, self.registry)),
             *region_remarks(self.members, pictures, self.registry),
+            *weight_remarks(self.members, pictures),
         ]
 
     def check_picture(self, picture: PictureEntry, index: int = 0) -> tuple[Region, ...]:

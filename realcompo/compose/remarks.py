@@ -12,6 +12,7 @@ from ..recipes.members import Member
 from ..recipes.recipe import PictureEntry
 from ..registry import Registry
 from ..specs import FlowSchedule, NoiseSchedule
+from ..weighing import read_weights
 from .assembly import REGION_PROMPTS, region_words
 
 LATE = 0.75
@@ -79,6 +80,20 @@ def region_remarks(members: Sequence[Member], pictures: Sequence[PictureEntry], 
         f"{names}: none of them draws a region by its own {name.replace('_', ' ')}, so that of {phrase!r} does nothing (regional/any does)"
         for name, phrase in lost
     ]
+
+
+def weight_remarks(members: Sequence[Member], pictures: Sequence[PictureEntry]) -> list[str]:
+    """One where some branches read weights in a prompt that has some, and others see letters."""
+    reading, others = ([m for m in members if m.weighs is told] for told in (True, False))
+    for picture in pictures if reading and others else ():
+        both = {m.own_prompt(picture.prompt) for m in reading} & {m.own_prompt(picture.prompt) for m in others}
+        if any(piece.weight != 1 or piece.breaks for prompt in both for piece in read_weights(prompt).pieces):
+            names = [", ".join(m.name for m in some) for some in (reading, others)]
+            return [
+                f"{names[0]}: weights are read in {min(both)[:60]!r}, but to {names[1]} the brackets are letters (say prompt_weights for "
+                "all of them, by words)"
+            ]
+    return []
 
 
 def step_remarks(solver: Solver) -> list[str]:

@@ -58,7 +58,7 @@ def generate(
         sets: ``"branches.0.guidance_scale=5"``, the last layer.
         settings: those of `Composer.__call__` (num_inference_steps, guidance_scale, negative_prompt, height, width,
             generator, latents, num_images_per_prompt, image, strength, mask_image, output_type …), of a recipe (device, dtype,
-            scheduler, balancer, planner, hires, offload …), and ``fidelity``, ``spatial``: ids of branches.
+            scheduler, balancer, planner, hires, words, offload …), and ``fidelity``, ``spatial``: ids of branches.
 
     Raises:
         RealCompoError: see errors.py.

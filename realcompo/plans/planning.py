@@ -13,6 +13,8 @@ from ..conditions import Boxes, Condition, Keypoints, Segmentation
 from ..errors import PlanningError
 from ..interfaces import Plan, Planner, PlanRequest, Region
 from ..recipes.recipe import PictureEntry
+from ..recipes.worded import read_region, written_condition
+from ..weighing import Reading, plain, read_weights
 
 if TYPE_CHECKING:
     from ..recipes.members import Member
@@ -54,23 +56,33 @@ def requests(members: Sequence[Member], task: Task, size: tuple[int, int]) -> li
     wanting = [m for m in members if m.role == "spatial" and m.spec.condition is not None and m.condition(picture) is None]
     if not wanting:
         return []
+    reading = reading_of(members, picture.prompt)
     limits = [m.traits.max_objects for m in members if m.traits.max_objects is not None]
     words = vocabulary(members)
     return [
         PlanRequest(
-            prompt=picture.prompt,
+            prompt=reading.text,
             size=size,
             kinds=tuple(dict.fromkeys(m.spec.condition for m in wanting if m.spec.condition is not None)),
             max_objects=min(limits, default=None),
             vocabulary=words,
-            keep=task.keep,
+            keep=tuple(read_region(region, reading) for region in task.keep),
             seed=picture.seed or 0,
-            layout=task.layout,
+            layout=tuple(read_region(region, reading) for region in task.layout),
             wish=task.wish,
             before=task.before,
             classes=classes([m for m in wanting if m.spec.condition == Segmentation.kind]),
         )
     ]
+
+
+def reading_of(members: Sequence[Member], prompt: str) -> Reading:
+    """A prompt as a planner reads it: without marks of weights, where a branch reads such.
+
+    Raises:
+        BadOption: they cannot be read.
+    """
+    return read_weights(prompt) if any(m.weighs for m in members) else plain(prompt)
 
 
 def vocabulary(members: Sequence[Member]) -> tuple[str, ...] | None:
@@ -102,7 +114,9 @@ def plan_pictures(
     asked = [requests(members, task, size) for task in tasks]
     plans = iter(ask(planner, [request for some in asked for request in some]))
     words = vocabulary(members)
-    return [_planned(task, some, [next(plans) for _ in some], use, words) for task, some in zip(tasks, asked, strict=True)]
+    readings = [reading_of(members, task.picture.prompt) for task in tasks]
+    told = zip(tasks, asked, readings, strict=True)
+    return [_planned(task, some, [next(plans) for _ in some], use, words, reading) for task, some, reading in told]
 
 
 def ask(planner: Planner, asked: Sequence[PlanRequest]) -> list[Plan | PlanningError]:
@@ -157,7 +171,12 @@ def joined(failed: Sequence[PlanningError], count: int) -> PlanningError:
 
 
 def _planned(
-    task: Task, asked: Sequence[PlanRequest], plans: Sequence[Plan | PlanningError], use: Sequence[str], words: Sequence[str] | None
+    task: Task,
+    asked: Sequence[PlanRequest],
+    plans: Sequence[Plan | PlanningError],
+    use: Sequence[str],
+    words: Sequence[str] | None,
+    reading: Reading,
 ) -> PlannedPicture | PlanningError:
     picture = task.picture
     said: list[dict[str, Any]] = []
@@ -165,7 +184,7 @@ def _planned(
     for request, plan in zip(asked, plans, strict=True):
         if isinstance(plan, PlanningError):
             return plan
-        found = {condition.kind: condition for condition in plan.conditions}
+        found = {condition.kind: written_condition(condition, reading) for condition in plan.conditions}
         lacking = [kind for kind in request.kinds if kind not in found]
         if lacking:
             return PlanningError(

@@ -34,6 +34,7 @@ from .recipe import (
     Recipe,
     RecipeLike,
     RuntimeOptions,
+    Words,
     _Part,
     plain_data,
 )
@@ -338,6 +339,7 @@ def _model(loc: Path_) -> type[_Part]:
         "guidance": GuidanceOptions,
         "runtime": RuntimeOptions,
         "hires": Hires,
+        "words": Words,
         "pictures": PictureEntry,
     }
     return models.get(names[0], Recipe) if names else Recipe

@@ -72,6 +72,13 @@ class Member:
         return prompt if template is None else template.replace("{prompt}", prompt)
 
     @property
+    def weighs(self) -> bool:
+        """Whether it reads weights of words in prompts, itself or by the branch that it builds on."""
+        own = self.ready.options.model_dump() if self.ready is not None else {**self.spec.defaults, **self.entry.options}
+        beneath = own.get("base_options")
+        return any(isinstance(told, Mapping) and told.get("prompt_weights") is not None for told in (own, beneath))
+
+    @property
     def _template(self) -> str | None:
         return self.spec.prompt if self.entry.prompt is None else self.entry.prompt
 

@@ -354,6 +354,22 @@ class Hires(_Part):
         return self
 
 
+class WordEmbedding(_Part):
+    """A textual inversion; see `realcompo.toolkit.word_options`."""
+
+    source: str = Field(description="its file")
+    token: str | None = Field(None, description="the word for it in prompts")
+
+
+class Words(_Part):
+    """How every branch reads its words: put into the options of each that has these, unless they say otherwise."""
+
+    prompt_weights: Literal["compel", "a1111"] | None = Field(None, description="read (red:1.3), [red] and BREAK, and weigh by that rule")
+    long_prompts: Literal["cut", "chunks"] | None = Field(None, description="what becomes of words past a text encoder's last token")
+    clip_skip: Whole | None = Field(None, ge=0, description="layers of the text encoders left out at the end, by diffusers' count")
+    embeddings: tuple[WordEmbedding, ...] | None = Field(None, description="textual inversions: their files and words")
+
+
 class Recipe(_Part):
     """Everything that decides a batch of pictures."""
 
@@ -380,6 +396,7 @@ class Recipe(_Part):
     height: Whole | None = Field(None, ge=1, le=MAX_SIDE, description="pixels; the fidelity branch's default where it is missing")
     width: Whole | None = Field(None, ge=1, le=MAX_SIDE, description="pixels")
     hires: Hires | None = Field(None, description="a second pass at a higher resolution; a number is its scale")
+    words: Words | None = Field(None, description="how every branch reads its words, in place of options of each")
     device: str | None = Field(None, description="'cuda', 'cuda:1', 'mps', 'cpu'; the best there is where it is missing")
     dtype: Literal["float32", "float16", "bfloat16", "float64"] = Field("float32", description="of the networks")
     offload: Flag = Field(False, description="keep on the device only the network that is in use")

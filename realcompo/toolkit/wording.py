@@ -20,11 +20,11 @@ from torch import Tensor
 
 from ..errors import BadCheckpoint, BadOption, PhraseNotFound
 from ..interfaces import Region
+from ..weighing import Reading, escaped, plain, read_weights
 from .chunks import MOST_CHUNKS, Chunks, Token, split
 from .phrases import find_phrases
 from .placeholders import expand
 from .text import Text, TextEncoding
-from .weighing import Reading, escaped, plain, read_weights
 from .word_options import Rule
 
 _NO_MEAN = 1e-4

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import BadCheckpoint, BadOption
+from ..weighing import read_weights
 from .inversions import Inversion, check_token, find_inversions, teach, text_widths
 from .sources import Checkpoint
 from .text import TextEncoding, join_texts
-from .weighing import read_weights
 from .word_options import WordOptions
 from .wording import WordedEncoding
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from realcompo.errors import BadOption
 from realcompo.toolkit.chunks import Token, split
-from realcompo.toolkit.weighing import Piece, Reading, escaped, plain, read_weights, write_weights
+from realcompo.weighing import Piece, Reading, escaped, plain, read_weights, write_weights
 from tests import examples
 
 

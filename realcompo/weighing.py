@@ -2,7 +2,7 @@
 
 A round bracket multiplies the weight of what it holds by 1.1, or by the number after its last colon; a square one divides by 1.1; they
 nest. ``BREAK``, in capitals and as a word of its own, ends a chunk of tokens. A backslash before ``( ) [ ] : | \\`` makes it a letter.
-What the weights do to the embeddings is not said here: wording.py.
+What the weights do to the embeddings is not said here: toolkit/wording.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
-from ..errors import BadOption
+from .errors import BadOption
 
 STEP = 1.1
 """What a bracket without a number multiplies, or divides, by."""

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import realcompo as rc
 from realcompo.cli import app
 from realcompo.errors import BadOption, DifferentWeights, PhraseNotFound, Remark
+from realcompo.registry import Registry
 from realcompo.testing.driving import relative
 
 SIDE = 64
@@ -31,11 +32,11 @@ def embedding(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def pair(checkpoint: Any, **options: Any) -> rc.Composer:
+def pair(checkpoint: Any, balancer: str = "core/balance", **options: Any) -> rc.Composer:
     """SD 1.x and GLIGEN with random weights, both with the same options."""
     told = {"sd/v1-5": "sd1", "gligen/box": "gligen"}
     branches = [{"name": name, "source": str(checkpoint(family)), "options": options} for name, family in told.items()]
-    return rc.Composer(*branches, balancer="core/balance", device="cpu", height=SIDE, width=SIDE, num_inference_steps=4)
+    return rc.Composer(*branches, balancer=balancer, device="cpu", height=SIDE, width=SIDE, num_inference_steps=4)
 
 
 THING = "a photo of a cat and a red balloon, <thing>"
@@ -76,13 +77,32 @@ def test_an_embedding_that_was_changed_is_told(checkpoint: Any, tmp_path: Path) 
         rc.reproduce(tmp_path / "one.png")
 
 
-def test_the_probe_reads_phrases_past_the_77th_token(checkpoint: Any) -> None:
-    """Losses of both regions are found and move the weights; cut at 77 the phrase is not there."""
+@pytest.mark.parametrize("balancer", ["core/balance", "core/guided"])
+def test_probe_and_moves_read_phrases_past_the_77th_token(checkpoint: Any, balancer: str) -> None:
+    """Both regions have a loss at both kinds of reading; cut at 77 tokens the phrase is not there."""
     with pytest.raises(PhraseNotFound, match="last usable token"):
         pair(checkpoint)(LONG, rc.Boxes(BOXES), seed=1)
-    trace = pair(checkpoint, long_prompts="chunks")(LONG, rc.Boxes(BOXES), seed=1).trace
-    losses = [entry.region_loss for entry in trace.entries if entry.region_loss is not None]
-    assert losses and all(bool(torch.as_tensor(loss).isfinite().all()) and bool((torch.as_tensor(loss) > 0).all()) for loss in losses)
+    trace = pair(checkpoint, balancer, long_prompts="chunks")(LONG, rc.Boxes(BOXES), seed=1).trace
+    losses = [entry.placement[0] for entry in trace.entries if entry.placement is not None]
+    assert losses and all(bool(loss.isfinite().all()) and bool((loss > 0).all()) for loss in losses)
+
+
+def test_branches_that_build_on_others_hand_them_on(checkpoint: Any) -> None:
+    """layguide and regional by base_options, GLIGEN's layers and ControlNets as options of their own."""
+    sd1, words = str(checkpoint("sd1")), {"long_prompts": "chunks"}
+    built = {
+        "layguide/sd": (sd1, {"base": "sd/v1-5", "base_options": words}),
+        "gligen/box": (str(checkpoint("gligen")), {"base": "sd/v1-5", "base_source": sd1, **words}),
+        "controlnet/pose-sd15": (str(checkpoint("controlnet-sd1")), {"base_source": sd1, **words}),
+    }
+    for id, (source, options) in built.items():
+        branch = Registry().branch(id, options, source=source)
+        text = branch.inner.text if id == "layguide/sd" else branch.text
+        assert text.chunk_count(LONG) == 2 and text.chunk_count(PROMPT) == 1, id
+    spatial = {"name": "layguide/sd", "source": sd1, "options": {"base": "sd/v1-5", "inner_updates": 1}}
+    fidelity = {"name": "sd/v1-5", "source": sd1}
+    composer = rc.Composer(fidelity, spatial, words=words, device="cpu", height=SIDE, width=SIDE, num_inference_steps=4)
+    assert np.asarray(composer(LONG, rc.Boxes(BOXES), seed=1).image).std() > 0
 
 
 def test_a_regions_own_prompt(checkpoint: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,8 @@ def text_remarks(members: Sequence[Member], pictures: Sequence[PictureEntry], un
                 lost.setdefault((kind, end), []).append(m.name)
     return [
         f"{', '.join(names)}: the {kind} is longer than the text encoder's tokens; what lies past the last one does "
-        f"nothing: {end if len(end) <= 160 else end[:100] + ' … ' + end[-50:]!r} (shorten it, or say what matters earlier)"
+        f"nothing: {end if len(end) <= 160 else end[:100] + ' … ' + end[-50:]!r} (shorten it, say what matters earlier, or let it go on in "
+        "chunks: words.long_prompts)"
         for (kind, end), names in lost.items()
     ]
 

@@ -127,7 +127,8 @@ def ask(planner: Planner, asked: Sequence[PlanRequest]) -> list[Plan | PlanningE
         what = f"{type(planner).__name__} plans from a prompt only: it takes no wish about a layout"
         return [PlanningError(what, mend="name another planner with --planner, or edit the boxes in the recipe") for _ in asked]
     found = finished(planner.try_many(asked))
-    return [_kept(request, plan) if isinstance(plan, Plan) else plan for request, plan in zip(asked, found, strict=True)]
+    kept = [_kept(request, plan) if isinstance(plan, Plan) else plan for request, plan in zip(asked, found, strict=True)]
+    return [_own_words(request, plan) if isinstance(plan, Plan) else plan for request, plan in zip(asked, kept, strict=True)]
 
 
 def finished(work: Coroutine[Any, Any, T]) -> T:
@@ -227,6 +228,23 @@ def _kept(request: PlanRequest, plan: Plan) -> Plan | PlanningError:
             return one
         kept.append(one)
     return replace(plan, condition=kept[0], more=tuple(kept[1:]))
+
+
+def _own_words(request: PlanRequest, plan: Plan) -> Plan:
+    """The plan with the own prompts of the regions that were there before: planners speak of places only."""
+    told = {region.id: region for region in (*request.keep, *request.layout) if region.prompt or region.negative_prompt}
+    if not told:
+        return plan
+
+    def worded(condition: Condition) -> Condition:
+        if not isinstance(condition, Boxes):
+            return condition
+        own = [(item, told.get(item.id)) for item in condition.items]
+        return Boxes(
+            [item if r is None else item.model_copy(update={"prompt": r.prompt, "negative_prompt": r.negative_prompt}) for item, r in own]
+        )
+
+    return replace(plan, condition=worded(plan.condition), more=tuple(worded(one) for one in plan.more))
 
 
 def _kept_items(request: PlanRequest, condition: Condition) -> Condition | PlanningError:

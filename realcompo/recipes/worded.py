@@ -28,7 +28,11 @@ def worded(what: Any, words: Any, role: Role, registry: Registry) -> Any:
     if not said:
         return what
     if not isinstance(what, (str, Mapping, BranchEntry)):
-        raise BadOption(f"a {type(what).__name__} that you hold has its options already", where="words", mend="say them where it is built")
+        raise BadOption(
+            f"a {type(what).__name__} that you hold has its options already",
+            where="words",
+            mend="say them where it is built: rc.Registry().branch(id, options, source=pipeline)",
+        )
     what = {"name": what} if isinstance(what, str) else what
     entry = what if isinstance(what, BranchEntry) else read_part(BranchEntry, what, f"a {role} branch")
     spec = registry.find(BranchSpec, entry.name)

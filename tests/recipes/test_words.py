@@ -73,3 +73,15 @@ def test_branches_that_differ_are_told() -> None:
     assert "mini/fidelity: weights are read" in remark and "mini/boxes" in remark
     assert mixed.remarks([PictureEntry(prompt="a cat")]) == []
     assert rc.Composer(*PAIR, words=WORDS).remarks([PictureEntry(prompt=PROMPT)]) == []
+
+
+def test_a_wish_about_places_leaves_a_regions_own_prompt() -> None:
+    composer = rc.Composer(*PAIR, planner="mini/planner")
+    boxes = rc.Boxes([{"phrase": "a cat", "box": (0.1, 0.4, 0.4, 0.9), "prompt": "a striped cat"}, ("a dog", (0.6, 0.4, 0.9, 0.9))])
+    picture = PictureEntry(prompt="a cat and a dog on grass", seed=1, conditions={"boxes": boxes})
+    layout = composer.check_picture(picture)
+    bare = picture.model_copy(update={"conditions": {}})
+    (planned,) = composer.plan([Task(bare, layout=layout, wish="move the dog left", before=boxes)])
+    items = planned.picture.conditions["boxes"].items
+    assert {item.phrase: item.prompt for item in items} == {"a cat": "a striped cat", "a dog": None}
+    assert [item.box for item in items] != [item.box for item in boxes.items], "the wish was heard"

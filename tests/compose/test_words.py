@@ -99,6 +99,8 @@ def test_branches_that_build_on_others_hand_them_on(checkpoint: Any) -> None:
         branch = Registry().branch(id, options, source=source)
         text = branch.inner.text if id == "layguide/sd" else branch.text
         assert text.chunk_count(LONG) == 2 and text.chunk_count(PROMPT) == 1, id
+        with pytest.raises(BadOption, match="chunks of tokens long"):  # from files, before weights
+            type(branch).check_prompts(branch.spec, branch.options, ["a cat, " * 400], source)
     spatial = {"name": "layguide/sd", "source": sd1, "options": {"base": "sd/v1-5", "inner_updates": 1}}
     fidelity = {"name": "sd/v1-5", "source": sd1}
     composer = rc.Composer(fidelity, spatial, words=words, device="cpu", height=SIDE, width=SIDE, num_inference_steps=4)

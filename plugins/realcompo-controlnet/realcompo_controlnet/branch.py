@@ -134,6 +134,15 @@ class ControlNetBranch(UNetBranch):
         return inner.unread(base, told, prompts, _base_source(own, source))
 
     @classmethod
+    def check_prompts(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> None:
+        if isinstance(source, ControlNetBranch):
+            super().check_prompts(spec, options, prompts, source)
+            return
+        own = _own(spec, options)
+        base, inner, told = _base(spec, own)
+        inner.check_prompts(base, told, prompts, _base_source(own, source))
+
+    @classmethod
     def remarks(cls, spec: BranchSpec, options: Options, balanced: tuple[float, float] | None) -> tuple[str, ...]:
         """A hint that is over when the balance begins leaves the base alone beside the fidelity model."""
         return over_too_soon(_own(spec, options), balanced)

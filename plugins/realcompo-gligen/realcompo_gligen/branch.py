@@ -137,6 +137,15 @@ class GligenBranch(UNetBranch):
         return inner.unread(base, told, prompts, own.base_source)
 
     @classmethod
+    def check_prompts(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> None:
+        own = _own(spec, options)
+        if own.base is None or isinstance(source, GligenBranch):
+            super().check_prompts(spec, own, prompts, source)
+            return
+        base, inner, told = _base(spec, own, source)
+        inner.check_prompts(base, told, prompts, own.base_source)
+
+    @classmethod
     def check(cls, checkpoint: Checkpoint) -> None:
         single = checkpoint.single
         if single is not None and single.kind.family is None and gate_prefix(single.file.shapes) is not None:

@@ -275,6 +275,17 @@ def test_its_vectors_are_nobody_elses(checkpoint: Any, files: dict[str, Path]) -
     assert len(weighed.text.tokens(marked, [Region("x", "a <thing>")])[0]) == 3
 
 
+def test_a_pipeline_that_you_hold_is_read_so_too(checkpoint: Any, files: dict[str, Path]) -> None:
+    """Its own textual inversions among the weighed words; those of the option would change it, and are refused."""
+    pipe: Any = diffusers.StableDiffusionPipeline.from_pretrained(str(checkpoint("sd1")), safety_checker=None)
+    pipe.load_textual_inversion(str(files["diffusers"]), token="<thing>")
+    held = Registry().branch("sd/pipeline", {"prompt_weights": "a1111"}, source=pipe)
+    told = branch(checkpoint, "sd1", embeddings=[{"source": str(files["diffusers"])}], prompt_weights="a1111")
+    assert relative(ours(told, (INVERTED,)), ours(held, (INVERTED,))) < 1e-5
+    with pytest.raises(BadCheckpoint, match="a pipeline that you hold"):
+        Registry().inspect("sd/pipeline", {"embeddings": [{"source": str(files["thing"])}]}, pipe)
+
+
 # -- what is refused, before a weight is loaded ------------------------------------------------------------------------------------
 
 

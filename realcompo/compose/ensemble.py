@@ -13,7 +13,7 @@ from ..noise.devices import default_device, torch_dtype, versions
 from ..noise.diffusion import Solver
 from ..noise.schedulers import check_solver, read_scheduler
 from ..plans.planning import PlannedPicture, Task, plan_pictures
-from ..recipes.members import Member, member, recommended_steps, sort_roles
+from ..recipes.members import Member, member, recommended_steps, same_network, sort_roles
 from ..recipes.recipe import (
     DEFAULT_BALANCER,
     BranchEntry,
@@ -152,6 +152,21 @@ class Ensemble(Copied):
             home = "cpu" if self.offload else self.device
             self._branches = [m.build(self.registry, home, self.dtype) for m in self.members]
         return self._branches
+
+    def inherit(self, other: Ensemble) -> bool:
+        """Take over the branches that another has loaded, which is not to draw any more, where all that sets them apart is what a branch
+        can switch (see `Branch.switch`); whether it did."""
+        if other._branches is None or self._branches is not None:
+            return False
+        if (self.device, self.dtype, self.offload) != (other.device, other.dtype, other.offload):
+            return False
+        mine, theirs = self.members, other.members
+        if len(mine) != len(theirs) or not all(same_network(one, two) for one, two in zip(mine, theirs, strict=True)):
+            return False
+        if not all(branch.switch(m.options(self.registry)) for m, branch in zip(mine, other._branches, strict=True)):
+            return False
+        self._branches = other._branches
+        return True
 
     def remarks(self, pictures: Sequence[PictureEntry] = ()) -> list[str]:
         """What can be drawn but hardly as meant, such as guidance that ends before the balance begins, or words of `pictures` past a text

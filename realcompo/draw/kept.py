@@ -15,7 +15,8 @@ _kept: tuple[str, Registry, Composer] | None = None
 
 
 def composer_of(recipe: Recipe, registry: Registry | None = None) -> Composer:
-    """The composer of a recipe. The last one is kept, so that its weights are loaded once."""
+    """The composer of a recipe. The last one is kept, so that its weights are loaded once; one of the same branches with other adapters has
+    its branches from it."""
     from ..compose.composer import Composer
 
     global _kept
@@ -23,7 +24,11 @@ def composer_of(recipe: Recipe, registry: Registry | None = None) -> Composer:
     key = json.dumps(recipe.model_copy(update={"pictures": ()}).plain(), sort_keys=True)
     if _kept is not None and _kept[0] == key and _kept[1] is registry:
         return _kept[2]
-    _kept = None  # two composers' weights may not fit the memory
+    before = None if _kept is None or _kept[1] is not registry else _kept[2]
+    _kept = None  # two composers' weights may not fit the memory; one that has drawn nothing yet has none
     composer = Composer.from_recipe(recipe, registry)
+    if before is not None:
+        composer.inherit(before)
+        before = None
     _kept = (key, registry, composer)
     return composer

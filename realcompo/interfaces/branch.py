@@ -245,6 +245,11 @@ class Branch(ABC):
     def to(self, device: Any = None, dtype: Any = None) -> Branch:
         """Move the network; returns self."""
 
+    def switch(self, options: Options) -> bool:
+        """Take other options without being built again: whether it did. What it draws afterwards is what a branch that is built with them
+        draws. Here, it takes only those that it has."""
+        return type(options) is type(self.options) and options == self.options
+
     def tune(self, runtime: Runtime) -> None:
         """Have the networks that run at every step run so, before a run; they may be shared with other branches. Maps stay what they are.
 

@@ -130,6 +130,15 @@ def member(what: Any, role: Role, registry: Registry) -> Member:
     return Member(entry, spec, traits, _role(spec, entry, role), source)
 
 
+def same_network(one: Member, other: Member) -> bool:
+    """Whether two members, neither of which the caller brought, are built of one checkpoint on one device: their options may differ."""
+    return (
+        one.ready is None
+        and other.ready is None
+        and (one.spec, one.source, one.entry.device, one.role) == (other.spec, other.source, other.entry.device, other.role)
+    )
+
+
 _ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "spec": ("BranchSpec",),
     "options": ("Options",),

@@ -54,32 +54,21 @@ class Adapter:
         return found
 
 
-def merge_lora(networks: Mapping[str, Any], file: str | None, scale: float) -> None:
-    """W ← W + scale · ΔW in place, and biases likewise. The networks must be this branch's alone: the change is not taken back.
+@torch.no_grad()
+def change_of(adapter: Adapter, part: str, module: str, target: nn.Module) -> tuple[Any, Any]:
+    """(ΔW, Δb) of one module's weight and bias in float32 or more, None for what stays; read from the file.
 
     Args:
-        networks: by part: ``unet`` or ``transformer``, ``text_encoder`` and, in SDXL, ``text_encoder_2``; an adapter may be of any of them.
-        scale: of the whole change: 1 is the adapter as it was trained, 0 is none of it (also of DoRA's).
+        target: the module, as it is without any adapter: DoRA's lengths are of its weight.
 
     Raises:
-        BadCheckpoint: not there, not safetensors, damaged, of a kind that is not applied, or for other networks.
+        BadCheckpoint: the numbers are none.
     """
-    path = check_lora(file)
-    if path is None:
-        return
-    adapter = fit_adapter(path, networks)
-    for (part, module), roles in adapter.modules().items():
-        target = networks[part].get_submodule(module)
-        numbers = adapter.file.read(roles.values())
-        parts = {role: numbers[name] for role, name in roles.items()}
-        _merge(target, module, parts, part, adapter, scale)
-
-
-@torch.no_grad()
-def _merge(target: nn.Module, module: str, given: Mapping[str, Any], part: str, adapter: Adapter, scale: float) -> None:
+    roles = adapter.modules()[(part, module)]
     weight: Any = target.weight
     precision = torch.promote_types(weight.dtype, torch.float32)
-    parts = {role: tensor.to(weight.device, precision) for role, tensor in given.items()}
+    numbers = adapter.file.read(roles.values())
+    parts = {role: numbers[name].to(weight.device, precision) for role, name in roles.items()}
     kind = kind_of(frozenset(parts))
     factor = _scaling(kind, parts, module, adapter.settings, part)
     bias: Any = None
@@ -93,11 +82,7 @@ def _merge(target: nn.Module, module: str, given: Mapping[str, Any], part: str, 
         raise BadCheckpoint(
             f"the LoRA's numbers for {module} are infinite or no numbers: its training overflowed", where=adapter.file.where, mend=_MEND
         )
-    if change is not None:
-        weight.copy_(weight.to(precision) + scale * change)
-    if bias is not None:
-        own: Any = target.bias
-        own.copy_(own.to(precision) + scale * bias.reshape(own.shape))
+    return change, None if bias is None else bias.reshape(target.bias.shape)  # type: ignore[union-attr]
 
 
 def fit_adapter(path: Path, networks: Mapping[str, Any]) -> Adapter:
@@ -280,8 +265,8 @@ def _of_pattern(patterns: Any, module: str, default: Any) -> Any:
 # -- before weights ---------------------------------------------------------------------------------------------------------------
 
 
-def check_lora(file: str | None, source: Any = None) -> Path | None:
-    """The file, checked as far as can be without networks; None where there is none.
+def check_lora(file: str, source: Any = None) -> Path:
+    """The file, checked as far as can be without networks.
 
     Args:
         file: a path, or ``package://module/path`` of one inside an installed package, which a recipe can carry elsewhere.
@@ -290,8 +275,6 @@ def check_lora(file: str | None, source: Any = None) -> Path | None:
     Raises:
         BadCheckpoint: not there, not safetensors, or to be put on a pipeline that the user holds.
     """
-    if file is None:
-        return None
     path = lora_path(file)
     if not path.exists():
         raise BadCheckpoint(

@@ -53,7 +53,7 @@ def find_network(options: TransformerOptions, name: str, library: str = "diffuse
         return path
     if find_spec("gguf") is None:
         raise BadOption("a GGUF file needs the package gguf", where="option network", mend="pip install gguf (the extra realcompo[gguf])")
-    if options.lora is not None:
+    if options.loras:
         raise BadOption(
             "a LoRA is merged into weights, and those of a GGUF file stay quantised",
             where="option lora",

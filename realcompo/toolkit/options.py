@@ -11,6 +11,7 @@ from .word_options import WordOptions
 
 Place = Literal["down", "mid", "up"]
 Share = Annotated[float, Field(ge=0, le=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class CheckpointOptions(Options):
@@ -43,12 +44,14 @@ class CheckpointOptions(Options):
         description="What the network predicts, 'epsilon' or 'v_prediction', where its files do not tell, or tell wrong: single files of "
         "SD 2.x need it.",
     )
-    lora: str | None = Field(
+    lora: str | tuple[str, ...] | None = Field(
         None,
         description="A LoRA (.safetensors file) to put into the weights of UNet and text encoders, in the layout of any trainer; also a "
-        "LoCon, LoHa, LoKr or DoRA.",
+        "LoCon, LoHa, LoKr or DoRA. Or a list of them, whose changes are added.",
     )
-    lora_scale: float = Field(1.0, description="How much of the LoRA's change: 0 is none.")
+    lora_scale: Finite | tuple[Finite, ...] = Field(
+        1.0, description="How much of the LoRA's change: 0 is none. One number for all, or a list of one for each LoRA."
+    )
     vae: str | None = Field(
         None,
         description="A VAE to decode with in place of the checkpoint's, of the same latent space: a folder, a single file in diffusers' or "
@@ -59,6 +62,23 @@ class CheckpointOptions(Options):
         description="Decode pictures that are larger than the VAE was trained for in tiles of that size: less memory, with faint seams "
         "at worst.",
     )
+
+    @model_validator(mode="after")
+    def _scales(self) -> CheckpointOptions:
+        files = len(self._files)
+        if isinstance(self.lora_scale, tuple) and len(self.lora_scale) != files:
+            raise ValueError(f"lora_scale has {len(self.lora_scale)} numbers for {files} LoRAs: give one for each, or one for all")
+        return self
+
+    @property
+    def _files(self) -> tuple[str, ...]:
+        return (self.lora,) if isinstance(self.lora, str) else self.lora or ()
+
+    @property
+    def loras(self) -> tuple[tuple[str, float], ...]:
+        """(file, scale) of each LoRA."""
+        scales = self.lora_scale if isinstance(self.lora_scale, tuple) else (self.lora_scale,) * len(self._files)
+        return tuple(zip(self._files, scales, strict=True))
 
 
 class UNetOptions(WordOptions, CheckpointOptions):

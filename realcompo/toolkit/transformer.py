@@ -21,7 +21,7 @@ from .conditioning import Half, UNetConditioning
 from .guard import bare
 from .joint import Columns, block_places
 from .loading import Classes, Loader, file_digest
-from .lora import check_lora
+from .loras import lora_print
 from .maps import MapPlace, PlaceReader
 from .network_file import find_network, load_network
 from .options import CheckpointOptions, TransformerOptions
@@ -160,9 +160,7 @@ class TransformerBranch(DenoiserBranch):
         if path is None:
             return super().fingerprint()
         parts = [part for part in self.networks() if part != "transformer"]
-        lora = check_lora(self.options.lora)
-        own = {} if lora is None else {"lora": f"{file_digest([lora])} at {self.options.lora_scale!r}"}
-        return {**self.loader.fingerprint(parts), "transformer": file_digest([path]), **own}
+        return {**self.loader.fingerprint(parts), "transformer": file_digest([path]), **lora_print(self.options)}
 
     # -- every step -----------------------------------------------------------------------------------------------------------
 

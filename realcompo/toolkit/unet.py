@@ -22,8 +22,9 @@ from ..specs import BranchSpec, Options, Traits
 from .conditioning import Half, UNetConditioning
 from .deep import reuse
 from .guard import bare, exclusive
-from .loading import Loader, file_digest, hollow_network
-from .lora import check_lora, fit_adapter, lora_path, merge_lora
+from .loading import Loader, hollow_network
+from .loras import OPTIONS as ADAPTERS
+from .loras import Loras, check_loras, fit_loras, lora_print
 from .maps import MapPlace, MapReader, PlaceReader, check_places, cross_attention_places
 from .options import CheckpointOptions, UNetOptions
 from .own_vae import find_vae
@@ -57,22 +58,25 @@ class DenoiserBranch(Branch):
     classes: ClassVar[Mapping[str, tuple[str, tuple[str, ...]]]] = {}
     options: Any
     reader: Any
+    _loras: Loras | None = None
 
     def __init__(
         self, spec: BranchSpec, options: Options | None = None, *, source: Any = None, device: Any = None, dtype: Any = None
     ) -> None:
         self.spec = spec
         self.options = self._own(spec, options)
-        check_lora(self.options.lora, source)
+        loras = check_loras(self.options, source)
         check_own_vae(spec, self.options, source)
         self.checkpoint = with_own_vae(self._open(spec, self.options, source, weights=True), spec, self.options)
         self.traits = self._traits(spec, self.options, self.checkpoint, source)
-        own = self.options.lora is not None  # its weights are changed: they must be nobody else's
+        own = bool(loras)  # its weights are changed: they must be nobody else's
         self.loader = Loader(self.checkpoint, self.options, device=device, dtype=dtype, share=not own, classes=self.classes)
         setattr(self, self.part, self.load_network())
         self.text: TextEncoding = self.read_text(self.checkpoint, self.options, self.text_loader())
         self.vae: Any = self.loader.module("vae") if spec.role != "spatial" else None
-        merge_lora({self.part: self.network, **self._text_networks()}, self.options.lora, self.options.lora_scale)
+        if loras:
+            self._loras = Loras({self.part: self.network, **self._text_networks()})
+            self._loras.put(loras)
         self.reader = self._reader()
 
     @classmethod
@@ -162,7 +166,7 @@ class DenoiserBranch(Branch):
         told = cls._own(spec, options)
         check_own_vae(spec, told, source)
         if is_pipeline(source) or told.lora != spec.defaults.get("lora"):
-            check_lora(told.lora, source)  # the plugin's own may not be on this machine yet, as its checkpoint
+            check_loras(told, source)  # the plugin's own may not be on this machine yet, as its checkpoint
         try:
             checkpoint = cls._open(spec, told, source, weights=False)
         except BadCheckpoint:
@@ -182,10 +186,9 @@ class DenoiserBranch(Branch):
             for part in (cls.part, "vae", *cls.encoders):
                 if (checkpoint.folder / part).is_dir() and holds_weights(checkpoint.folder / part):
                     weight_files(checkpoint.folder / part, options)
-        path = check_lora(options.lora) if options.lora is not None and lora_path(options.lora).exists() else None
-        if path is not None and checkpoint.pipeline is None:
+        if options.loras and checkpoint.pipeline is None:
             networks = {part: hollow_network(checkpoint, part, cls.classes) for part in (cls.part, *cls.encoders) if checkpoint.has(part)}
-            fit_adapter(path, networks)
+            fit_loras(options, networks)
 
     @classmethod
     def locate(
@@ -394,6 +397,20 @@ class DenoiserBranch(Branch):
     def _text_networks(self) -> dict[str, Any]:
         return dict(zip(self.encoders, self.text.encoders, strict=True))
 
+    def switch(self, options: Options) -> bool:
+        """Other adapters, where there are some already: without any, its networks may be shared with branches that want none."""
+        if type(options) is not type(self.options):
+            return False
+        told, own = options.model_dump(), self.options.model_dump()
+        if any(told[name] != own[name] for name in told.keys() - ADAPTERS):
+            return False
+        if any(told[name] != own[name] for name in ADAPTERS):
+            if self._loras is None:
+                return False
+            self._loras.put(check_loras(options))
+            self.options = options
+        return True
+
     def staying(self) -> Sequence[str]:
         """Parts that `to` leaves on their device. None here."""
         return ()
@@ -438,9 +455,7 @@ class DenoiserBranch(Branch):
         return self.network.dtype  # type: ignore[no-any-return]
 
     def fingerprint(self) -> dict[str, str]:
-        parts = self.loader.fingerprint(self.networks())
-        lora = check_lora(self.options.lora)
-        return parts if lora is None else {**parts, "lora": f"{file_digest([lora])} at {self.options.lora_scale!r}"}
+        return {**self.loader.fingerprint(self.networks()), **lora_print(self.options)}
 
 
 class UNetBranch(DenoiserBranch):

@@ -22,7 +22,8 @@ from realcompo.toolkit import UNetBranch, UNetOptions, conversion
 from realcompo.toolkit.configs import published
 from realcompo.toolkit.kinds import identify
 from realcompo.toolkit.loading import CLASSES, class_name
-from realcompo.toolkit.lora import check_lora, merge_lora
+from realcompo.toolkit.lora import check_lora
+from realcompo.toolkit.loras import Loras as Adapters
 from realcompo.toolkit.single_file import SingleFile, open_single_file
 from realcompo.toolkit.sources import open_checkpoint, weight_files
 from realcompo.toolkit.tensor_files import TensorFile, open_tensors
@@ -289,4 +290,4 @@ class Loras:
         except UnicodeEncodeError:  # no file can hold such a name
             return
         shutil.copy(path, self.folder / "copy.safetensors")
-        merge_lora(copy.deepcopy(dict(self.networks)), str(path), 1.0)
+        Adapters(copy.deepcopy(dict(self.networks))).put([(path, 1.0)])

@@ -15,7 +15,7 @@ from realcompo.errors import BadCheckpoint
 from realcompo.specs import BranchSpec
 from realcompo.toolkit import UNetBranch, UNetOptions, open_checkpoint
 from realcompo.toolkit.loading import Loader
-from realcompo.toolkit.lora import merge_lora
+from realcompo.toolkit.loras import Loras
 
 SPEC = BranchSpec(id="x/y", summary="", role="fidelity", options=UNetOptions)
 Fetch = Callable[[str], Path]
@@ -40,7 +40,7 @@ def changed(networks: dict[str, Any], tensors: dict[str, torch.Tensor], file: Pa
     """Module's tensor → its change, of all that changed at all."""
     before = {(p, n): t.detach().clone() for p, net in networks.items() for n, t in net.named_parameters()}
     save_file({name: t.clone().contiguous() for name, t in tensors.items()}, str(file), metadata=metadata or None)
-    merge_lora(networks, str(file), scale)
+    Loras(networks).put([(file, scale)])
     after = {(p, n): t.detach() for p, net in networks.items() for n, t in net.named_parameters()}
     return {f"{p}.{n}": after[p, n] - before[p, n] for p, n in before if not torch.equal(after[p, n], before[p, n])}
 

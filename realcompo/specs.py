@@ -75,6 +75,7 @@ class Traits:
         guidance: how it is guided: by a second pass; by a number that its network is told, in one pass; or, distilled, not at all.
         moves_latents: its predictions may carry a shift δ of the latents (ALGORITHM: a branch that moves z).
         inpaints: its network is told what is to be drawn anew and what stands around it (`Request.inpainting`): it needs a mask.
+        distilled: it was taught to draw in a few steps (latent consistency, trajectory consistency, Lightning …), by itself or by its LoRA.
     """
 
     latent: LatentSpace
@@ -91,6 +92,7 @@ class Traits:
     guidance: Literal["passes", "embedded", "none"] = "passes"
     inpaints: bool = False
     max_side: int | None = None
+    distilled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,15 @@ from typing import Any
 
 from ..conditions import Condition, Hint
 from ..errors import BadCondition, BadOption, Incompatible
-from ..interfaces import Branch, Region, Regions
+from ..interfaces import Balancer, Branch, Region, Regions
+from ..noise.diffusion import FEW, Solver
 from ..recipes.members import Member
 from ..recipes.recipe import PictureEntry
 from ..registry import Registry
+from .levels import acting_at
+
+FEW_STEPS = 8
+"""Distilled networks draw in so many steps, or fewer."""
 
 REGION_PROMPTS = ("prompt", "negative_prompt")
 """A region's own words, by their names in an item of a condition."""
@@ -50,6 +55,25 @@ def check_guidance(members: Sequence[Member]) -> None:
                 f"{m.name!r} is distilled: it draws without guidance, and guidance_scale is {m.guidance_scale:g}",
                 where=m.name,
                 mend="set its guidance_scale to 1; some have an option for guidance by a second pass (`realcompo show`, true_cfg_scale)",
+            )
+
+
+def check_few_steps(members: Sequence[Member], balancer: Balancer, solver: Solver) -> None:
+    """Raise Incompatible where a run in few steps (of LCM's or TCD's scheduler, or of 8 or fewer steps with a branch that was distilled for
+    them) is one of a branch that was not: its predictions lead to a picture in many steps only."""
+    others = [m for m in members if not m.traits.distilled]
+    few = solver.name in FEW or (len(others) < len(members) and len(solver.steps) <= FEW_STEPS)
+    if not others or not few:
+        return
+    acting = acting_at(members, balancer, len(solver.steps))
+    for m in others:
+        if any(acts[members.index(m)] for acts in acting):
+            partner = next((f"{one.name!r} is" for one in members if one.traits.distilled), f"{solver.name} asks for it")
+            raise Incompatible(
+                f"{m.name!r} is not distilled, and this run draws in {len(solver.steps)} steps ({partner})",
+                where=m.name,
+                mend="put a LoRA of the same kind on it too (LCM, TCD, Lightning …: options lora and distilled = true), say "
+                "distilled = true if its checkpoint is, or take another scheduler and more steps",
             )
 
 

@@ -54,7 +54,7 @@ class Composer(Ensemble):
         balancer: an id, a `Component` or a `Balancer`; `balancer_options` are its options.
         probe: how the loss is probed.
         guidance: where classifier-free guidance acts, and against what; its strength is `guidance_scale`.
-        scheduler: one of ddim, pndm, euler, euler-ancestral, dpm++-2m, dpm++-2m-karras, unipc, flow-euler; or a diffusers
+        scheduler: one of ddim, pndm, euler, euler-ancestral, dpm++-2m, dpm++-2m-karras, unipc, lcm, tcd, flow-euler; or a diffusers
             scheduler object.
         scheduler_options: settings of a scheduler that is given by name, by diffusers' names; an object brings its own.
         noise_range: where branches know different ranges of noise (a flow all of it, a diffusion less): "shared" begins at the most noise

@@ -30,7 +30,7 @@ from ..recipes.recipe import (
 )
 from ..recipes.worded import worded
 from ..registry import Registry, installed
-from .assembly import check_compatible, check_guidance, picture_regions, unite
+from .assembly import check_compatible, check_few_steps, check_guidance, picture_regions, unite
 from .canvas import canvas_of
 from .copying import Copied
 from .guidance import guidance_remarks
@@ -206,7 +206,9 @@ class Ensemble(Copied):
         def made(start: float | None) -> Solver:
             return check_solver(self.scheduler, self.scheduler_options, traits, steps, self.device, start, size or self.size)
 
-        return run_levels(made, self.members, self.balancer, self._holds)
+        solver = run_levels(made, self.members, self.balancer, self._holds)
+        check_few_steps(self.members, self.balancer, solver)
+        return solver
 
     @property
     def _holds(self) -> bool:

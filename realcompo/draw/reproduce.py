@@ -12,6 +12,7 @@ from ..errors import BadOption, BadPicture, DifferentWeights, RealCompoError, St
 from ..pictures.png import Embedded, read_recipe
 from ..recipes.configuration import guarded_options
 from ..recipes.copies import PictureCopy
+from ..recipes.option_pictures import named_files
 from ..recipes.recipe import PICTURES, BranchEntry, Component, Recipe
 from ..registry import Registry, installed
 from ..specs import BalancerSpec, BranchSpec, Spec, UpscalerSpec
@@ -181,6 +182,12 @@ def safe_recipe(embedded: Embedded, path: str | Path, *, device: str | None = No
             spec: Spec = registry.find(kind, part.name)
         except RealCompoError as error:
             raise type(error)(error.what, where=f"{path}: it was drawn with {part.name!r}", mend=error.mend) from None
+        for name in named_files(part.options):
+            raise BadOption(
+                f"the recipe in the picture names a file as {name} of {part.name!r}: a picture's recipe carries its pictures",
+                where=where,
+                mend="draw it with that file yourself, if you know it",
+            )
         for name in guarded_options(spec, part.options):
             raise BadOption(
                 f"the recipe in the picture turns {name} on for {part.name!r}, which a stranger's picture could misuse",

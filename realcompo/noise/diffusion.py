@@ -123,9 +123,21 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "dpm++-2m": ("DPMSolverMultistepScheduler", {}),
     "dpm++-2m-karras": ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
     "unipc": ("UniPCMultistepScheduler", {}),
+    "lcm": ("LCMScheduler", {}),
+    "tcd": ("TCDScheduler", {}),
     FLOW: ("FlowMatchEulerDiscreteScheduler", {}),
 }
 """Name → diffusers class and the settings that make it."""
+
+FEW = ("lcm", "tcd")
+"""For networks that were distilled to draw in a few steps: each step jumps to clean latents, and adds noise of each picture's own."""
+
+GRADUAL = tuple(name for name in SCHEDULERS if name not in FEW)
+"""For any network: many small steps approach one picture."""
+
+TCD_ETA = 0.3
+"""Of ``tcd``, where a step jumps beyond the next level by this share of its timestep, and draws noise to come back; diffusers' default.
+There it is an argument of the scheduler's step, here a setting."""
 
 _SIGMA_SCALED = ("euler", "euler-ancestral")
 
@@ -154,12 +166,14 @@ def solver_name(name: str, schedule: Schedule) -> str:
     """The scheduler that a name means over a process: DDIM along a flow is Euler's method along it, over the levels of its shift.
 
     Raises:
-        Incompatible: PNDM, which counts the timesteps of a diffusion.
+        Incompatible: PNDM, LCM and TCD, which count the timesteps of a diffusion.
     """
     name = scheduler_name(name)
     if not isinstance(schedule, NoiseSchedule):
-        if name == "pndm":
-            raise Incompatible("pndm steps over a diffusion's trained timesteps, and this is none", where="scheduler", mend=f"use {FLOW}")
+        if name in ("pndm", *FEW):
+            raise Incompatible(
+                f"{name} steps over a diffusion's trained timesteps, and this is none", where="scheduler", mend=f"use {FLOW}"
+            )
         return FLOW if name == "ddim" else name
     return name
 
@@ -205,6 +219,7 @@ class Solver:
         self.name, self.schedule, self.kind = solver_name(name, schedule), schedule, kind
         cls_name, settings = SCHEDULERS[self.name]
         told = {**settings, **(config or {}), "prediction_type": kind}
+        self.eta = float(told.pop("eta", TCD_ETA)) if self.name == "tcd" else None
         self.cut = not isinstance(schedule, NoiseSchedule) or (start is not None and start > schedule.range[0] * (1 + SLACK))
         cls: Any = getattr(diffusers, cls_name)
         if self.name == FLOW:
@@ -230,12 +245,12 @@ class Solver:
         told = {k: v for k, v in self.scheduler.config.items() if not k.startswith("_")}
         if self.cut and self.name != FLOW:  # a thousand numbers, which process and start tell
             told["trained_betas"] = f"{self.schedule.process} from {self.steps[0].alpha_bar!r}"
-        return {"class": type(self.scheduler).__name__, **told}
+        return {"class": type(self.scheduler).__name__, **told, **({} if self.eta is None else {"eta": self.eta})}
 
     @property
     def draws(self) -> bool:
         """Whether its step adds noise of its own, which must come from each picture's generator."""
-        return self.name == "euler-ancestral" or "sde" in str(self.scheduler.config.get("algorithm_type", ""))
+        return self.name in ("euler-ancestral", *FEW) or "sde" in str(self.scheduler.config.get("algorithm_type", ""))
 
     def _steps(self, asked: int) -> tuple[Step, ...]:
         timesteps = [_number(t) for t in self.scheduler.timesteps]
@@ -254,6 +269,14 @@ class Solver:
                     float(alphas[int(t - stride)]) if t >= stride else final,
                 )
                 for i, t in enumerate(timesteps)
+            )
+        if self.name in FEW:
+            bars = [float(self.scheduler.alphas_cumprod[int(t)]) for t in timesteps]
+            # TCD ends at timestep 0, whose little noise stays; LCM with the clean latents that it expects
+            last = float(self.scheduler.alphas_cumprod[0]) if self.name == "tcd" else 1.0
+            return tuple(
+                Step(i, count, t, after, bar, before)
+                for i, (t, after, bar, before) in enumerate(zip(timesteps, [*timesteps[1:], 0.0], bars, [*bars[1:], last], strict=True))
             )
         level = FlowSchedule.level if self.name == FLOW else lambda sigma: 1 / (1 + sigma**2)
         bars = [level(float(sigma)) for sigma in self.scheduler.sigmas]
@@ -288,7 +311,9 @@ class Solver:
             self._rebase(shift, step)
             x = x + (shift / math.sqrt(step.alpha_bar) if self.name in _SIGMA_SCALED else shift)
         self._scale(x, step)
-        extra = {"generator": list(generators)} if self.draws and generators else {}
+        extra: dict[str, Any] = {"generator": list(generators)} if self.draws and generators else {}
+        if self.eta is not None:
+            extra["eta"] = self.eta
         timestep = self.scheduler.timesteps[self.begin + step.index]
         result: Tensor = self.scheduler.step(prediction, timestep, x, return_dict=False, **extra)[0]
         return result

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..arguments import plain_number, shown, steps, whole
+from ..arguments import plain_number, real, shown, steps, whole
 from ..errors import BadOption, Incompatible, RealCompoError, UnknownName, nearest
 from ..specs import FlowSchedule, NoiseSchedule, PredictionType, Schedule, Traits
-from .diffusion import FLOW, SCHEDULERS, Solver, common_kind, scheduler_name, solver_name
+from .diffusion import FLOW, SCHEDULERS, TCD_ETA, Solver, common_kind, scheduler_name, solver_name
 from .levels import PROCESS as PROCESS
 from .spans import unheard, watched
 
@@ -74,6 +74,8 @@ def read_scheduler(
     base = made_of(name, schedule, kind)
     different = {key: value for key, value in plain.items() if value != base[key] or isinstance(value, bool) != isinstance(base[key], bool)}
     _check_process(name, different, schedule, kind)
+    if name == "tcd" and real("eta", plain.get("eta", TCD_ETA), 0) > 1:
+        raise BadOption(f"eta = {plain['eta']!r}", where="scheduler_options", mend="give a number from 0 (no noise) to 1")
     if "solver_order" in different:
         whole("solver_order", different["solver_order"], 1, 3)  # it is also the length of a list that the scheduler makes
     for key, (value, why) in _REFUSED.items():
@@ -86,12 +88,13 @@ def read_scheduler(
 
 
 def settings_of(name: str) -> dict[str, Any]:
-    """Setting → default of a scheduler's class; a flow's has a spacing, which is ours."""
+    """Setting → default of a scheduler's class; a flow's has a spacing, and TCD's an eta, which are ours."""
     import diffusers
 
     cls = getattr(diffusers, SCHEDULERS[name][0])
     parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
-    return {one.name: one.default for one in parameters} | ({"timestep_spacing": FlowSchedule().timestep_spacing} if name == FLOW else {})
+    own: dict[str, dict[str, Any]] = {FLOW: {"timestep_spacing": FlowSchedule().timestep_spacing}, "tcd": {"eta": TCD_ETA}}
+    return {one.name: one.default for one in parameters} | own.get(name, {})
 
 
 def made_of(name: str, schedule: Schedule, kind: PredictionType) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import yaml
 from ..conditions.named import names_a_file, read_named_file
 from ..errors import BadPicture, BadRecipe
 from .copies import PictureCopy
+from .option_pictures import tables, with_pictures
 from .recipe import PICTURES, dump_condition, migrate, plain_data
 
 MAX_BYTES = 1 << 20
@@ -236,6 +237,12 @@ def _expand_pictures(data: dict[str, Any], file: RecipeFile, root: Path) -> None
     """``image = "photo.png"`` and ``mask_image`` to copies of the files beside the recipe: a picture carries what it was drawn from."""
     pictures = data.get("pictures")
     read: dict[tuple[Path, str], PictureCopy] = {}
+
+    def copy(value: Any, name: str) -> Any:
+        return PictureCopy.of(_confined(file, value, root, name), name=name) if isinstance(value, str) else value
+
+    for _, entry in tables(data.get("branches")):
+        entry["options"] = with_pictures(entry["options"], copy)
     for index, picture in enumerate(pictures if isinstance(pictures, list) else ()):
         for name, mode in PICTURES:
             if isinstance(picture, dict) and isinstance(picture.get(name), str):

@@ -12,6 +12,7 @@ from ..interfaces import Branch, Region
 from ..processes import PREDICTIONS
 from ..registry import Registry
 from ..specs import BranchSpec, LatentSpace, Options, Role, Schedule, Traits
+from .option_pictures import copied
 from .recipe import DEFAULT_STEPS, BranchEntry, PictureEntry, read_part
 
 
@@ -125,6 +126,8 @@ def member(what: Any, role: Role, registry: Registry) -> Member:
         what = BranchEntry(name=what)
     entry = what if isinstance(what, BranchEntry) else read_part(BranchEntry, what, f"a {role} branch")
     spec = registry.find(BranchSpec, entry.name)
+    if entry.options:
+        entry = entry.model_copy(update={"options": copied(entry.options)})
     source = source if source is not None else (entry.source or spec.source)
     traits = registry.inspect(spec.id, entry.options, source)
     return Member(entry, spec, traits, _role(spec, entry, role), source)

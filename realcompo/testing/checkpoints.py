@@ -17,6 +17,7 @@ from . import transformer_checkpoints
 
 Family = Literal[
     "sd1",
+    "sd1-lcm",
     "sd2",
     "sd2-v",
     "gligen",
@@ -61,6 +62,7 @@ def save_checkpoint(folder: Path, family: Family = "sd1", seed: int = 0) -> Path
     with _seeded(seed):
         builders: dict[str, Callable[[], Any]] = {
             "sd1": lambda: diffusers.StableDiffusionPipeline(**_sd1(folder), safety_checker=None, **_EXTRAS),
+            "sd1-lcm": lambda: diffusers.StableDiffusionPipeline(**_lcm(folder), safety_checker=None, **_EXTRAS),
             "sd2": lambda: diffusers.StableDiffusionPipeline(**_sd2(folder, "epsilon"), safety_checker=None, **_EXTRAS),
             "sd2-v": lambda: diffusers.StableDiffusionPipeline(**_sd2(folder, "v_prediction"), safety_checker=None, **_EXTRAS),
             "gligen": lambda: diffusers.StableDiffusionGLIGENPipeline(
@@ -126,6 +128,15 @@ def _sd1(folder: Path, **unet_config: Any) -> dict[str, Any]:
     )
     text, tokenizer = _text(folder, eos_token_id=2)
     return {"unet": unet, "text_encoder": text, "tokenizer": tokenizer, "vae": _vae(0.18215), "scheduler": _scheduler("epsilon")}
+
+
+def _lcm(folder: Path) -> dict[str, Any]:
+    """A latent consistency model: SD 1.x whose UNet is told its guidance scale, and whose scheduler is one of few steps."""
+    parts = _sd1(folder, time_cond_proj_dim=6)
+    import torch
+
+    torch.nn.init.normal_(parts["unet"].time_embedding.cond_proj.weight)
+    return {**parts, "scheduler": _scheduler("epsilon", "LCMScheduler")}
 
 
 def _sd2(folder: Path, prediction_type: str) -> dict[str, Any]:

@@ -14,7 +14,20 @@ if TYPE_CHECKING:
     from ..registry import Registry
     from .unet import DenoiserBranch
 
-SHARED = ("variant", "download", "allow_pickle", "latent_space", "ema", "rest", "lora", "lora_scale", "offload_text", *WORDS)
+SHARED = (
+    "variant",
+    "download",
+    "allow_pickle",
+    "latent_space",
+    "ema",
+    "rest",
+    "lora",
+    "lora_scale",
+    "distilled",
+    "ip_adapter",
+    "offload_text",
+    *WORDS,
+)
 """Options that hold for the base too, unless `base_options` says otherwise."""
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..interfaces import Inpainting
 from .deep import DeepFeatures
+from .ip_adapter import ImagePrompt
 from .text import Text
 
 Half = Literal["both", "conditional", "unconditional"]
@@ -25,7 +26,9 @@ class UNetConditioning:
         weights: (B, R, L) of each region's tokens.
         guidance_scale: of the blend u + g·(c − u).
         extra: what `DenoiserBranch.prepare` made.
+        told_guidance: the scale that a network is told as a number, of UNets that are.
         inpainting: what an inpainting network is told beside z.
+        images: what an IP-Adapter shows, of branches that have one.
         deep: what a UNet's run keeps between steps where the option `deep_every` says so; empty otherwise.
     """
 
@@ -35,6 +38,8 @@ class UNetConditioning:
     guidance_scale: float
     extra: Any = None
     inpainting: Inpainting | None = None
+    told_guidance: float | None = None
+    images: ImagePrompt | None = None
     deep: DeepFeatures = field(default_factory=DeepFeatures, compare=False, repr=False)
 
     def beside(self, sample: Tensor, half: Half) -> Tensor:

@@ -82,7 +82,7 @@ def change_of(adapter: Adapter, part: str, module: str, target: nn.Module) -> tu
         raise BadCheckpoint(
             f"the LoRA's numbers for {module} are infinite or no numbers: its training overflowed", where=adapter.file.where, mend=_MEND
         )
-    return change, None if bias is None else bias.reshape(target.bias.shape)  # type: ignore[union-attr]
+    return change, None if bias is None else bias.reshape(target.bias.shape)
 
 
 def fit_adapter(path: Path, networks: Mapping[str, Any]) -> Adapter:

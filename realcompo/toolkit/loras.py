@@ -83,7 +83,7 @@ class Loras:
                 for which, change in enumerate(change_of(adapter, part, module, target)):
                     if change is not None:
                         sums[which] = scale * change + (0 if sums[which] is None else sums[which])
-        bias = getattr(target, "bias", None)
+        bias: Any = getattr(target, "bias", None)
         self._loaded[part, module] = (_aside(target.weight), None if sums[1] is None else _aside(bias))
         for own, change in ((target.weight, sums[0]), (bias, sums[1])):
             if change is not None:

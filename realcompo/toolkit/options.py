@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ..specs import Options
+from .ip_options import IpAdapterOptions
 from .word_options import WordOptions
 
 Place = Literal["down", "mid", "up"]
@@ -51,6 +52,11 @@ class CheckpointOptions(Options):
     )
     lora_scale: Finite | tuple[Finite, ...] = Field(
         1.0, description="How much of the LoRA's change: 0 is none. One number for all, or a list of one for each LoRA."
+    )
+    distilled: bool | None = Field(
+        None,
+        description="Whether it draws in 4 to 8 steps, by itself or with its LoRA (latent consistency, TCD, Lightning, Hyper …). Left out: "
+        "as the configs of the checkpoint and the LoRA's metadata tell, which many LoRAs lack.",
     )
     vae: str | None = Field(
         None,
@@ -104,6 +110,11 @@ class UNetOptions(WordOptions, CheckpointOptions):
         ge=1,
         description="Maps are read where the network works at the latent's height and width divided by this: "
         "4 reads 16×16 maps of a 512×512 picture.",
+    )
+    ip_adapter: IpAdapterOptions | None = Field(
+        None,
+        description="An IP-Adapter that shows the network a picture, or one for each region, beside the words: {source, image, scale, "
+        "regions, image_encoder}.",
     )
     deep_every: int = Field(
         1,

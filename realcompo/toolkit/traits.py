@@ -105,6 +105,7 @@ def read_traits(checkpoint: Checkpoint, spec: BranchSpec, options: CheckpointOpt
         default_size=(side[0] * latent.downscale, side[1] * latent.downscale),
         size_multiple=latent.downscale,
         inpaints=inpaints,
+        guidance="embedded" if unet.get("time_cond_proj_dim") is not None else "passes",
     )
 
 

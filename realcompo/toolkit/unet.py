@@ -8,6 +8,7 @@ of, once a run); one that moves latents overrides `predict`, and calls `attend` 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -21,7 +22,9 @@ from ..noise.devices import torch_dtype
 from ..specs import BranchSpec, Options, Traits
 from .conditioning import Half, UNetConditioning
 from .deep import reuse
+from .distilled import guidance_embedding, is_distilled, told_guidance
 from .guard import bare, exclusive
+from .ip_adapter import ImagePrompt, find_ip_adapter, fit_ip_adapter, image_prompt, ip_print, joined, look, put_ip_adapter
 from .loading import Loader, hollow_network
 from .loras import OPTIONS as ADAPTERS
 from .loras import Loras, check_loras, fit_loras, lora_print
@@ -69,7 +72,7 @@ class DenoiserBranch(Branch):
         check_own_vae(spec, self.options, source)
         self.checkpoint = with_own_vae(self._open(spec, self.options, source, weights=True), spec, self.options)
         self.traits = self._traits(spec, self.options, self.checkpoint, source)
-        own = bool(loras)  # its weights are changed: they must be nobody else's
+        own = bool(loras) or self._alters()  # its weights are changed: they must be nobody else's
         self.loader = Loader(self.checkpoint, self.options, device=device, dtype=dtype, share=not own, classes=self.classes)
         setattr(self, self.part, self.load_network())
         self.text: TextEncoding = self.read_text(self.checkpoint, self.options, self.text_loader())
@@ -77,7 +80,15 @@ class DenoiserBranch(Branch):
         if loras:
             self._loras = Loras({self.part: self.network, **self._text_networks()})
             self._loras.put(loras)
+        self.alter(source)
         self.reader = self._reader()
+
+    def _alters(self) -> bool:
+        """Whether `alter` changes the network, beside the LoRAs."""
+        return False
+
+    def alter(self, source: Any) -> None:
+        """Change the network, which is this branch's alone where `_alters` says so, before it is first run. Nothing here."""
 
     @classmethod
     def _own(cls, spec: BranchSpec, options: Options | None) -> Any:
@@ -141,7 +152,8 @@ class DenoiserBranch(Branch):
         for part, words in cls.encoders.items():
             if checkpoint.has(words) and checkpoint.has(part):
                 check_vocabulary(cls.words(checkpoint, part), checkpoint.config(part), part, checkpoint.where)
-        return cls._read_traits(checkpoint, spec, options, own=source is None or source == spec.source)
+        traits = cls._read_traits(checkpoint, spec, options, own=source is None or source == spec.source)
+        return replace(traits, distilled=is_distilled(checkpoint, options) or (options.distilled is None and traits.distilled))
 
     @classmethod
     def _read_traits(cls, checkpoint: Checkpoint, spec: BranchSpec, options: Any, own: bool) -> Traits:
@@ -173,7 +185,7 @@ class DenoiserBranch(Branch):
             if spec.traits is not None and (source is None or source == spec.source):
                 if told.vae is not None:
                     find_vae(told.vae, locate_part(told.vae, told), told)
-                return spec.traits
+                return spec.traits if told.distilled is None else replace(spec.traits, distilled=told.distilled)
             raise
         traits = cls._traits(spec, told, with_own_vae(checkpoint, spec, told), source)
         cls._check_weights(checkpoint, told)
@@ -227,7 +239,21 @@ class DenoiserBranch(Branch):
         conditional = text.encode(request.prompts).to(self.device, self.dtype)
         unconditional = self._negative(request.negative_prompts, text).to(self.device, self.dtype) if g > 1 else None
         extra = self.prepare(request)
-        return UNetConditioning(conditional, unconditional, weights.to(self.device), g, extra, inpainting=request.inpainting)
+        told = request.guidance_scale if self.traits.guidance == "embedded" else None
+        return UNetConditioning(
+            conditional,
+            unconditional,
+            weights.to(self.device),
+            g,
+            extra,
+            inpainting=request.inpainting,
+            told_guidance=told,
+            images=self.show(request),
+        )
+
+    def show(self, request: Request) -> ImagePrompt | None:
+        """What an IP-Adapter shows in a run. Nothing here."""
+        return None
 
     def blend_scale(self, request: Request) -> float:
         """g of the blend u + g·(c − u) of two passes; 1 is one pass."""
@@ -287,13 +313,17 @@ class DenoiserBranch(Branch):
         """
         return {}
 
+    def also_told(self, sample: Tensor, conditioning: UNetConditioning, half: Half) -> Mapping[str, Any]:
+        """Arguments that every network of this kind is told where its config asks for them, whatever `told` says of a subclass's own."""
+        return {}
+
     def denoise(self, z: Tensor, step: Step, conditioning: UNetConditioning, half: Half) -> Tensor:
         """The network's raw prediction at z (B, C, h, w) for a half, in z's dtype: (2B, …) for both, else (B, …)."""
         rows = torch.cat([z, z]) if half == "both" else z
         sample = (rows if step.scale == 1 else step.scale * rows).to(self.device, self.dtype)
         text = conditioning.text(half).to(sample)
         with exclusive(bare(self.network)):
-            told = self.told(sample, step, conditioning, half)
+            told = joined(self.told(sample, step, conditioning, half), self.also_told(sample, conditioning, half))
             output = self.forward(conditioning.beside(sample, half), step, text, told)
         return output.to(z)
 
@@ -407,7 +437,7 @@ class DenoiserBranch(Branch):
         if any(told[name] != own[name] for name in ADAPTERS):
             if self._loras is None:
                 return False
-            self._loras.put(check_loras(options))
+            self._loras.put(check_loras(self._own(self.spec, options)))
             self.options = options
         return True
 
@@ -463,11 +493,13 @@ class UNetBranch(DenoiserBranch):
 
     Attributes:
         unet: the network.
+        seen: what the image encoder of its IP-Adapter says of the adapter's pictures, where it has one.
     """
 
     options_class: ClassVar[type[CheckpointOptions]] = UNetOptions
     options: UNetOptions
     unet: Any
+    seen: tuple[Tensor, Tensor]
 
     @classmethod
     def read_text(cls, checkpoint: Checkpoint, options: Any, loader: Loader | None = None) -> TextEncoding:
@@ -502,6 +534,51 @@ class UNetBranch(DenoiserBranch):
 
     def all_places(self) -> list[MapPlace]:
         return cross_attention_places(bare(self.unet))
+
+    def blend_scale(self, request: Request) -> float:
+        """One pass where the UNet is told its guidance scale as a number."""
+        return 1.0 if self.traits.guidance == "embedded" else super().blend_scale(request)
+
+    def also_told(self, sample: Tensor, conditioning: UNetConditioning, half: Half) -> Mapping[str, Any]:
+        scale, width = conditioning.told_guidance, told_guidance(bare(self.unet).config)  # type: ignore[arg-type]
+        more: dict[str, Any] = {} if scale is None or width is None else {"timestep_cond": guidance_embedding(scale, width, sample)}
+        images = conditioning.images
+        if images is not None:
+            more["added_cond_kwargs"] = {"image_embeds": [conditioning.rows(half, images.shown, images.hidden).to(sample)]}
+            if images.masks is not None:
+                more["cross_attention_kwargs"] = {"ip_adapter_masks": [conditioning.rows(half, images.masks).to(sample)]}
+        return more
+
+    def _alters(self) -> bool:
+        return self.options.ip_adapter is not None
+
+    def alter(self, source: Any) -> None:
+        told = self.options.ip_adapter
+        if told is not None:
+            found = find_ip_adapter(told, source)
+            put_ip_adapter(found, self.unet, told.scale)
+            self.seen = look(found, told, self.options, self.loader.device, self.loader.dtype)
+
+    def show(self, request: Request) -> ImagePrompt | None:
+        told = self.options.ip_adapter
+        return None if told is None else image_prompt(told, (self.seen[0].to(self.device), self.seen[1].to(self.device)), request)
+
+    def fingerprint(self) -> dict[str, str]:
+        told = self.options.ip_adapter
+        return super().fingerprint() if told is None else {**super().fingerprint(), **ip_print(told, self.options)}
+
+    @classmethod
+    def inspect(cls, spec: BranchSpec, options: Options, source: Any = None) -> Traits:
+        told = cls._own(spec, options).ip_adapter
+        if told is not None:
+            find_ip_adapter(told, source)
+        return super().inspect(spec, options, source)
+
+    @classmethod
+    def _check_weights(cls, checkpoint: Checkpoint, options: Any) -> None:
+        super()._check_weights(checkpoint, options)
+        if options.ip_adapter is not None:
+            fit_ip_adapter(find_ip_adapter(options.ip_adapter), hollow_network(checkpoint, "unet", cls.classes))
 
     def _reader(self) -> MapReader:
         return MapReader(self.unet, self.options.places, self.options.map_divisor)

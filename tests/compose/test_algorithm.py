@@ -14,7 +14,7 @@ from realcompo.builtin.balance import Balance, blur
 from realcompo.builtin.options import BalanceOptions
 from realcompo.errors import BadCondition, BadOption, Incompatible, UnknownName
 from realcompo.interfaces import ProbeResult, Region, Regions, Setting, Step
-from realcompo.noise.diffusion import SCHEDULERS
+from realcompo.noise.diffusion import GRADUAL
 from realcompo.recipes.recipe import BranchEntry
 from realcompo.testing.toys import toy_registry
 from tests import examples
@@ -63,7 +63,7 @@ PICTURES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("scheduler", list(SCHEDULERS))
+@pytest.mark.parametrize("scheduler", list(GRADUAL))
 def test_a_batch_equals_its_pictures_alone(scheduler: str) -> None:
     options = {"inside": (0.9, 0.5), "outside": (0.7, 0.1), "finish": 0.8}
     composer = toys(scheduler=scheduler, dtype="float32", balancer_options=options)
@@ -75,7 +75,7 @@ def test_a_batch_equals_its_pictures_alone(scheduler: str) -> None:
         assert together.images[b].tobytes() == alone.image.tobytes() or together.latents[b].sub(alone.latents[0]).abs().max() > 0
 
 
-@pytest.mark.parametrize("scheduler", list(SCHEDULERS))
+@pytest.mark.parametrize("scheduler", list(GRADUAL))
 def test_epsilon_and_v_branches_compose_to_the_same_picture(scheduler: str) -> None:
     latents = [
         toys(f, s, scheduler=scheduler)(PROMPT, TWO, seed=0).latents

@@ -12,14 +12,14 @@ import torch
 import realcompo as rc
 from realcompo.errors import Stopped
 from realcompo.interfaces.previews import PUBLISHED, glimpse, rows_of
-from realcompo.noise.diffusion import SCHEDULERS
+from realcompo.noise.diffusion import GRADUAL
 from realcompo.pictures.png import read_recipe
 from realcompo.specs import LatentSpace
 from realcompo.testing.toys import toy_registry
 from tests.toyworld import PROMPT, TWO, toys
 
 
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("scheduler", GRADUAL)
 def test_the_last_event_expects_what_is_drawn(scheduler: str) -> None:
     """A first-order last step lands on x̂₀ itself, for every scheduler whose last ᾱ is 1; and earlier steps expect something else."""
     options = {"set_alpha_to_one": True} if scheduler in ("ddim", "pndm") else {}

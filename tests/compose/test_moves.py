@@ -16,7 +16,7 @@ from realcompo.compose.moves import move_latents, one_move, total_shift
 from realcompo.compose.probe import LossScale, placement_loss, placement_slope
 from realcompo.errors import PluginProblem
 from realcompo.interfaces import Balancer, Move, Needs, Region, Regions, Setting, Step
-from realcompo.noise.diffusion import SCHEDULERS, Solver
+from realcompo.noise.diffusion import GRADUAL, Solver
 from realcompo.specs import NoiseSchedule
 from tests.toyworld import PROMPT, TWO, final_loss, toys
 
@@ -156,7 +156,7 @@ def guided(**options: object) -> dict[str, object]:
     return {"balancer": "core/guided", "balancer_options": {"plant": 0.2, "until": 0.8, "moves": 12, "threshold": 0.0, **options}}
 
 
-@pytest.mark.parametrize("scheduler", sorted(SCHEDULERS))
+@pytest.mark.parametrize("scheduler", sorted(GRADUAL))
 def test_moves_lower_the_loss_of_the_finished_picture(scheduler: str) -> None:
     """With every scheduler; none are the hand-over, and a negative length does harm."""
     loss = {}

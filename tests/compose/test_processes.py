@@ -18,7 +18,7 @@ from realcompo.builtin.balance import softmax_gradient
 from realcompo.compose.probe import placement_loss
 from realcompo.errors import BadOption, WrongLevel
 from realcompo.interfaces import Prediction, Request, Step
-from realcompo.noise.diffusion import FLOW, SCHEDULERS
+from realcompo.noise.diffusion import FLOW, GRADUAL
 from realcompo.noise.schedulers import check_solver
 from realcompo.processes import PREDICTIONS
 from realcompo.recipes.configuration import parse_text
@@ -310,7 +310,7 @@ def test_where_processes_differ_a_remark_says_so() -> None:
         mixed()(PROMPT, TWO, seed=0)
 
 
-@pytest.mark.parametrize("scheduler", [name for name in SCHEDULERS if name != "pndm"])
+@pytest.mark.parametrize("scheduler", [name for name in GRADUAL if name != "pndm"])
 @pytest.mark.parametrize("fidelity", ["toy/fidelity-flow", "toy/fidelity-linear", "toy/fidelity"])
 def test_every_scheduler_runs_over_noise_levels(fidelity: str, scheduler: str) -> None:
     """All of them: a flow or a cut diffusion draws nearly what the DDIM of many steps does; a batch is its pictures alone."""

@@ -14,7 +14,7 @@ import torch
 
 from realcompo.errors import BadOption, Incompatible, RealCompoError, UnknownName, WrongLevel
 from realcompo.interfaces import Step
-from realcompo.noise.diffusion import FLOW, SCHEDULERS, Solver, Transition, common_kind, convert
+from realcompo.noise.diffusion import FLOW, GRADUAL, Solver, Transition, common_kind, convert
 from realcompo.noise.schedulers import check_solver, read_scheduler
 from realcompo.processes import PREDICTIONS, read_process
 from realcompo.specs import FlowSchedule, LatentSpace, NoiseSchedule, PredictionType, Schedule, SigmaSchedule, Traits
@@ -286,7 +286,7 @@ def test_solvers_over_other_levels_find_the_same_picture(name: str, schedule: st
     assert many < 0.08 and many < 0.9 * few, (few, many)
 
 
-@pytest.mark.parametrize("name", [name for name in SCHEDULERS if name != FLOW])
+@pytest.mark.parametrize("name", [name for name in GRADUAL if name != FLOW])
 def test_a_diffusion_that_begins_later_keeps_its_timesteps(name: str) -> None:
     """A list from SD's last level on, of a schedule that goes to 4e-5: the same ᾱ at the same t, none louder, and as many steps."""
     whole = Solver(name, replace(LINEAR, timestep_spacing="linspace"), 12, "v_prediction")

@@ -14,7 +14,7 @@ import torch
 
 import realcompo as rc
 from realcompo.errors import BadOption, Incompatible, RealCompoError, UnknownName
-from realcompo.noise.diffusion import FLOW, SCHEDULERS
+from realcompo.noise.diffusion import FEW, FLOW, SCHEDULERS
 from realcompo.noise.schedulers import PROCESS, check_solver, made_of, read_scheduler, settings_of
 from realcompo.recipes.configuration import parse_text
 from realcompo.recipes.writing import to_json, to_toml, to_yaml
@@ -84,11 +84,12 @@ def test_a_scheduler_made_of_the_checkpoints_own_says_nothing_more(name: str) ->
     """`Class.from_config(pipeline.scheduler.config)`, as everybody writes it, with the settings of the name."""
     schedule = NoiseSchedule()
     settings = made_of(name, schedule, "epsilon")
-    if name == FLOW:
-        del settings["timestep_spacing"]  # it is ours
+    for ours in {FLOW: ("timestep_spacing",), "tcd": ("eta",)}.get(name, ()):
+        del settings[ours]
     made = getattr(diffusers, SCHEDULERS[name][0])(**settings)
     assert read_scheduler(made, None, schedule, "epsilon") == (name, {})
-    assert toys(scheduler=made).recipe().scheduler_options == {}
+    if name not in FEW:  # the toys are not distilled
+        assert toys(scheduler=made).recipe().scheduler_options == {}
 
 
 @pytest.mark.parametrize(
@@ -195,6 +196,7 @@ def test_no_setting_of_the_classes_is_unknown_to_these_tests() -> None:
         "shift_terminal",
         *("shift", "base_shift", "max_shift", "base_image_seq_len", "max_image_seq_len"),  # tests/noise/test_levels.py
         *("invert_sigmas", "stochastic_sampling"),
+        *("original_inference_steps", "timestep_scaling", "eta"),  # realcompo-stable-diffusion's test_sd_few_steps.py
     }
     assert {key for name in SCHEDULERS for key in settings_of(name)} <= known
 

@@ -162,7 +162,8 @@ def graft(unet: Any, gates: Gates, base: str) -> Any:
     """
     plain = bare(unet)
     as_loaded(plain)
-    layers = check_gates(gates, plain.config, base)
+    # an IP-Adapter on the base is in its processors and its config, of which the hollow network would ask for more
+    layers = check_gates(gates, {**plain.config, "encoder_hid_dim_type": None}, base)
     tensors = gates.tensors(plain.config["layers_per_block"])
     same = {id(tensor): tensor for tensor in chain(plain.parameters(), plain.buffers())}
     grafted = copy.deepcopy(plain, same)

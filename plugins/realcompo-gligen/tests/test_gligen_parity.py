@@ -7,7 +7,7 @@ import torch
 from diffusers import StableDiffusionGLIGENPipeline
 
 from realcompo.conditions import Boxes
-from realcompo.noise.diffusion import SCHEDULERS, Solver
+from realcompo.noise.diffusion import GRADUAL, Solver
 from realcompo.registry import Registry
 from realcompo.testing.driving import draw_alone, relative, request
 
@@ -40,7 +40,7 @@ def oracle(folder, branch, scheduler: str, share: float) -> torch.Tensor:  # typ
 
 
 @pytest.mark.parametrize(
-    ("scheduler", "share"), [*((name, 1.0) for name in SCHEDULERS if name != "flow-euler"), ("ddim", 0.5), ("euler", 0.5)]
+    ("scheduler", "share"), [*((name, 1.0) for name in GRADUAL if name != "flow-euler"), ("ddim", 0.5), ("euler", 0.5)]
 )
 def test_branch_alone_is_the_pipeline(checkpoint, scheduler: str, share: float) -> None:
     folder = checkpoint("gligen")

@@ -17,9 +17,7 @@ def check_conditions(checkpoint: Checkpoint, told: str | None) -> None:
     """
     config = unet_config(checkpoint)
     added = config.get("addition_embed_type")
-    if config.get("time_cond_proj_dim") is not None:
-        what = "distilled: its UNet is told the guidance scale (a latent consistency model)"
-    elif added == told and config.get("encoder_hid_dim_type") is None and config.get("class_embed_type") is None:
+    if added == told and config.get("encoder_hid_dim_type") is None and config.get("class_embed_type") is None:
         return
     elif added == "text_time" != told:
         what = "an SDXL checkpoint"

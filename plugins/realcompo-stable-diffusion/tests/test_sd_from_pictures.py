@@ -13,7 +13,7 @@ import torch
 
 import realcompo as rc
 from realcompo.errors import BadCheckpoint, Incompatible
-from realcompo.noise.diffusion import FLOW, SCHEDULERS, Solver
+from realcompo.noise.diffusion import FLOW, GRADUAL, Solver
 from realcompo.specs import BranchSpec
 from realcompo.testing.driving import relative
 from realcompo.testing.originals import save_original
@@ -74,7 +74,7 @@ def ours(composer: rc.Composer, scheduler: str, **asked: Any) -> torch.Tensor:
 
 
 CASES = [
-    *((kind, one) for kind in ("img2img", "inpaint") for one in SCHEDULERS if one != FLOW),  # which their pipelines cannot begin late
+    *((kind, one) for kind in ("img2img", "inpaint") for one in GRADUAL if one != FLOW),  # which their pipelines cannot begin late
     *(
         (kind, one)
         for kind in ("img2img-xl", "inpaint-xl", "inpaint-v", "inpaint-9", "inpaint-xl-9")

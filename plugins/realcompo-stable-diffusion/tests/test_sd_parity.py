@@ -9,7 +9,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from realcompo.noise.diffusion import SCHEDULERS, Solver
+from realcompo.noise.diffusion import SCHEDULERS, TCD_ETA, Solver
 from realcompo.registry import Registry
 from realcompo.testing.driving import draw_alone, relative, request
 
@@ -46,6 +46,7 @@ def test_branch_alone_is_the_pipeline(both: Any, family: str, id: str, scheduler
         width=128,
         generator=[torch.Generator().manual_seed(b) for b in range(2)],
         output_type="latent",
+        **({"eta": TCD_ETA} if scheduler == "tcd" else {}),
     ).images
 
     def ours(prompts: tuple[str, ...]) -> torch.Tensor:

@@ -204,7 +204,6 @@ def test_what_is_no_sdxl_base(checkpoint: Any, tmp_path: Path) -> None:
             {"projection_class_embeddings_input_dim": 2560},
             r"expects 2560 numbers beside the text; a pooled prompt of 40 and six sizes are 88",
         ),
-        ({"time_cond_proj_dim": 256}, "it is distilled: its UNet is told the guidance scale"),
         ({"encoder_hid_dim_type": "text_proj"}, "it is conditioned on 'text_proj' too"),
         ({"cross_attention_dim": 2048}, r"its text encoders are 32 \+ 48 wide, its UNet expects 2048"),
         ({"in_channels": 8}, "8 in channels.*it inpaints or upscales"),
@@ -215,12 +214,6 @@ def test_what_is_no_sdxl_base(checkpoint: Any, tmp_path: Path) -> None:
     with pytest.raises(BadCheckpoint, match="shifts and scales each channel by numbers of its own"):
         other = altered(whole, tmp_path / "mean", "vae", latents_mean=[0.1] * 4, latents_std=[1.0] * 4)
         Registry().inspect("sd/xl-base", source=str(other))
-
-
-def test_a_distilled_sd1_is_refused_too(checkpoint: Any, tmp_path: Path) -> None:
-    lcm = altered(checkpoint("sd1"), tmp_path / "lcm", "unet", time_cond_proj_dim=256)
-    with pytest.raises(BadCheckpoint, match="latent consistency model"):
-        Registry().inspect("sd/v1-5", source=str(lcm))
 
 
 def test_bad_options() -> None:

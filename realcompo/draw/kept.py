@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from ..recipes.option_pictures import copied
 from ..recipes.recipe import Recipe
 from ..registry import Registry, installed
 
@@ -21,6 +22,8 @@ def composer_of(recipe: Recipe, registry: Registry | None = None) -> Composer:
 
     global _kept
     registry = registry or installed()
+    named = tuple(one.model_copy(update={"options": copied(one.options)}) if one.options else one for one in recipe.branches)
+    recipe = recipe.model_copy(update={"branches": named})  # a picture that has changed since is another picture
     key = json.dumps(recipe.model_copy(update={"pictures": ()}).plain(), sort_keys=True)
     if _kept is not None and _kept[0] == key and _kept[1] is registry:
         return _kept[2]

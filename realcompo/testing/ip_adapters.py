@@ -25,14 +25,8 @@ def save_ip_adapter(folder: Path, checkpoint: Path, kind: Literal["plain", "plus
     weights = load_file(str(checkpoint / "unet" / "diffusion_pytorch_model.safetensors"))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        settings: dict[str, Any] = {
-            "hidden_size": WIDTH,
-            "intermediate_size": 48,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "image_size": 32,
-        }
-        config = CLIPVisionConfig(**settings, patch_size=8, projection_dim=PROJECTED, initializer_range=0.5)
+        settings: dict[str, Any] = {"hidden_size": WIDTH, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+        config = CLIPVisionConfig(**settings, image_size=32, patch_size=8, projection_dim=PROJECTED, initializer_range=0.5)
         CLIPVisionModelWithProjection(config).save_pretrained(str(folder / "image_encoder"))
         state = {}
         order = {"down_blocks": 0, "up_blocks": 1, "mid_block": 2}  # in which diffusers' UNet holds its parts, and adapters count

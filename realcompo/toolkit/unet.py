@@ -25,7 +25,7 @@ from .deep import reuse
 from .distilled import guidance_embedding, is_distilled, told_guidance
 from .guard import bare, exclusive
 from .ip_adapter import ImagePrompt, find_ip_adapter, fit_ip_adapter, image_prompt, ip_print, joined, look, put_ip_adapter
-from .loading import Loader, hollow_network
+from .loading import Loader, file_digest, hollow_network
 from .loras import OPTIONS as ADAPTERS
 from .loras import Loras, check_loras, fit_loras, lora_print
 from .maps import MapPlace, MapReader, PlaceReader, check_places, cross_attention_places
@@ -528,9 +528,9 @@ class UNetBranch(DenoiserBranch):
         return Loader(given.checkpoint, given.options, device=given.device, dtype=given.dtype, share=False, classes=self.classes)
 
     def fingerprint(self) -> dict[str, str]:
-        found = super().fingerprint()
-        files = inversion_files(self.options)
-        return {**found, "embeddings": file_digest(files)} if files else found
+        files, images = inversion_files(self.options), self.options.ip_adapter
+        words = {"embeddings": file_digest(files)} if files else {}
+        return {**super().fingerprint(), **words, **({} if images is None else ip_print(images, self.options))}
 
     def all_places(self) -> list[MapPlace]:
         return cross_attention_places(bare(self.unet))
@@ -562,10 +562,6 @@ class UNetBranch(DenoiserBranch):
     def show(self, request: Request) -> ImagePrompt | None:
         told = self.options.ip_adapter
         return None if told is None else image_prompt(told, (self.seen[0].to(self.device), self.seen[1].to(self.device)), request)
-
-    def fingerprint(self) -> dict[str, str]:
-        told = self.options.ip_adapter
-        return super().fingerprint() if told is None else {**super().fingerprint(), **ip_print(told, self.options)}
 
     @classmethod
     def inspect(cls, spec: BranchSpec, options: Options, source: Any = None) -> Traits:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import realcompo as rc
+from realcompo.draw.reproduce import safe_recipe
 from realcompo.errors import BadCheckpoint, BadCondition, BadOption, BadPicture, RealCompoError
 from realcompo.noise.diffusion import Solver
+from realcompo.pictures.png import read_recipe
 from realcompo.registry import Registry
 from realcompo.testing.driving import draw_alone, relative, request
 from realcompo.testing.ip_adapters import save_ip_adapter
@@ -145,6 +148,24 @@ def test_a_pair_draws_and_is_drawn_again(checkpoint: Any, adapter: Any, tmp_path
     }
     with_it = {**grafted, "options": {**grafted["options"], **regions}}
     assert relative(latents(composer(fidelity, grafted)), latents(composer(fidelity, with_it))) > 1e-2
+
+
+def test_a_strangers_picture_opens_no_file(checkpoint: Any, adapter: Any, tmp_path: Path) -> None:
+    """A recipe in a picture carries its pictures: a path in it is refused, wherever it stands. Its copies are taken."""
+    source, file = str(checkpoint("sd1")), adapter("sd1")
+    told = {"source": str(file), "image": shown(file, 0)}
+    composer = rc.Composer(
+        {"name": "sd/v1-5", "source": source, "options": {"ip_adapter": told}}, height=64, width=64, num_inference_steps=1
+    )
+    composer(PROMPT, seed=1).image.save(tmp_path / "a.png")
+    embedded = read_recipe(tmp_path / "a.png")
+    safe_recipe(embedded, tmp_path / "a.png")
+    (own,) = embedded.recipe.branches
+    for options in ({"ip_adapter": told}, {"base_options": {"ip_adapter": {"source": "x", "regions": {"a cat": "/etc/passwd"}}}}):
+        branches = (own.model_copy(update={"options": options}),)
+        spoiled = replace(embedded, recipe=embedded.recipe.model_copy(update={"branches": branches}))
+        with pytest.raises(BadOption, match="names a file as ip_adapter"):
+            safe_recipe(spoiled, tmp_path / "a.png")
 
 
 def test_a_recipe_file_names_pictures_beside_it(checkpoint: Any, adapter: Any, tmp_path: Path) -> None:

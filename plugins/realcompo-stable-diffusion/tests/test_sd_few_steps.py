@@ -58,7 +58,7 @@ def test_a_latent_consistency_model_is_the_pipeline(lcm: Any, scheduler: str) ->
     assert relative(mine, ours(8.0, **other)) > 1e-2, "and so must the scheduler's setting"
 
 
-@pytest.mark.parametrize("scheduler", FEW)
+@pytest.mark.parametrize("scheduler", ["lcm", pytest.param("tcd", marks=pytest.mark.deep)])
 def test_a_pair_of_distilled_branches_draws(checkpoint: Any, tmp_path: Path, scheduler: str) -> None:
     """In one pass each, a picture's noise its own; from its file again to the bit."""
     spatial = {"name": "gligen/box", "source": str(checkpoint("gligen")), "options": {"distilled": True}}

@@ -141,13 +141,20 @@ def test_a_pair_draws_and_is_drawn_again(checkpoint: Any, adapter: Any, tmp_path
     assert rc.reproduce(tmp_path / "pair.png").same
     held = pair.recipe().branches[0].options["ip_adapter"]["image"]
     assert np.array_equal(Image.open(io.BytesIO(base64.b64decode(held["png"]))), picture(0))
-    grafted = {
-        "name": "gligen/box",
-        "source": str(checkpoint("gligen")),
-        "options": {"base": "sd/v1-5", "base_source": str(checkpoint("sd1"))},
-    }
-    with_it = {**grafted, "options": {**grafted["options"], **regions}}
-    assert relative(latents(composer(fidelity, grafted)), latents(composer(fidelity, with_it))) > 1e-2
+
+
+@pytest.mark.deep
+def test_on_the_base_of_a_graft(checkpoint: Any, adapter: Any) -> None:
+    """GLIGEN's layers on another branch's UNet, which has the adapter: told of the branch, it holds for its base."""
+    file = adapter("sd1")
+    base = {"base": "sd/v1-5", "base_source": str(checkpoint("sd1"))}
+    told = {"ip_adapter": {"source": str(file), "regions": {"a cat": shown(file, 1)}}}
+    asked = request((PROMPT,), conditions=(BOXES,))
+    drawn = []
+    for options in (base, {**base, **told}):
+        branch = Registry().branch("gligen/box", options, source=str(checkpoint("gligen")))
+        drawn.append(draw_alone(branch, asked, noise(), steps=2))
+    assert relative(*drawn) > 1e-2
 
 
 def test_a_strangers_picture_opens_no_file(checkpoint: Any, adapter: Any, tmp_path: Path) -> None:

@@ -91,6 +91,10 @@ class BadPicture(RealCompoError):
     """A PNG that is truncated or carries no recipe."""
 
 
+class StoreError(RealCompoError):
+    """A folder or an address that pictures cannot be written to, or read from."""
+
+
 class BadCheckpoint(RealCompoError):
     """Weights that are missing, pickled, damaged or of another architecture."""
 

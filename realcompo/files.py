@@ -113,6 +113,30 @@ def _gone(process: int, token: str) -> bool:
     return False
 
 
+@contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Whether a lock is ours: it goes with the process, also with a killed one; always, on systems without such locks.
+
+    Raises:
+        OSError: the lock's file cannot be written.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield True
+        return
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
 @cache
 def _host() -> str:
     """Eight digits for this host, and for the container in it: process numbers of two are not to be compared."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import BadOption
+from ..interfaces import Crew
 from .common import (
     DeviceOption,
     DtypeOption,
@@ -22,6 +24,7 @@ from .common import (
     verb,
 )
 from .completing import recipes
+from .many import Asked, Format, draw_told
 
 if TYPE_CHECKING:
     from ..pictures.result import Result
@@ -33,9 +36,12 @@ NAME = "run"
 def command(
     recipe: Annotated[Path, typer.Argument(autocompletion=recipes, help="A recipe file: .toml, .yaml or .json.")],
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            "-o", "--output", help="Folder for the pictures, named after the recipe by default, or a template: 'out/{seed}-{name}.png'."
+            "-o",
+            "--output",
+            help="Folder for the pictures, named after the recipe by default, a template: 'out/{seed}-{name}.png', or an address such as "
+            "s3://bucket/batch.",
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures drawn at once.")] = 1,
@@ -48,6 +54,21 @@ def command(
     parameters: ParametersOption = None,
     preview: PreviewOption = False,
     quiet: QuietOption = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Draw in so many processes that share the weights, each with one thread, and keep a manifest; 0: in this process."
+        ),
+    ] = None,
+    on: Annotated[str | None, typer.Option("--on", metavar="ENGINE", help="Draw on another engine, such as ray.")] = None,
+    address: Annotated[str | None, typer.Option(help="Of a cluster for --on to join.")] = None,
+    gpus: Annotated[float | None, typer.Option(min=0, help="GPUs of each worker of --on; 0.5: two share one.")] = None,
+    in_flight: Annotated[int | None, typer.Option("--max-in-flight", min=1, help="Batches handed out to --on and not yet back.")] = None,
+    format: Annotated[
+        Format | None, typer.Option("--format", help="A PNG a picture, or shards of them: webdataset (tar) or parquet. Keeps a manifest.")
+    ] = None,
+    shard_size: Annotated[int, typer.Option(min=1, help="Pictures of a shard.")] = 256,
+    retry: Annotated[bool, typer.Option("--retry", help="Try pictures again that a batch with a manifest gave up.")] = False,
 ) -> int | None:
     """Draw the pictures of a recipe. Finished ones are kept: the same command goes on where it stopped."""
     from ..draw.entries import require_pictures
@@ -58,8 +79,21 @@ def command(
     shows = parse_shows(show or "")
     found = resolve(recipe, sets=sets or (), arguments=arguments(device=device, dtype=dtype))
     require_pictures(found.recipe, recipe)
-    folder, names = output or folder_of(found.settings.output) / recipe.stem, None
-    if output is not None and is_template(output):
+    folder, names = Path(output) if output else folder_of(found.settings.output) / recipe.stem, None
+    templated = output is not None and "://" not in output and is_template(Path(output))
+    if not (workers is None and on is None and format is None and not retry and "://" not in (output or "")):
+        if shows or preview or templated or parameters:
+            raise BadOption(
+                "they are of one process without a manifest",
+                where="--show, --preview, --parameters, a template of names",
+                mend="leave them out, or draw without --workers, --on, --format, --retry into a folder",
+            )
+        crew = None if workers in (None, 0) and on is None else Crew(workers or 1, in_flight, gpus, address)
+        asked = Asked(output or str(folder), batch_size, format or Format.png, shard_size, retry, overwrite)
+        return draw_told(found.recipe, asked, on, crew, quiet)
+    if address or gpus is not None or in_flight is not None:
+        raise BadOption("they say how another engine draws", where="--address, --gpus, --max-in-flight", mend="add --on ray")
+    if templated:
         names = Names.read(str(output), f"-o {output}", again=True)
         folder = names.folder
     from ..draw.batch import draw

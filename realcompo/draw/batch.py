@@ -224,12 +224,14 @@ def _draw_batch(
 def items(recipe: Recipe, folder: Path, names: Names | None = None) -> Iterator[Item]:
     """The pictures of a recipe with seeds and files: the same at every run."""
     taken: set[str] = set()
+    last: dict[str, int] = {}  # a number that was taken stays taken: counting goes on there, so that n equal prompts cost n names
     for index, entry in enumerate(seeded(recipe.pictures), 1):
         stem = name = file_name(entry.name or entry.prompt) if names is None else names.stem(recipe, entry, index)
-        count = 1
+        count = last.get(stem, 1)
         while name in taken:
             count += 1
             name = f"{stem}-{count}"
+        last[stem] = count
         taken.add(name)
         yield Item(entry, folder / f"{name}.png", request_of(recipe, entry))
 

@@ -14,15 +14,14 @@ A folder of an evaluation::
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import BadOption, BadRecipe, PluginProblem
-from ..files import file_name
+from ..files import claimed, file_name
 from ..interfaces import Case, Scorer, Suite
 from ..recipes.configuration import parse_set, resolve
 from ..recipes.recipe import Carried, Recipe
@@ -135,24 +134,15 @@ class Study:
 
 @contextmanager
 def _locked(path: Path, where: str) -> Iterator[None]:
-    """A lock that goes with the process, also with a killed one; on systems without such locks, nothing."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise unwritable(path, error) from None
-    try:
+    """A lock that goes with the process."""
+    with ExitStack() as held:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise BadOption("another run is at work in it", where=where, mend="wait for it, or choose another folder with -o") from None
+            free = held.enter_context(claimed(path))
+        except OSError as error:
+            raise unwritable(path, error) from None
+        if not free:
+            raise BadOption("another run is at work in it", where=where, mend="wait for it, or choose another folder with -o")
         yield
-    finally:
-        os.close(descriptor)
 
 
 def study_of(

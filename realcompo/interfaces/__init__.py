@@ -2,6 +2,7 @@
 
 from .balancer import Balancer, Move, Moved, Needs, Probe, ProbeResult, Setting
 from .branch import Branch, Conditioning, GuidanceHalf, Inpainting, Prediction, Request, gives_halves
+from .engine import Crew, Engine, Outcome, Unit, Work
 from .planner import Plan, Planner, PlanRequest
 from .regions import Region, Regions
 from .runtime import Runtime
@@ -16,11 +17,14 @@ __all__ = [
     "Case",
     "ConditionTransfer",
     "Conditioning",
+    "Crew",
+    "Engine",
     "GuidanceHalf",
     "Inpainting",
     "Move",
     "Moved",
     "Needs",
+    "Outcome",
     "Plan",
     "PlanRequest",
     "Planner",
@@ -37,6 +41,8 @@ __all__ = [
     "Shot",
     "Step",
     "Suite",
+    "Unit",
     "Upscaler",
+    "Work",
     "gives_halves",
 ]

@@ -67,6 +67,11 @@ def accelerators() -> list[tuple[str, str, tuple[int, int] | None]]:
     return found
 
 
+def cuda_devices() -> int:
+    """How many CUDA devices this process sees."""
+    return torch.cuda.device_count()
+
+
 def torch_dtype(dtype: Any = None) -> torch.dtype:
     """A torch dtype from its name (float32 if None).
 

@@ -438,3 +438,21 @@ def test_parameters_are_written_where_they_are_asked_for(cli: Cli, monkeypatch: 
     Path("user.toml").write_text('parameters = "yes"\n')
     wrong = cli(*words)
     assert wrong.exit_code == 2 and "write true or false" in wrong.output
+
+
+def test_run_with_a_manifest(cli: Cli) -> None:
+    """Guards the verb's other way: an address or a format keeps a manifest, and what belongs to one process alone is refused."""
+    Path("scene.toml").write_text(SCENE)
+    done = cli("run", "scene.toml", "--format", "webdataset", "--quiet")
+    assert done.exit_code == 0 and "2 drawn, 0 already there in scene" in done.stdout, done.output
+    assert {path.name for path in Path("scene").iterdir()} == {".lock", "manifest.jsonl", "shard-000000.tar"}
+    assert "0 drawn, 2 already there in scene" in cli("run", "scene.toml", "--format", "webdataset").stdout
+    assert "2 drawn, 0 already there in memory://cli/scene" in cli("run", "scene.toml", "-o", "memory://cli/scene").stdout
+    for told, said in (
+        (["--workers", 0, "--show", "layout"], "of one process without a manifest"),
+        (["--gpus", 0.5], "add --on ray"),
+        (["--on", "abacus"], "there is no such engine"),
+        (["--workers", 2, "-o", "memory://cli/scene"], "the memory of one process"),
+    ):
+        refused = cli("run", "scene.toml", *told)
+        assert refused.exit_code == 2 and said in refused.stderr, refused.output

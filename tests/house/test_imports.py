@@ -30,7 +30,7 @@ DECLARING = [
     "realcompo",
     *(f"realcompo.{name}" for name in ("specs", "hookspecs", "registry", "conditions", "interfaces")),
     *(f"realcompo.recipes.{name}" for name in ("recipe", "files", "writing", "schema", "configuration", "members")),
-    *(f"realcompo.draw.{name}" for name in ("generate", "plan", "reproduce", "batch")),
+    *(f"realcompo.draw.{name}" for name in ("generate", "plan", "reproduce", "batch", "many.run", "many.engines")),
     *(f"realcompo.{name}" for name in ("builtin", "toolkit", "testing", "cli")),
 ]
 

@@ -1,0 +1,1 @@
+"""Batches that outgrow one process: stores, the manifest, shards, and the engines that draw."""

@@ -1,0 +1,371 @@
+"""`draw_many`: the pictures of a recipe into a store, by any engine, so that nothing is lost and nothing drawn twice.
+
+Workers write pictures; this process alone writes the manifest and the shards. A picture that is there without a line (its worker or this
+process was killed in between) is known by the request that it carries, and gets its line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import BadOption, BadPicture, PluginProblem
+from ...files import claimed
+from ...interfaces.engine import Crew, Engine, Outcome
+from ...pictures.png import KEYWORD
+from ...recipes.recipe import Recipe
+from ..batch import Item, items
+from ..entries import digest_of, require_pictures
+from .here import Here
+from .manifest import Manifest
+from .packing import Format, Member, check_format, pack, shard_name, unpack
+from .stores import Folder, Store, open_store
+from .units import Units, groups
+from .work import DrawingWork, registry_of, unpacked
+
+if TYPE_CHECKING:
+    from ...compose.composer import Composer
+
+TRIES = 3
+"""A picture that fails is tried twice more, after all others."""
+SURELY = 8
+"""So many pictures that all fail are no accident."""
+SHARD = 256
+"""Pictures of a shard: about 100 MB of 512 × 512."""
+LOCK = ".lock"
+
+
+@dataclass
+class Tally:
+    """How a batch stands.
+
+    Attributes:
+        address: of its store.
+        pictures: of the recipe.
+        drawn: by this run.
+        kept: done by earlier runs.
+        failed: file → why; of earlier runs, too.
+        shards: written by this run.
+        notes: what a user should know.
+    """
+
+    address: str
+    pictures: int
+    drawn: int = 0
+    kept: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    shards: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def pending(self) -> int:
+        """Pictures that are still to draw."""
+        return self.pictures - self.drawn - self.kept - len(self.failed)
+
+    def __str__(self) -> str:
+        parts = [f"{self.drawn} drawn", f"{self.kept} already there"]
+        parts += [f"{self.pending} still to draw"] if self.pending else []
+        parts += [f"{len(self.failed)} failed"] if self.failed else []
+        return ", ".join(parts)
+
+
+class ManyInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a batch; `tally` says what is done."""
+
+    def __init__(self, tally: Tally) -> None:
+        super().__init__(f"stopped: {tally} in {tally.address}; the same command goes on from here")
+        self.tally = tally
+
+
+def draw_many(
+    recipe: Recipe,
+    address: str | Path,
+    *,
+    engine: Engine | None = None,
+    batch_size: int = 1,
+    format: Format = "png",
+    shard_size: int = SHARD,
+    retry: bool = False,
+    overwrite: bool = False,
+    registry: str | None = None,
+    told: Callable[[Tally], None] = lambda tally: None,
+) -> Tally:
+    """Draw the pictures of a recipe that are not there yet.
+
+    Args:
+        recipe: of all layers.
+        address: a folder, or an address of fsspec.
+        engine: that draws; this process by default. It is closed at the end.
+        batch_size: pictures drawn at once; which those are, the recipe decides.
+        format: a PNG a picture, or shards.
+        shard_size: pictures of a shard.
+        retry: try pictures again that an earlier run gave up.
+        overwrite: draw also over pictures of another recipe, or by other weights.
+        registry: ``package.module:function`` that makes it, in this process and in every worker.
+        told: after every unit.
+
+    Raises:
+        BadOption: another run is at work there, or it was begun otherwise. StoreError: the store failed for good. BadPicture: another
+        picture is in the way. PluginProblem: every picture fails. ManyInterrupted: Ctrl-C. And what concerns the recipe as a whole.
+    """
+    require_pictures(recipe)
+    for name, number in (("batch_size", batch_size), ("shard_size", shard_size)):
+        if number < 1:
+            raise BadOption(f"{name} = {number}", mend="1 or more")
+    check_format(format)
+    engine = engine or Here(Crew())
+    store = open_store(address)
+    if engine.workers and not store.shared:
+        raise BadOption("it is the memory of one process", where=store.address, mend="choose a folder or another address for workers")
+    with ExitStack() as held:
+        held.callback(engine.close)
+        if isinstance(store, Folder):
+            _claim(store, held)
+        batch = Batch(recipe, store, engine, batch_size, format, shard_size, retry, overwrite, registry, told)
+        try:
+            batch.begin()
+            batch.draw()
+        except KeyboardInterrupt:
+            raise ManyInterrupted(batch.tally) from None
+        finally:
+            batch.manifest.flush()
+        batch.end()
+    return batch.tally
+
+
+def _claim(store: Folder, held: ExitStack) -> None:
+    try:
+        store.path.mkdir(parents=True, exist_ok=True)
+        free = held.enter_context(claimed(store.path / LOCK))
+    except OSError as error:
+        raise store.failed(error, LOCK) from None
+    if not free:
+        raise BadOption("another run is at work in it", where=store.address, mend="wait for it, or choose another folder with -o")
+    store.clear()
+
+
+class Batch:
+    """A batch that is being drawn; see `draw_many` for the arguments."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        store: Store,
+        engine: Engine,
+        batch_size: int,
+        format: Format,
+        shard_size: int,
+        retry: bool,
+        overwrite: bool,
+        registry: str | None,
+        told: Callable[[Tally], None],
+    ) -> None:
+        from ...compose.composer import Composer
+
+        self.store, self.engine, self.format, self.overwrite, self.told = store, engine, format, overwrite, told
+        self.shard_size, self.retry = shard_size, retry
+        alone = recipe.model_copy(update={"pictures": ()})
+        self.composer: Composer = Composer.from_recipe(alone, registry_of(registry))  # what is wrong with the recipe is said now
+        self.work = DrawingWork(alone.plain(), store.address, registry)
+        self.items = list(items(recipe, Path()))
+        self.groups = groups(self.items, batch_size)
+        self.sizes = store.sizes()
+        head: dict[str, Any] = {"format": format, "batch_size": batch_size, "pictures": len(self.items)}
+        if format != "png":
+            head |= {"shard_size": shard_size, "plan": digest_of([[item.path.name, item.request] for item in self.items])}
+        self.manifest = Manifest(store, self.sizes, head)
+        self.tally = Tally(store.address, len(self.items))
+        self.pending: set[str] = set()
+        self.planned: dict[str, Any] = {}
+        self._shard = {item.path.name: index // shard_size for index, item in enumerate(self.items)}
+        self._open: dict[int, int] = {}
+
+    def place(self, file: str) -> str:
+        """Where a picture is written: parts wait for their shard."""
+        return file if self.format == "png" else f"parts/{file}"
+
+    # -- what is there ---------------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """What earlier runs left."""
+        self._packed = {name for line in self.manifest.shards.values() if self._is_whole(line) for name in line["pictures"]}
+        for item in self.items:
+            name = item.path.name
+            line = self.manifest.get(name)
+            if line is not None and line["request"] != item.request and not self.overwrite:
+                raise BadPicture(
+                    "it is there already, and is not what this recipe asks for",
+                    where=f"{self.store.address}/{name}",
+                    mend="choose another place with -o, or say --overwrite to draw over it",
+                )
+            line = line if line is not None and line["request"] == item.request else None
+            if line is not None and line["state"] == "failed" and not self.retry:
+                self.tally.failed[name] = line["error"]
+            elif (line is not None and line["state"] == "done" and self._is_there(line)) or self._adopted(item, line):
+                self.tally.kept += 1
+            else:
+                self.pending.add(name)
+        for name in self.pending:
+            self._open[self._shard[name]] = self._open.get(self._shard[name], 0) + 1
+
+    def _is_there(self, line: Mapping[str, Any]) -> bool:
+        name = line["picture"]
+        if name in self._packed or self.sizes.get(self.place(name)) == line["size"]:
+            return True
+        self.tally.notes.append(f"{name} is drawn again: it is gone, or not as it was written")
+        return False
+
+    def _is_whole(self, line: Mapping[str, Any]) -> bool:
+        """A shard is as it was written; where nothing else vouches for that, by its checksum."""
+        if self.sizes.get(line["shard"]) != line["size"]:
+            return False
+        return self.store.whole or hashlib.sha256(self.store.read(line["shard"])).hexdigest() == line["sha256"]
+
+    def _adopted(self, item: Item, line: Mapping[str, Any] | None) -> bool:
+        """A picture without a line that answers the request."""
+        name = item.path.name
+        if self.place(name) not in self.sizes or (line is not None and line["state"] == "done"):
+            return False
+        data = self.store.read(self.place(name))
+        try:
+            told = _told(data)
+        except (OSError, SyntaxError, ValueError, KeyError):  # PIL's ways to say that a file is torn, or no picture of ours
+            told = None
+        if told is not None and told["facts"].get("request") == item.request:
+            self._done(name, item.request, len(data), told["facts"], self._made(item, told))
+            return True
+        if told is not None and not self.overwrite and self.format == "png":
+            raise BadPicture(
+                "it is there already, and is not what this recipe asks for",
+                where=f"{self.store.address}/{name}",
+                mend="choose another place with -o, or say --overwrite to draw over it",
+            )
+        return False
+
+    def _made(self, item: Item, told: Mapping[str, Any]) -> Any:
+        found = told["recipe"]["pictures"][0].get("conditions", {})
+        return found if found != item.entry.model_dump_plain()["conditions"] else None
+
+    # -- drawing ---------------------------------------------------------------------------------------------------------------
+
+    def draw(self) -> None:
+        """All that is pending, then what failed, twice more."""
+        asked = {item.path.name: item.request for item in self.items}
+        why: dict[str, str] = {}
+        good = self.tally.kept > 0
+        for attempt in range(TRIES):
+            if not self.pending:
+                break
+            waiting = [(number, group) for number, group in enumerate(self.groups) if any(item.path.name in self.pending for item in group)]
+            for outcome in self.engine.run(self.work, self._watched(waiting, why)):
+                self._take(outcome, asked, why)
+                good = good or self.tally.drawn > 0
+                if not good and attempt == 0 and len(why) >= SURELY:
+                    first = next(iter(why.values()))
+                    raise PluginProblem(
+                        f"all of the first {len(why)} pictures failed; the first: {first}",
+                        where=self.store.address,
+                        mend="mend the recipe, then run the same again",
+                    )
+                self.told(self.tally)
+        for name in sorted(self.pending):
+            error = why.get(name, "it was not drawn")
+            self.manifest.add({"picture": name, "request": asked[name], "state": "failed", "error": error, "tries": TRIES})
+            self.tally.failed[name] = error
+            self._settled(name)
+        self.told(self.tally)
+
+    def _watched(self, waiting: Sequence[tuple[int, list[Item]]], why: dict[str, str]) -> Iterator[Any]:
+        """The units of a round; why pictures of a unit have no line is known before the unit is."""
+
+        def failed(item: Item, reason: str) -> None:
+            why[item.path.name] = reason
+
+        made = Units(self.composer, self.manifest, waiting, lambda item: item.path.name in self.pending, self.place, failed)
+        for unit in made:
+            for one in unit.pictures:
+                if one["planned"]:
+                    self.planned[one["file"]] = one["entry"]["conditions"]
+            yield unit
+
+    def _take(self, outcome: Outcome, asked: Mapping[str, str], why: dict[str, str]) -> None:
+        if outcome.fatal is not None:
+            raise unpacked(outcome.fatal)
+        if outcome.lost is not None:
+            why |= {item.path.name: outcome.lost for item in self.groups[outcome.number] if item.path.name in self.pending}
+        for line in outcome.lines:
+            name = line["picture"]
+            if name not in self.pending:
+                continue  # a unit that came back twice
+            if line["state"] == "failed":
+                why[name] = line["error"]
+                continue
+            why.pop(name, None)
+            self._done(name, asked[name], line["size"], line, self.planned.pop(name, None))
+            self.tally.drawn += 1
+            self.pending.discard(name)
+            self._settled(name)
+
+    def _done(self, name: str, request: str, size: int, facts: Mapping[str, Any], planned: Any) -> None:
+        by = self.manifest.by(facts["weights"], self.overwrite)
+        line = {"picture": name, "request": request, "state": "done", "size": size, "pixels": facts["pixels"], "by": by}
+        self.manifest.add({**line, **({"planned": planned} if planned else {})})
+
+    # -- shards ----------------------------------------------------------------------------------------------------------------
+
+    def _settled(self, name: str) -> None:
+        number = self._shard[name]
+        self._open[number] -= 1
+        if not self._open[number] and self.format != "png":
+            self.pack(number)
+
+    def pack(self, number: int) -> None:
+        """Write a shard whose pictures are all done or given up, say so, and remove its parts; a kill in between costs nothing."""
+        start = number * self.shard_size
+        mine = self.items[start : start + self.shard_size]
+        name = shard_name(number, self.format)
+        there = unpack(self.store.read(name), self.format) if name in self.manifest.shards and name in self.sizes else {}
+        members = []
+        for index, item in enumerate(mine, start):
+            if self.manifest.state(item.path.name) == "done":
+                file = item.path.name
+                data = there[file] if file in self._packed else self.store.read(self.place(file))
+                members.append(Member(index, file, data))
+        data = pack(members, self.format)
+        self.store.write(name, data)
+        names = [member.name for member in members]
+        self.manifest.add({"shard": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest(), "pictures": names})
+        self.manifest.flush()  # before its parts go
+        self.sizes[name] = len(data)
+        self.tally.shards += 1
+        self._packed |= set(names)
+        self.store.remove(map(self.place, names))
+
+    def end(self) -> None:
+        """Shards that a killed run left open, parts that it left lying, and the manifest in its order."""
+        if self.format != "png":
+            for number in range(-(-len(self.items) // self.shard_size)):
+                mine = {item.path.name for item in self.items[number * self.shard_size : (number + 1) * self.shard_size]}
+                if any(self.manifest.state(name) == "done" and name not in self._packed for name in mine):
+                    self.pack(number)
+            self.store.remove([name for name in self.store.sizes() if name.startswith("parts/")])
+            self.store.tidy()
+        self.manifest.finish(item.path.name for item in self.items)
+
+
+def _told(data: bytes) -> dict[str, Any]:
+    """What a PNG carries, its pixels looked at: a torn one is none."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        told = json.loads(image.info[KEYWORD])
+    if not isinstance(told, dict) or not isinstance(told.get("facts"), dict) or not isinstance(told.get("recipe"), dict):
+        raise ValueError("no recipe")
+    return told

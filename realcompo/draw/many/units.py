@@ -1,0 +1,154 @@
+"""From a recipe's pictures to units that are drawn at once, planned where they lack a layout. Planning goes ahead of drawing, so far and no
+farther: a server that plans is busy while the networks are, and a batch that is stopped has planned little for nothing."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from ...errors import BadOption, PlanningError
+from ...interfaces.engine import Unit
+from ...plans.planning import PlannedPicture, Task, joined
+from ...recipes.recipe import PICTURES, read_condition
+from ..batch import PLAN_AHEAD, Item
+from .manifest import Manifest
+
+if TYPE_CHECKING:
+    from ...compose.composer import Composer
+
+AHEAD = 2
+"""Windows of planning that may wait to be drawn."""
+
+
+def groups(items: Sequence[Item], size: int) -> list[list[Item]]:
+    """All pictures of a recipe in their order, at most so many at once, and only such as begin alike. What is drawn already stays in its
+    group, and is drawn beside the others again: what a picture is drawn beside moves its last digits."""
+    found: list[list[Item]] = []
+    for item in items:
+        if found and len(found[-1]) < size and found[-1][0].entry.beginning == item.entry.beginning:
+            found[-1].append(item)
+        else:
+            found.append([item])
+    return found
+
+
+class Units:
+    """The units of one round.
+
+    Args:
+        pending: whether a picture is to be drawn.
+        place: picture's file → where it is written.
+        failed: is told of pictures that could not be planned.
+    """
+
+    def __init__(
+        self,
+        composer: Composer,
+        manifest: Manifest,
+        grouped: Sequence[tuple[int, list[Item]]],
+        pending: Callable[[Item], bool],
+        place: Callable[[str], str],
+        failed: Callable[[Item, str], None],
+    ) -> None:
+        self.composer, self.manifest, self.grouped = composer, manifest, grouped
+        self.pending, self.place, self.failed = pending, place, failed
+
+    def __iter__(self) -> Iterator[Unit]:
+        """In their order.
+
+        Raises:
+            PlanningError: nothing of a window could be planned: a server that is down will not plan the next ones either.
+        """
+        if self.composer.planner is None:
+            for number, group in self.grouped:
+                yield self._unit(number, group, {})
+            return
+        for window in ahead(self._windows(), AHEAD):
+            for number, group, planned in window:
+                lacking = [item for item in group if isinstance(planned.get(item.path.name), PlanningError)]
+                for item in lacking:
+                    self.failed(item, str(planned[item.path.name]))
+                rest = [item for item in group if item not in lacking]
+                if any(map(self.pending, rest)):
+                    yield self._unit(number, rest, planned)
+
+    def _windows(self) -> Iterator[list[tuple[int, list[Item], dict[str, Any]]]]:
+        more = iter(self.grouped)
+        size = max(1, PLAN_AHEAD // max((len(group) for _, group in self.grouped), default=1))
+        while window := list(islice(more, size)):
+            asked = [item for _, group in window for item in group if self._drawn(item) is None]
+            found = self.composer.plan([Task(item.entry) for item in asked]) if asked else []
+            problems = [one for one in found if isinstance(one, PlanningError)]
+            if problems and len(problems) == len(found):
+                raise joined(problems, len(found))
+            planned = {item.path.name: one for item, one in zip(asked, found, strict=True)}
+            yield [(number, group, planned) for number, group in window]
+
+    def _drawn(self, item: Item) -> dict[str, Any] | None:
+        """The planned conditions of a picture that is there already."""
+        line = self.manifest.get(item.path.name)
+        return None if line is None or line["request"] != item.request or self.pending(item) else line.get("planned")
+
+    def _unit(self, number: int, group: Sequence[Item], planned: dict[str, Any]) -> Unit:
+        return Unit(number, tuple(self._picture(item, planned.get(item.path.name)) for item in group))
+
+    def _picture(self, item: Item, planned: PlannedPicture | None) -> dict[str, Any]:
+        entry = item.entry if planned is None else planned.picture
+        known = self._drawn(item) if planned is None else None
+        if known is not None:
+            entry = entry.model_copy(update={"conditions": {key: read_condition(key, data) for key, data in known.items()}})
+        for name, _ in PICTURES:
+            copy = getattr(entry, name)
+            if copy is not None and copy.png is None:
+                raise BadOption(
+                    f"{name} is too large to be handed to a worker", where=item.path.name, mend="draw without --workers, --on and --format"
+                )
+        return {
+            "entry": entry.model_dump_plain(),
+            "transcript": [] if planned is None else list(planned.transcript),
+            "planned": planned is not None and planned.picture.conditions != item.entry.conditions,
+            "file": item.path.name,
+            "place": self.place(item.path.name),
+            "request": item.request,
+            "write": self.pending(item),
+        }
+
+
+def ahead(source: Iterable[Any], most: int) -> Iterator[Any]:
+    """What a source yields, made by a thread that is so far ahead at most; its error is raised where it would have been."""
+    made: queue.Queue[tuple[bool, Any]] = queue.Queue(most)
+    ended = threading.Event()
+
+    def put(one: tuple[bool, Any]) -> bool:
+        while not ended.is_set():
+            try:
+                made.put(one, timeout=0.2)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def fill() -> None:
+        try:
+            for one in source:
+                if not put((True, one)):
+                    return
+            put((False, None))
+        except BaseException as error:
+            put((False, error))
+
+    threading.Thread(target=fill, daemon=True).start()
+    try:
+        while True:
+            good, one = made.get()
+            if good:
+                yield one
+            elif one is None:
+                return
+            else:
+                raise one
+    finally:
+        ended.set()

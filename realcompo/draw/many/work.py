@@ -1,0 +1,131 @@
+"""What a worker does: draw a unit, write its pictures, and say so. It knows no batch, no manifest and no other worker."""
+
+from __future__ import annotations
+
+import importlib
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from ... import errors
+from ...errors import DeviceError, RealCompoError
+from ...interfaces.engine import Outcome, Unit
+from ...plans.planning import PlannedPicture
+from ...recipes.recipe import PictureEntry, Recipe
+from ..kept import composer_of
+from .attempt import attempt
+from .stores import open_store
+
+if TYPE_CHECKING:
+    from ...compose.composer import Composer, Progress
+    from ...registry import Registry
+
+
+@dataclass(frozen=True)
+class DrawingWork:
+    """How the units of one recipe are drawn.
+
+    Attributes:
+        recipe: plain data, without pictures.
+        address: of the store that pictures are written to.
+        registry: ``package.module:function`` that makes the registry; None: of what is installed.
+    """
+
+    recipe: Mapping[str, Any]
+    address: str
+    registry: str | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> DrawingWork:
+        """Of plain data."""
+        return cls(data["recipe"], data["address"], data["registry"])
+
+    def open(self) -> Drawer:
+        """What draws; the weights are loaded with the first unit, or by `Drawer.load`."""
+        return Drawer(self)
+
+
+class Drawer:
+    """Draws units and writes their pictures.
+
+    Args:
+        going: asked before anything is written: whether somebody still waits for it.
+    """
+
+    def __init__(self, work: DrawingWork, going: Callable[[], bool] = lambda: True, progress: Progress | None = None) -> None:
+        self.work, self.going, self.progress = work, going, progress
+        self._composer: Composer | None = None
+        self._store: Any = None
+
+    def load(self) -> None:
+        """Load the weights.
+
+        Raises:
+            RealCompoError: they cannot be.
+        """
+        _ = self.composer.branches
+
+    @property
+    def composer(self) -> Composer:
+        """Of the recipe."""
+        if self._composer is None:
+            self._composer = composer_of(Recipe.model_validate(self.work.recipe), registry_of(self.work.registry))
+        return self._composer
+
+    def __call__(self, unit: Unit) -> Outcome:
+        """Draw a unit. An error that concerns every unit is an outcome, too; a full device's memory is one unit's bad luck."""
+        try:
+            return Outcome(unit.number, tuple(self._lines(unit)))
+        except (DeviceError, MemoryError) as error:
+            return Outcome(unit.number, lost=str(error) or type(error).__name__)
+        except RealCompoError as error:
+            return Outcome(unit.number, fatal=packed(error))
+
+    def _lines(self, unit: Unit) -> list[dict[str, Any]]:
+        entries = [PlannedPicture(PictureEntry.model_validate(one["entry"]), tuple(one["transcript"])) for one in unit.pictures]
+        lines = []
+        for one, outcome in zip(unit.pictures, attempt(self.composer, entries, self.progress), strict=True):
+            if not one["write"]:
+                continue
+            line = {"picture": one["file"], "request": one["request"]}
+            if isinstance(outcome, str):
+                lines.append({**line, "state": "failed", "error": outcome})
+                continue
+            outcome.facts["request"] = one["request"]
+            stream = io.BytesIO()
+            outcome.save(stream, "PNG")
+            data = stream.getvalue()
+            if not self.going():
+                break
+            if self._store is None:
+                self._store = open_store(self.work.address)
+            self._store.write(one["place"], data)
+            facts = outcome.facts
+            lines.append({**line, "state": "done", "size": len(data), "pixels": facts["pixels"], "weights": facts["weights"]})
+        return lines
+
+
+def registry_of(target: str | None) -> Registry | None:
+    """The registry that a target makes; None for what is installed."""
+    if target is None:
+        return None
+    module, _, name = target.partition(":")
+    made: Registry = getattr(importlib.import_module(module), name)()
+    return made
+
+
+def packed(error: RealCompoError) -> dict[str, Any]:
+    """An error as plain data."""
+    return {"kind": type(error).__name__, "what": error.what, "where": error.where, "mend": error.mend}
+
+
+def unpacked(data: Mapping[str, Any]) -> RealCompoError:
+    """The error of plain data; of a kind that is not the core's: the base of all."""
+    kind = getattr(errors, str(data["kind"]), RealCompoError)
+    cls = kind if isinstance(kind, type) and issubclass(kind, RealCompoError) else RealCompoError
+    return cls(str(data["what"]), where=data["where"], mend=data["mend"])

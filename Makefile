@@ -38,6 +38,10 @@ $(VENV)/browser.stamp: $(VENV)/test.stamp plugins/realcompo-studio/page/package-
 	@$(INSTALL) browser
 	@touch $@
 
+$(VENV)/ray.stamp: $(VENV)/test.stamp
+	@$(INSTALL) ray
+	@touch $@
+
 $(VENV)/dist.stamp: $(VENV)/test.stamp
 	@$(INSTALL) dist
 	@touch $@
@@ -58,7 +62,7 @@ test: $(VENV)/test.stamp  ## the whole suite
 test-random: $(VENV)/test.stamp  ## the same in random order; the command shows the seed, and make test-random SEED=… repeats it
 	$(PYTEST) -p randomly --randomly-seed=$(SEED)
 
-test-deep: $(VENV)/browser.stamp  ## long tests: kill storms, soaks, fuzz, the page in a browser; the command shows the seed, and make test-deep SEED=… repeats it
+test-deep: $(VENV)/browser.stamp $(VENV)/ray.stamp  ## long tests: kill storms, soaks, fuzz, the page in a browser; the command shows the seed, and make test-deep SEED=… repeats it
 	REALCOMPO_FUZZ_SEED=$(SEED) $(PYTEST) -m deep --hypothesis-profile=deep --hypothesis-seed=$(SEED)
 
 lint: $(VENV)/test.stamp  ## linter, formatter, types, and the workflow of CI

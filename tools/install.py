@@ -9,6 +9,7 @@ Stages, in order, each of which stands on those before it::
     run     core and plugins, editable, with what they stand on
     test    what tests, linters and docs need
     browser what the studio's page is tested with; where it cannot be had, that is said, and those tests are skipped
+    ray     Ray, for the batches that are drawn on it; where it cannot be had, those tests are skipped
     dist    what checks wheels
 
 Where torch comes from (PyPI's build for Linux is that for CUDA: gigabytes that a machine without a GPU fetches for nothing):
@@ -268,6 +269,15 @@ def browser_stage(pip: Pip) -> None:
     )
 
 
+def ray_stage(pip: Pip) -> None:
+    """Ray, for the batches that are drawn on it; where it has no wheel for this Python, their tests are skipped."""
+    line = Line("Ray, for batches on clusters")
+    try:
+        line.end(total(pip.install("-c", str(LOCK), "--no-build-isolation", "-e", f"{ROOT}[ray]")))
+    except Stopped:
+        line.end("not to be had: its tests are skipped")
+
+
 def ran(pip: Pip, command: list[str]) -> bool:
     """Whether a program of others' did what it was asked; what it says goes to the log."""
     with pip.log.open("a", encoding="utf-8") as log:
@@ -296,6 +306,7 @@ STAGES: dict[str, Callable[[Pip], None]] = {
     "run": run_stage,
     "test": test_stage,
     "browser": browser_stage,
+    "ray": ray_stage,
     "dist": dist_stage,
 }
 

@@ -1,4 +1,5 @@
-"""Draws a batch of toys with two workers, alone in its process group: what test_many_storm.py kills. Arguments: a folder, a format."""
+"""Draws a batch of toys with two workers, alone in its process group: what test_many_storm.py kills. Arguments: a folder, a format, and
+"ray" where Ray is to draw."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT)]
 
+from realcompo.draw.many.engines import engine_of  # noqa: E402
 from realcompo.draw.many.run import draw_many  # noqa: E402
-from realcompo.draw.many.workers import Workers  # noqa: E402
 from realcompo.interfaces import Crew  # noqa: E402
 from realcompo.recipes.recipe import PictureEntry, Recipe  # noqa: E402
 
@@ -22,8 +23,9 @@ def recipe() -> Recipe:
     return Recipe(branches=("toy/fidelity",), num_inference_steps=20, device="cpu", pictures=pictures)  # type: ignore[arg-type]
 
 
-def main(folder: str, format: Any) -> None:
-    draw_many(recipe(), folder, engine=Workers(Crew(2)), registry="realcompo.testing:toy_registry", format=format, shard_size=32)
+def main(folder: str, format: Any, on: str | None = None) -> None:
+    engine = engine_of(on, Crew(2), "cpu")
+    draw_many(recipe(), folder, engine=engine, registry="realcompo.testing:toy_registry", format=format, shard_size=32)
 
 
 if __name__ == "__main__":

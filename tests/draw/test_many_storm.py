@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -39,9 +40,23 @@ def children(process: int) -> list[int]:
         return []
 
 
-def start(folder: Path, format: str) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    return subprocess.Popen([sys.executable, str(STORM), str(folder), format], start_new_session=True, env=environment)
+def descendants(process: int) -> list[int]:
+    found = children(process)
+    return found + [one for child in found for one in descendants(child)]
+
+
+def is_worker(process: int) -> bool:
+    """Whether it draws: a child of the mother of weights, or an actor of Ray's (not one of the idle ones)."""
+    try:
+        told = Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"many.mother" in told or (told.startswith(b"ray::") and b"IDLE" not in told)
+
+
+def start(folder: Path, format: str, *on: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "RAY_USAGE_STATS_ENABLED": "0"}
+    return subprocess.Popen([sys.executable, str(STORM), str(folder), format, *on], start_new_session=True, env=environment)
 
 
 def until(process: subprocess.Popen[bytes], folder: Path, count: int) -> bool:
@@ -56,32 +71,45 @@ def until(process: subprocess.Popen[bytes], folder: Path, count: int) -> bool:
 @pytest.mark.parametrize(("format", "seed"), [("png", 1), ("webdataset", 2)])
 def test_thirty_kills(tmp_path: Path, format: Any, seed: int) -> None:
     """Five drivers or groups and ten workers in each of two formats. The control is the count: a batch that was not hit so often fails."""
+    storm(tmp_path, format, seed, kills=15, starts=5)
+
+
+def test_a_local_ray_is_killed(tmp_path: Path) -> None:
+    """Actors, the driver alone, and all that it started."""
+    pytest.importorskip("ray", reason="Ray is an extra: pip install 'realcompo[ray]'")
+    storm(tmp_path, "png", 3, 6, 3, "ray")
+
+
+def storm(tmp_path: Path, format: Any, seed: int, kills: int, starts: int, *on: str) -> None:
+    """Kill so often, in `starts` of it the driver or everything."""
     draw_many(recipe(), tmp_path / "whole", registry="realcompo.testing:toy_registry", format=format, shard_size=32)
     draw, folder = random.Random(seed), tmp_path / "killed"
-    moments = sorted(draw.sample(range(1, PICTURES - 20), 15))
-    whole = set(draw.sample(range(15), 5))
-    process, hits = start(folder, format), 0
+    moments = sorted(draw.sample(range(1, PICTURES - 20), kills))
+    whole = set(draw.sample(range(kills), starts))
+    process, hits = start(folder, format, *on), 0
     try:
         for number, moment in enumerate(moments):
             assert until(process, folder, moment), f"it ended with {process.poll()} before its {number}th kill"
-            mothers = children(process.pid)
-            workers = [worker for mother in mothers for worker in children(mother)]
+            family = descendants(process.pid)
+            workers = [one for one in family if is_worker(one) and one not in children(process.pid)]
             if number in whole:
+                process.kill()
                 if draw.random() < 0.5:
-                    os.killpg(process.pid, signal.SIGKILL)
-                else:
-                    process.kill()
+                    for one in family:
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(one, signal.SIGKILL)
                 process.wait()
-                process = start(folder, format)
+                process = start(folder, format, *on)
                 hits += 1
             elif workers:
-                os.kill(draw.choice(workers), signal.SIGKILL)
-                hits += 1
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(draw.choice(workers), signal.SIGKILL)
+                    hits += 1
         assert process.wait() == 0
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-    assert hits >= 15
+    assert hits == kills
     there, should = files(folder), files(tmp_path / "whole")
     assert sorted(there) == sorted(should) and [name for name in should if there[name] != should[name]] == []
     lines = [json.loads(line) for line in should["manifest.jsonl"].decode().splitlines()]

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ...compose.composer import Progress
 
 GROUP = "realcompo.engines"
-OFFERED = {"ray": "realcompo-ray"}
-"""Engines that the documentation speaks of → what brings them."""
+OWN = ("ray",)
+"""Engines of the core beside this process and its workers."""
 
 
 def engine_of(name: str | None, crew: Crew | None, device: str | None = None, progress: Progress | None = None) -> Engine:
@@ -31,12 +31,14 @@ def engine_of(name: str | None, crew: Crew | None, device: str | None = None, pr
     """
     if name is None:
         return Here(Crew(), progress) if crew is None else Workers(crew, gpus(device))
+    if name in OWN:
+        from .on_ray import OnRay
+
+        return OnRay(crew or Crew())
     points = {point.value: point for point in importlib.metadata.entry_points(group=GROUP, name=name)}
     where = f"--on {name}"
     if not points:
-        if name in OFFERED:
-            raise PluginProblem("the engine is not installed", where=where, mend=f"pip install {OFFERED[name]}")
-        known = importlib.metadata.entry_points(group=GROUP).names
+        known = {*OWN, *importlib.metadata.entry_points(group=GROUP).names}
         raise UnknownName("there is no such engine", where=where, mend=nearest(name, known))
     if len(points) > 1:
         raise PluginProblem(f"the engine is claimed by {', '.join(sorted(points))}", where=where, mend="uninstall all but one of them")

@@ -1,0 +1,123 @@
+"""The engine for clusters: Ray Data. A row a unit: read by tasks, drawn by actors that hold one copy of the weights each, and its outcome
+streamed back.
+
+Ray Data retries what dies for as long as it takes, so a picture that kills its actor would be drawn for ever. Here nothing is retried by
+Ray: a unit that dies with its actor is an errored block, of which any number is allowed, and has no outcome; the batch tries it again,
+twice, and records it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+from ...errors import PluginProblem
+from ...interfaces.engine import Crew, Engine, Outcome, Unit, Work
+from .work import Drawer, DrawingWork
+
+ROUND = 4096
+"""Units of one pipeline: what is planned before it is drawn, and what the driver holds of it."""
+
+LOST = "its worker died, or the machine that it was on"
+
+
+class Actor:
+    """A drawing actor: opens the work when it is made, draws the units of a batch of rows."""
+
+    def __init__(self, work: str) -> None:
+        self._drawer: Drawer = DrawingWork.of(json.loads(work)).open()
+
+    def __call__(self, rows: dict[str, Any]) -> dict[str, list[str]]:
+        """A unit and its outcome are JSON: rows of one column."""
+        return {"outcome": [json.dumps(self._drawer(Unit.of(json.loads(str(unit)))).plain()) for unit in rows["unit"]]}
+
+
+class OnRay(Engine):
+    """Draws on a local Ray, which starts by itself, or on the cluster at the crew's address.
+
+    Raises:
+        PluginProblem: Ray is not installed, or does not start.
+    """
+
+    def __init__(self, crew: Crew) -> None:
+        super().__init__(crew)
+        try:
+            import ray
+        except ImportError as error:
+            raise PluginProblem(f"Ray is not installed: {error}", where="--on ray", mend="pip install 'realcompo[ray]'") from None
+        self._ray: Any = ray
+        self._started = not ray.is_initialized()
+        if self._started:
+            self._start()
+
+    def _start(self) -> None:
+        """A local Ray has a logical CPU more than its actors take: with none left, reading tasks wait for actors that wait for them."""
+        words: dict[str, Any] = {"address": self.crew.address} if self.crew.address else {}
+        if not words:
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            words = {"num_cpus": max(cores, int(-(-self.crew.workers * self.crew.cpus // 1)) + 1)}
+        try:
+            self._ray.init(logging_level="ERROR", log_to_driver=False, configure_logging=True, **words)
+        except Exception as error:  # of many kinds: no such cluster, another version, no room in /dev/shm
+            where = self.crew.address or "a local Ray"
+            raise PluginProblem(
+                f"it cannot be started or joined: {type(error).__name__}: {error}", where=where, mend="see `ray status`, or leave --on out"
+            ) from None
+
+    @property
+    def told(self) -> str:
+        """Where Ray's dashboard is."""
+        found = self._ray.get_runtime_context().gcs_address if self._ray.is_initialized() else ""
+        url = self._ray.worker.get_dashboard_url() if hasattr(self._ray, "worker") else ""
+        return f"Ray at {found}" + (f", dashboard at http://{url}" if url else "")
+
+    def run(self, work: Work, units: Iterable[Unit]) -> Iterator[Outcome]:
+        """Outcomes as they come; units without one are told as lost at the end of their pipeline."""
+        more = iter(units)
+        while some := list(islice(more, ROUND)):
+            missing = {unit.number for unit in some}
+            with self._pipeline(work, some) as rows:
+                for row in rows:
+                    outcome = Outcome.of(json.loads(row["outcome"]))
+                    missing.discard(outcome.number)
+                    yield outcome
+            for number in sorted(missing):
+                yield Outcome(number, lost=LOST)
+
+    @contextmanager
+    def _pipeline(self, work: Work, units: list[Unit]) -> Iterator[Iterator[dict[str, Any]]]:
+        """Rows of outcomes."""
+        import ray.data
+
+        context = ray.data.DataContext.get_current()
+        kept = context.max_errored_blocks, context.enable_progress_bars
+        context.max_errored_blocks, context.enable_progress_bars = -1, False
+        crew = self.crew
+        words: dict[str, Any] = {"num_cpus": crew.cpus, "max_restarts": -1, "max_task_retries": 0}
+        if crew.gpus if crew.gpus is not None else self._has_gpus():
+            words["num_gpus"] = crew.gpus or 1
+        ahead = max(1, (crew.in_flight or 2 * crew.workers) // crew.workers)
+        try:
+            rows = [{"unit": json.dumps(unit.plain())} for unit in units]
+            drawn = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+                Actor,
+                fn_constructor_args=(json.dumps(work.plain()),),
+                batch_size=1,
+                compute=ray.data.ActorPoolStrategy(size=crew.workers, max_tasks_in_flight_per_actor=ahead),
+                **words,
+            )
+            yield iter(drawn.iter_rows())
+        finally:
+            context.max_errored_blocks, context.enable_progress_bars = kept
+
+    def _has_gpus(self) -> bool:
+        return bool(self._ray.cluster_resources().get("GPU"))
+
+    def close(self) -> None:
+        """Leave the cluster, and end a local Ray that was started here."""
+        if self._started and self._ray.is_initialized():
+            self._ray.shutdown()

@@ -63,12 +63,13 @@ class Drawer:
         self._store: Any = None
 
     def load(self) -> None:
-        """Load the weights.
+        """Load the weights, and take their fingerprints: what is remembered here, no worker that is forked reads gigabytes for.
 
         Raises:
             RealCompoError: they cannot be.
         """
-        _ = self.composer.branches
+        for branch in self.composer.branches:
+            branch.fingerprint()
 
     @property
     def composer(self) -> Composer:

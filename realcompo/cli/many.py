@@ -5,28 +5,20 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..interfaces import Crew
 from .common import console
 
 if TYPE_CHECKING:
+    from ..draw.many.packing import Format
     from ..draw.many.run import Tally
+    from ..interfaces import Crew
     from ..recipes.recipe import Recipe
 
 SHOWN = 3
 """Failed pictures that are described; the manifest has all."""
-
-
-class Format(StrEnum):
-    """What pictures are written as."""
-
-    png = "png"
-    webdataset = "webdataset"
-    parquet = "parquet"
 
 
 @dataclass(frozen=True)
@@ -35,7 +27,7 @@ class Asked:
 
     output: str
     batch_size: int
-    format: Format
+    format: Format  # of draw/many/packing.py
     shard_size: int
     retry: bool
     overwrite: bool
@@ -96,7 +88,7 @@ def draw_told(recipe: Recipe, asked: Asked, on: str | None, crew: Crew | None, q
             asked.output,
             engine=engine,
             batch_size=asked.batch_size,
-            format=asked.format.value,
+            format=asked.format,
             shard_size=asked.shard_size,
             retry=asked.retry,
             overwrite=asked.overwrite,

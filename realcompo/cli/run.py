@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import BadOption
-from ..interfaces import Crew
 from .common import (
     DeviceOption,
     DtypeOption,
@@ -24,12 +24,19 @@ from .common import (
     verb,
 )
 from .completing import recipes
-from .many import Asked, Format, draw_told
 
 if TYPE_CHECKING:
     from ..pictures.result import Result
 
 NAME = "run"
+
+
+class Format(StrEnum):
+    """What pictures are written as."""
+
+    png = "png"
+    webdataset = "webdataset"
+    parquet = "parquet"
 
 
 @verb
@@ -88,8 +95,11 @@ def command(
                 where="--show, --preview, --parameters, a template of names",
                 mend="leave them out, or draw without --workers, --on, --format, --retry into a folder",
             )
+        from ..interfaces import Crew
+        from .many import Asked, draw_told
+
         crew = None if workers in (None, 0) and on is None else Crew(workers or 1, in_flight, gpus, address)
-        asked = Asked(output or str(folder), batch_size, format or Format.png, shard_size, retry, overwrite)
+        asked = Asked(output or str(folder), batch_size, (format or Format.png).value, shard_size, retry, overwrite)
         return draw_told(found.recipe, asked, on, crew, quiet)
     if address or gpus is not None or in_flight is not None:
         raise BadOption("they say how another engine draws", where="--address, --gpus, --max-in-flight", mend="add --on ray")

@@ -3,6 +3,7 @@
 from .balancer import Balancer, Move, Moved, Needs, Probe, ProbeResult, Setting
 from .branch import Branch, Conditioning, GuidanceHalf, Inpainting, Prediction, Request, gives_halves
 from .engine import Crew, Engine, Outcome, Unit, Work
+from .picking import picked
 from .planner import Plan, Planner, PlanRequest
 from .regions import Region, Regions
 from .runtime import Runtime
@@ -45,4 +46,5 @@ __all__ = [
     "Upscaler",
     "Work",
     "gives_halves",
+    "picked",
 ]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from ..conditions import Condition
 from ..errors import BadOption, WrongLevel
 from ..specs import BranchSpec, Options, Traits
+from .picking import picked
 from .previews import glimpse, rows_of
 from .regions import Region, Regions
 from .runtime import Runtime
@@ -166,6 +167,19 @@ class Branch(ABC):
     def embeddings(self, conditioning: Conditioning) -> Sequence[Tensor]:
         """What of a conditioning must be finite, (B, …) each: the text's embeddings above all, so that NaN is told where it begins."""
         return ()
+
+    def pick(self, conditioning: Conditioning, pictures: Sequence[int]) -> Conditioning:
+        """The conditioning of these pictures of its batch, as if they alone had been encoded, with as many regions as the batch's: any
+        order, repeats allowed. So the run asks a branch only for the pictures that want it, and encodes a text once for several noises.
+
+        Here, every tensor in it with a row a picture is indexed (see `picked`), which is what most branches need. A part that is kept
+        otherwise can have a method ``pick(pictures)`` of its own.
+
+        Raises:
+            PluginProblem: it cannot be seen which tensors have a row a picture.
+        """
+        told = self.embeddings(conditioning)
+        return picked(conditioning, pictures, len(told[0]) if told else None)
 
     def check_step(self, step: Step) -> None:
         """Refuse a step that is not this branch's; `predict` and `attend` begin with it. A step that tells no schedule passes.

@@ -414,6 +414,22 @@ class BranchContract(ComponentContract[BranchSpec]):
             assert relative(noise[b : b + 1], self.predicted(picture, z=alone).noise) < self.tolerance
             assert relative(maps[b : b + 1, :count], self.attended(picture, z=alone)[:, :count]) < self.tolerance
 
+    def test_picked_pictures_are_those_encoded(self) -> None:
+        """What `pick` makes of a batch's conditioning is that of its pictures encoded so: one alone; others in any order, and repeated."""
+        pictures, conditioning, z = self.pictures(), self.encoded(), self.latents(3)
+        for chosen in ((1,), (1, 0, 1)):
+            at = z[: len(chosen)]
+            with torch.no_grad():
+                told = self.branch().pick(conditioning, chosen)
+                found = self.branch().predict(at.clone(), self.step(), told)
+                maps = self.branch().attend(at.clone(), self.step(), told)
+            own = [pictures[b] for b in chosen]
+            wanted, seen = self.predicted(*own, z=at), self.attended(*own, z=at)
+            assert found.noise.shape == at.shape, f"{len(chosen)} pictures were picked, {len(found.noise)} predicted"
+            assert relative(found.noise, wanted.noise) < self.tolerance
+            assert relative(maps[:, : seen.shape[1]], seen) < self.tolerance
+            assert not bool(maps[:, seen.shape[1] :].any()), "a picture without the region has a map of it"
+
     def test_nan_stays_in_its_picture(self) -> None:
         """NaN in the latents of one picture raises nothing, and does not reach noise and maps of the other."""
         z = self.latents()

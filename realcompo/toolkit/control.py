@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..conditions import Condition, Hint
 from ..errors import BadCheckpoint, BadOption, Incompatible
-from ..interfaces import Region, Request, Step
+from ..interfaces import Region, Request, Step, picked
 from ..registry import installed
 from ..specs import BranchSpec, Options, Traits
 from .bases import check_families, find_base
@@ -50,6 +50,11 @@ class Hinted:
     hints: tuple[Tensor, ...]
     kinds: tuple[str, ...]
     base: UNetConditioning
+
+    def pick(self, pictures: Sequence[int]) -> Hinted:
+        """See `Branch.pick`."""
+        hints, base = (picked(one, pictures, len(self.kinds)) for one in (self.hints, self.base))
+        return Hinted(hints, tuple(self.kinds[b] for b in pictures), base)
 
 
 class ControlledTransformer(TransformerBranch):

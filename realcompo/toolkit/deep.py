@@ -8,7 +8,7 @@ blocks' `forward` is put aside, and put back afterwards, also after an error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -26,21 +26,44 @@ HALVES = {"both": ("unconditional", "conditional"), "conditional": ("conditional
 
 @dataclass(eq=False)
 class DeepFeatures:
-    """What one run keeps.
+    """What one run keeps, picture by picture.
 
     Attributes:
-        kept: half → index of the step at which the whole network ran, the shape of its latents, and the tensor (B, C', h', w') that its
-            last up block was given.
+        kept: (half, number of a picture in the run) → index of the step at which the whole network ran, the shape (C, h, w) of its
+            latents, and the tensor (C', h', w') that its last up block was given.
+        rows: numbers of the pictures that this is of; None for all, in their order.
     """
 
-    kept: dict[str, tuple[int, torch.Size, Tensor]] = field(default_factory=dict)
+    kept: dict[tuple[str, int], tuple[int, torch.Size, Tensor]] = field(default_factory=dict)
+    rows: tuple[int, ...] | None = None
+
+    def pick(self, pictures: Sequence[int]) -> DeepFeatures:
+        """Of some pictures, which are kept where all are; nothing where a picture is repeated, as it will have several latents."""
+        if len(set(pictures)) < len(pictures):
+            return DeepFeatures()
+        return DeepFeatures(self.kept, tuple(pictures if self.rows is None else (self.rows[b] for b in pictures)))
+
+    def of(self, half: str, shape: torch.Size | None = None) -> list[tuple[str, int]]:
+        """Where the features of a half are, for latents (B, C, h, w) of this shape or for all pictures that are kept."""
+        if self.rows is not None:
+            return [(half, b) for b in self.rows]
+        return [(half, b) for b in range(shape[0])] if shape is not None else [key for key in self.kept if key[0] == half]
 
     def fresh(self, half: str, index: int, every: int, shape: torch.Size | None = None) -> bool:
-        """Whether what is kept of a half serves at this step, for latents of this shape."""
-        if half not in self.kept:
-            return False
-        at, of, _ = self.kept[half]
-        return 0 < index - at < every and shape in (None, of)
+        """Whether what is kept of a half serves at this step, for latents (B, C, h, w) of this shape: of every picture."""
+        found = [self.kept.get(key) for key in self.of(half, shape)]
+        return bool(found) and all(
+            one is not None and 0 < index - one[0] < every and (shape is None or shape[1:] == one[1]) for one in found
+        )
+
+    def features(self, half: str, shape: torch.Size) -> Tensor:
+        """(B, C', h', w')."""
+        return torch.stack([self.kept[key][2] for key in self.of(half, shape)])
+
+    def keep(self, half: str, index: int, shape: torch.Size, rows: Tensor) -> None:
+        """What the last up block was given at a step, (B, C', h', w')."""
+        for key, row in zip(self.of(half, shape), rows, strict=True):
+            self.kept[key] = (index, shape[1:], row)
 
     def work(self, index: int, every: int) -> Hashable:
         """What a forward pass at this step may leave out: see `Branch.work`."""
@@ -70,7 +93,7 @@ def reuse(
     shallow = not whole and all(features.fresh(one, index, every, shape) for one in halves)
     with exclusive(unet), _uncompiled(network):
         if shallow:
-            with _shallow(unet, [features.kept[one][2] for one in halves]):
+            with _shallow(unet, [features.features(one, shape) for one in halves]):
                 return run()
         seen: list[Tensor] = []
         handle = unet.up_blocks[-2].register_forward_hook(lambda _, __, output: seen.append(output.detach()))
@@ -79,7 +102,7 @@ def reuse(
         finally:
             handle.remove()
         for one, rows in zip(halves, seen[-1].chunk(len(halves)), strict=True):
-            features.kept[one] = (index, shape, rows)
+            features.keep(one, index, shape, rows)
         return result
 
 

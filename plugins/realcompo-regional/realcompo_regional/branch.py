@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from realcompo.errors import BadOption
-from realcompo.interfaces import GuidanceHalf, Prediction, Region, Request, Step
+from realcompo.interfaces import GuidanceHalf, Prediction, Region, Request, Step, picked
 from realcompo.registry import installed
 from realcompo.specs import BranchSpec, Options
 from realcompo.toolkit import BranchUpon, DenoiserBranch, Text, UNetConditioning
@@ -39,6 +39,22 @@ class RegionalConditioning:
     inner: UNetConditioning
     rows: UNetConditioning | None = None
     of: Rows | None = None
+
+    def pick(self, pictures: Sequence[int]) -> RegionalConditioning:
+        """See `Branch.pick`: a picture's regions go with it."""
+        count = len(self.inner.conditional.hidden)
+        inner = picked(self.inner, pictures, count)
+        if self.rows is None or self.of is None:
+            return RegionalConditioning(inner)
+        owners = self.of.pictures.tolist()
+        chosen = [(place, n) for place, b in enumerate(pictures) for n, owner in enumerate(owners) if owner == b]
+        if not chosen:
+            return RegionalConditioning(inner)
+        regions = [n for _, n in chosen]
+        rows = picked(self.rows, [*pictures, *(count + n for n in regions)], count + len(owners))
+        own = torch.tensor([place for place, _ in chosen], device=self.of.pictures.device)
+        masks = {level: mask[regions] for level, mask in self.of.masks.items()}
+        return RegionalConditioning(inner, rows, replace(self.of, pictures=own, count=len(pictures), masks=masks))
 
 
 class RegionalBranch(BranchUpon):

@@ -66,6 +66,8 @@ CHANGES = [
     Change("a network that is put into eval mode", S, _NET, "attention = self.network.attention", "attention = self.network.eval().attention", "test_network_is_left_as_it_was"),
     # -- branches: batches, pictures
     Change("a batch that is normalised together", S, _NET, "return z + self.leave(self.attention(features, self.words(text)))", "return z + self.leave(self.attention(features - features.mean(dim=0, keepdim=True) / 9, self.words(text)))", "test_batch_is_its_pictures_alone"),
+    Change("a pick of all pictures", F, _NET, "    def decode(self, z):", "    def pick(self, conditioning, pictures):\n        return conditioning\n\n    def decode(self, z):", "test_picked_pictures_are_those_encoded"),
+    Change("a pick that keeps the order", S, _NET, "    def decode(self, z):", "    def pick(self, conditioning, pictures):\n        return super().pick(conditioning, sorted(pictures))\n\n    def decode(self, z):", "test_picked_pictures_are_those_encoded"),
     Change("the first picture's boxes for all", S, _NET, "layout[b, 0, int(y0 * h)", "layout[:, 0, int(y0 * h)", "test_batch_is_its_pictures_alone"),
     Change("NaN that spreads", S, _NET, "return self.network(z, step.t", "return self.network(z + 0 * z.sum(), step.t", "test_nan_stays_in_its_picture"),
     Change("one picture of two", F, _NET, "for picture in pixels]", "for picture in pixels[:1]]", "test_pictures_are_decoded"),

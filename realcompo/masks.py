@@ -28,15 +28,17 @@ class Place(Protocol):
 Pictures = Sequence[Sequence[Place]]
 
 
-def presence(pictures: Pictures) -> Tensor:
-    """(B, R) bool: which regions exist."""
+def presence(pictures: Pictures, least: int = 0) -> Tensor:
+    """(B, R) bool: which regions exist. R is the most of any picture, and `least` at least."""
     most = max((len(picture) for picture in pictures), default=0)
+    most = max(most, least)
     return torch.tensor([[r < len(picture) for r in range(most)] for picture in pictures], dtype=torch.bool).reshape(len(pictures), most)
 
 
-def rasterise(pictures: Pictures, h: int, w: int) -> Tensor:
-    """(B, R, h, w) float32 fractional coverage; a region with area is never empty."""
+def rasterise(pictures: Pictures, h: int, w: int, least: int = 0) -> Tensor:
+    """(B, R, h, w) float32 fractional coverage; a region with area is never empty. R is the most of any picture, and `least` at least."""
     most = max((len(picture) for picture in pictures), default=0)
+    most = max(most, least)
     masks = torch.zeros(len(pictures), most, h, w)
     for b, picture in enumerate(pictures):
         for r, region in enumerate(picture):

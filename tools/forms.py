@@ -132,7 +132,7 @@ def cost(form: Form, fidelity: Pieces, spatial: Pieces, schedule: Any, registry:
         total += sum(one.probe for one in networks if due and not form.probe.lagged)
         guided, shared = acts(form.guidance, step), False
         for k, network in enumerate(networks):
-            if not needs.branches[k]:
+            if not needs.each()[k]:
                 continue
             own = guided and not (shared and form.guidance.unconditional == "shared")
             shared = shared or own

@@ -29,16 +29,16 @@ from ..recipes.recipe import (
 from .assembly import check_compatible, check_guidance, check_prompts, picture_regions, unite
 from .begin import begin
 from .canvas import Canvas, canvas_of
+from .decided import Decided, decided_in
 from .ensemble import Ensemble
-from .guidance import guidance_remarks
 from .hires import Second, read_hires, second_pass
 from .inputs import PictureInputs, picture_entries, size_asked
-from .levels import level_remarks
 from .live import Event, Watch
 from .moves import total_shift
-from .probe import blend, blend_shifts
-from .remarks import region_remarks, step_remarks, text_remarks, unread_of_branches, warn, weight_remarks
-from .run import Run, as_output, check_outputs, owners, returned_latents
+from .outputs import as_output, check_outputs, returned_latents
+from .remarks import unread_of_branches, warn
+from .rows import blended
+from .run import Run, owners
 
 Progress = Callable[[Step, Event], Any]
 Callback = Callable[[Any, int, float, dict[str, Any]], dict[str, Any] | None]
@@ -158,10 +158,15 @@ class Composer(Ensemble):
         *,
         output_type: OutputType = "pil",
         progress: Progress | None = None,
+        decided: Sequence[Decided | None] = (),
     ) -> Result:
-        """Draw entries of a recipe as one batch; they may be planned already (see `plan`)."""
+        """Draw entries of a recipe as one batch; they may be planned already (see `plan`).
+
+        Args:
+            decided: of each picture that was drawn before, what was decided then, which is followed; see `Decided.read`.
+        """
         inputs = PictureInputs.of(pictures)
-        return self._compose(inputs, self.size, self.num_inference_steps, None, output_type, None, progress, self.hires)
+        return self._compose(inputs, self.size, self.num_inference_steps, None, output_type, None, progress, self.hires, decided)
 
     @torch.no_grad()
     def _compose(
@@ -174,6 +179,7 @@ class Composer(Ensemble):
         callback: Callback | None,
         progress: Progress | None,
         hires: Hires | None,
+        decided: Sequence[Decided | None] = (),
     ) -> Result:
         check_compatible(self.members, size)
         solver, steps = self._solver(steps, size), int(steps)
@@ -190,15 +196,9 @@ class Composer(Ensemble):
         check_prompts(members, inputs.pictures, self.registry)
         with explain_memory(), explain_compiler():
             x, run = self._start(members, over, size, solver, canvas)
-            told = [
-                *step_remarks(solver),
-                *guidance_remarks(self.guidance, members, self.registry, solver),
-                *level_remarks(self.members, solver, self._holds),
-                *text_remarks(members, inputs.pictures, unread_of_branches(members, self.branches)),
-                *region_remarks(members, inputs.pictures, self.registry),
-                *weight_remarks(members, inputs.pictures),
-            ]
+            told = self._remarks(solver, members, inputs.pictures, unread_of_branches(members, self.branches))
             warn(told)
+            run.told = decided
             watch = Watch(progress, run, passes=1 if second is None else 2)
             try:
                 z = self._denoise(x, run, inputs.generators, callback, watch)
@@ -213,6 +213,7 @@ class Composer(Ensemble):
             inputs = inputs.unseeded()  # the caller's latents or callback decide the picture, not the seed alone
         recipe = self.recipe(inputs.pictures, size, steps, members, hires)
         facts = {**self.facts(run.solver), **({"plans": list(inputs.transcripts)} if any(inputs.transcripts) else {}), **watch.facts()}
+        facts |= {"decided": found} if any(found := decided_in(run.trace)) else {}
         if output_type != "latent":
             images = as_output(images if canvas is None else canvas.pasted(images, run.finite.good), output_type)
         if output_type == "pil":
@@ -289,21 +290,21 @@ class Composer(Ensemble):
             z = solver.view(x, step)
             needs = balancer.needs(state, step)
             z, moved = run.move(z, step, needs.moves)  # z ← z − η ∇_z L
-            acting = [k for k, acts in enumerate(needs.branches) if acts]
+            acting = run.acting(needs)  # which branches, and in which pictures
             due = needs.probe and run.probe_is_due()
-            predictions = run.predictions(acting, z, step, run.reads(needs, due, step))
-            noises, shifts = [p.noise for p in predictions], [p.shift for p in predictions]
+            predictions = run.predictions_of(acting, z, step, needs, due)
 
             probed = None
             if due:
-                state, probed = balancer.update(state, step, run.trial(z, step, noises, shifts))  # Eq. 7, 12
+                state, probed = balancer.update(state, step, run.trial(z, step, acting, predictions))  # Eq. 7, 12
 
             weights = run.finite.see("weights", balancer.weights(state, step), step, dim=1)  # Eq. 2
-            noise, shift = blend(weights[acting], noises), blend_shifts(weights[acting], shifts)  # Eq. 3
+            noise, shift = blended(weights, acting, predictions)  # Eq. 3
             x = run.finite.clean("solver", solver.step(x, noise, step, total_shift(moved, shift), generators), step)
             x = run.keep(x, step)
+            state, decided = run.decide(balancer, state, step, moved)  # feedback: what the maps of this step say of the next
 
-            entry = run.record(step, acting, weights, probed, moved)
+            entry = run.record(step, acting, weights, probed, moved, decided)
             if callback is not None:
                 x = returned_latents(callback(self, step.index, step.t, {"latents": x}), x)
                 x = run.finite.clean("callback", x, step)

@@ -7,10 +7,10 @@ call is counted once for each shape and each `Branch.work`, and taken for the sa
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -18,6 +18,9 @@ from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 from ..noise.spans import span
 from ..pictures.trace import Cost
+
+if TYPE_CHECKING:
+    from .rows import Rows
 
 T = TypeVar("T")
 
@@ -75,20 +78,25 @@ class Meter:
 
     Attributes:
         pictures: B.
+        owners: of each row of the batch, its picture, where pictures have several; None where rows are pictures.
+        each: part → operations of each picture.
         spent: part → operations so far: "text", "decode", and "predict", "probe", "move" of each branch.
         unit: operations of one F; None until the fidelity branch (or, where it never does, another) has predicted.
     """
 
     pictures: int
+    owners: Sequence[int] | None = None
+    each: dict[str, list[float]] = field(default_factory=dict)
     spent: dict[str, float] = field(default_factory=dict)
     unit: float | None = None
     _fidelity: bool = False
     _known: dict[Hashable, int] = field(default_factory=dict)
 
-    def count(self, part: str, key: Hashable | None, call: Callable[[], T]) -> T:
+    def count(self, part: str, key: Hashable | None, call: Callable[[], T], rows: Rows | None = None) -> T:
         """Run a call and add what it costs to a part.
 
         Args:
+            rows: of the batch that it is for; all, if None. They share its cost alike.
             key: calls of a part with equal keys cost the same; None where that is not known, and each is counted.
         """
         known = None if key is None else self._known.get((part, key))
@@ -102,6 +110,11 @@ class Meter:
             if key is not None:
                 self._known[part, key] = known
         self.spent[part] = self.spent.get(part, 0.0) + known
+        owners = range(self.pictures) if self.owners is None else self.owners
+        mine = [owners[b] for b in (range(len(owners)) if rows is None else rows.index)]
+        each = self.each.setdefault(part, [0.0] * self.pictures)
+        for b in mine:
+            each[b] += known / len(mine)
         return result
 
     def learn_unit(self, part: str, before: float, rows: int, fidelity: bool) -> None:
@@ -114,3 +127,8 @@ class Meter:
         """What was spent so far, a picture, in F."""
         unit = (self.unit or 1.0) * self.pictures
         return Cost({part: operations / unit for part, operations in self.spent.items()}, self.unit or 1.0)
+
+    def costs(self) -> tuple[Cost, ...]:
+        """What was spent so far on each picture, in F; parts that it has none of are left out."""
+        unit = self.unit or 1.0
+        return tuple(Cost({part: each[b] / unit for part, each in self.each.items() if each[b]}, unit) for b in range(self.pictures))

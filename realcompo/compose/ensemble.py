@@ -37,8 +37,7 @@ from .guidance import guidance_remarks
 from .hires import read_hires, second_pass
 from .inputs import size_asked
 from .levels import level_remarks, run_levels
-from .remarks import region_remarks, step_remarks, text_remarks, unread_of_files, weight_remarks
-from .run import remarks
+from .remarks import Unread, branch_remarks, region_remarks, step_remarks, text_remarks, unread_of_files, weight_remarks
 from .runtime import check_runtime
 
 NoiseRange = Literal["shared", "held"]
@@ -171,15 +170,20 @@ class Ensemble(Copied):
     def remarks(self, pictures: Sequence[PictureEntry] = ()) -> list[str]:
         """What can be drawn but hardly as meant, such as guidance that ends before the balance begins, or words of `pictures` past a text
         encoder's last token; loads no weights."""
-        solver = self._solver(self.num_inference_steps)
+        said = branch_remarks(self.members, self.registry, self.balancer, self.num_inference_steps)
+        return said + self._remarks(
+            self._solver(self.num_inference_steps), self.members, pictures, unread_of_files(self.members, self.registry)
+        )
+
+    def _remarks(self, solver: Solver, members: Sequence[Member], pictures: Sequence[PictureEntry], unread: Unread) -> list[str]:
+        """Those of a run by this solver, of branches as they are guided in it."""
         return [
-            *remarks(self.members, self.registry, self.balancer, self.num_inference_steps),
             *step_remarks(solver),
-            *guidance_remarks(self.guidance, self.members, self.registry, solver),
+            *guidance_remarks(self.guidance, members, self.registry, solver),
             *level_remarks(self.members, solver, self._holds),
-            *text_remarks(self.members, pictures, unread_of_files(self.members, self.registry)),
-            *region_remarks(self.members, pictures, self.registry),
-            *weight_remarks(self.members, pictures),
+            *text_remarks(members, pictures, unread),
+            *region_remarks(members, pictures, self.registry),
+            *weight_remarks(members, pictures),
         ]
 
     def check_picture(self, picture: PictureEntry, index: int = 0) -> tuple[Region, ...]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,10 @@ from torch import Tensor
 
 from ..errors import NotFinite
 from ..interfaces import Regions, Step
-from ..pictures.result import Result
+from ..pictures.result import PER_PICTURE, Result
+
+if TYPE_CHECKING:
+    from .rows import Rows
 
 Part = Literal["text", "latents", "shift", "prediction", "maps", "gradient", "weights", "solver", "callback"]
 
@@ -78,20 +81,30 @@ class Finite:
 
     # -- on the device ---------------------------------------------------------------------------------------------------
 
-    def note(self, part: Part, peak: Tensor, step: Step | None = None, branch: int | None = None) -> None:
-        """Remember the largest magnitude of each picture, (B,)."""
+    def note(self, part: Part, peak: Tensor, step: Step | None = None, branch: int | None = None, rows: Rows | None = None) -> None:
+        """Remember the largest magnitude of each picture, (B,); of some, where `rows` says which they are."""
         wide = torch.promote_types(peak.dtype, torch.float32)
+        if rows is not None:
+            peak = rows.into(peak)
         self._notes.append(_Note(part, step, branch, peak.detach().to(self.device, wide).expand(self.count)))
 
-    def see(self, part: Part, values: Tensor, step: Step | None = None, branch: int | None = None, dim: int = 0) -> Tensor:
+    def see(
+        self,
+        part: Part,
+        values: Tensor,
+        step: Step | None = None,
+        branch: int | None = None,
+        dim: int = 0,
+        rows: Rows | None = None,
+    ) -> Tensor:
         """The values, looked at; pictures lie along `dim`."""
         if values.numel():
-            self.note(part, peaks(values, dim), step, branch)
+            self.note(part, peaks(values, dim), step, branch, rows)
         return values
 
-    def clean(self, part: Part, values: Tensor, step: Step | None = None, branch: int | None = None) -> Tensor:
+    def clean(self, part: Part, values: Tensor, step: Step | None = None, branch: int | None = None, rows: Rows | None = None) -> Tensor:
         """The values (B, …), looked at, with zero in place of what is no number."""
-        return self.see(part, values, step, branch).nan_to_num(0.0, 0.0, 0.0)
+        return self.see(part, values, step, branch, rows=rows).nan_to_num(0.0, 0.0, 0.0)
 
     def send(self) -> None:
         """Start the copy of what was seen since the last one."""
@@ -176,8 +189,9 @@ class Finite:
             return result
         good = self.good
         facts = dict(result.facts)
-        if "plans" in facts:
-            facts["plans"] = [facts["plans"][b] for b in good]
+        for name in PER_PICTURE:
+            if name in facts:
+                facts[name] = [facts[name][b] for b in good]
         rest = replace(
             result,
             batch_regions=Regions(tuple(result.batch_regions.pictures[b] for b in good)),

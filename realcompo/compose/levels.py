@@ -14,7 +14,7 @@ from ..specs import FlowSchedule, NoiseSchedule, Schedule
 
 
 def acting_at(members: Sequence[Member], balancer: Balancer, steps: int) -> list[tuple[bool, ...]]:
-    """Which branches act at each of so many steps: the balancer is asked, of a picture without regions."""
+    """Which branches act at each of so many steps: the balancer is asked, of a picture without regions, which tells it nothing."""
     setting = Setting(
         names=tuple(m.name for m in members),
         roles=tuple(m.role for m in members),
@@ -24,7 +24,7 @@ def acting_at(members: Sequence[Member], balancer: Balancer, steps: int) -> list
         kinds=tuple(m.spec.condition if m.role == "spatial" else None for m in members),
     )
     state = balancer.start(setting)
-    return [tuple(balancer.needs(state, Step(i, steps, 0.0, 0.0, 0.5, 0.5)).branches) for i in range(steps)]
+    return [balancer.needs(state, Step(i, steps, 0.0, 0.0, 0.5, 0.5)).each() for i in range(steps)]
 
 
 def one_process(members: Sequence[Member]) -> bool:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 
 from ..errors import Remark
-from ..interfaces import Branch
+from ..interfaces import Balancer, Branch
 from ..noise.diffusion import FLOW, Solver
 from ..recipes.members import Member
 from ..recipes.recipe import PictureEntry
@@ -14,12 +14,26 @@ from ..registry import Registry
 from ..specs import FlowSchedule, NoiseSchedule
 from ..weighing import read_weights
 from .assembly import REGION_PROMPTS, region_words
+from .levels import acting_at
 
 LATE = 0.75
 """A run that begins below this share of the trained timesteps takes the first noise for less than it is."""
 
 Unread = Callable[[int, Sequence[str]], Sequence[str] | None]
 """(k, texts) → of each, the end that branch k does not read; None where that is not known."""
+
+
+def branch_remarks(members: Sequence[Member], registry: Registry, balancer: Balancer, steps: int) -> list[str]:
+    """What the branches say of a run before it is drawn (see `Branch.remarks`), each after its branch's name. The balancer is asked at
+    each of `steps` which branches act, on a picture without regions."""
+    acting = acting_at(members, balancer, steps)
+    balanced = [i for i, acts in enumerate(acting) if len(acts) > 1 and all(acts)]
+    span = (balanced[0] / steps, (balanced[-1] + 1) / steps) if balanced else None
+    said = []
+    for m in members:
+        cls: type[Branch] = type(m.ready) if m.ready is not None else registry.load(m.spec)
+        said += [f"{m.name}: {remark}" for remark in cls.remarks(m.spec, m.options(registry), span)]
+    return said
 
 
 def unread_of_files(members: Sequence[Member], registry: Registry) -> Unread:

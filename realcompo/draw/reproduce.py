@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from ..compose.composer import Composer, Progress
+    from ..compose.decided import Decided
     from ..compose.live import Event
     from ..interfaces import Step
     from ..pictures.result import Result
@@ -85,7 +86,10 @@ def reproduce(
     notes = _compare_facts(embedded, composer, path)
     for note in notes:
         warnings.warn(note, stacklevel=2)
-    result = _drawn_again(composer, recipe, embedded.facts.get("stopped"), progress)
+    from ..compose.decided import Decided
+
+    decided = Decided.read(embedded.facts.get("decided"), str(path))
+    result = _drawn_again(composer, recipe, embedded.facts.get("stopped"), progress, decided)
     largest, changed = _difference(original, result.image)
     digest = embedded.facts.get("pixels")
     return Reproduction(
@@ -121,8 +125,8 @@ def _with_pictures(recipe: Recipe, given: Mapping[str, Any], where: str) -> Reci
     return recipe.model_copy(update={"pictures": (entry.model_copy(update=found),)})
 
 
-def _drawn_again(composer: Composer, recipe: Recipe, stopped: Any, progress: Progress | None) -> Result:
-    """The recipe's picture; of one that was stopped, what the step after which it was stopped expects."""
+def _drawn_again(composer: Composer, recipe: Recipe, stopped: Any, progress: Progress | None, decided: Decided | None) -> Result:
+    """The recipe's picture, by what was decided in its run; of one that was stopped, what the step after which it was stopped expects."""
 
     seen: list[Step] = []
 
@@ -134,7 +138,7 @@ def _drawn_again(composer: Composer, recipe: Recipe, stopped: Any, progress: Pro
             event.stop(keep=True)
 
     try:
-        return composer.compose(recipe.pictures, progress=progress if stopped is None else watch)
+        return composer.compose(recipe.pictures, progress=progress if stopped is None else watch, decided=[decided])
     except Stopped as error:
         if error.result is None:
             raise

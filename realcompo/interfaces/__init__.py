@@ -1,6 +1,6 @@
 """The contracts (Branch, ConditionTransfer, Balancer, Planner, Upscaler, Suite, Scorer) and what passes between them. No torch here."""
 
-from .balancer import Balancer, Move, Moved, Needs, Probe, ProbeResult, Setting
+from .balancer import Balancer, Move, Moved, Needs, Probe, ProbeResult, Seen, Setting
 from .branch import Branch, Conditioning, GuidanceHalf, Inpainting, Prediction, Request, gives_halves
 from .engine import Crew, Engine, Outcome, Unit, Work
 from .picking import picked
@@ -38,6 +38,7 @@ __all__ = [
     "Request",
     "Runtime",
     "Scorer",
+    "Seen",
     "Setting",
     "Shot",
     "Step",

@@ -6,7 +6,7 @@ Shapes: B pictures, K branches, R regions (the most of any picture of the batch)
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -57,6 +57,7 @@ class Move:
         lagged: all at once, down the slope that the branch's prediction left at the step before (`Needs.slopes`): no pass of their own.
             Where none was left, no move.
         stop: a picture that was left alone once is left alone for the rest of the run.
+        pictures: B bools, which pictures it is for; None for all.
     """
 
     most: int = 1
@@ -64,6 +65,7 @@ class Move:
     threshold: float = 0.0
     lagged: bool = False
     stop: bool = False
+    pictures: tuple[bool, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,17 +73,30 @@ class Needs:
     """What a step uses.
 
     Attributes:
-        branches: K bools: which branches act, that is, predict.
-        probe: whether the balancer wants a probe; only where all branches act.
+        branches: which branches act, that is, predict: K bools for all pictures alike, or (K, B), K tuples of B bools, for each picture.
+        probe: whether the balancer wants a probe; only where all branches act. Pictures at which one is idle have none: loss and gradient
+            are zero there.
         moves: K, by which branch's maps z is moved before any branch predicts, or () for none; an idle branch may be asked.
         slopes: K bools, or () for none: which acting branches leave the slope of their placement loss, from the graph of the pass that
             predicts, for lagged moves at the next step.
+        looks: K bools, or () for none: which acting branches tell the placement loss of their own prediction's maps, for `Balancer.decide`:
+            no graph, and where a branch reads its maps in the pass that predicts, at no price.
     """
 
-    branches: tuple[bool, ...]
+    branches: tuple[bool, ...] | tuple[tuple[bool, ...], ...]
     probe: bool = False
     moves: tuple[Move | None, ...] = ()
     slopes: tuple[bool, ...] = ()
+    looks: tuple[bool, ...] = ()
+
+    def acts(self, k: int, b: int) -> bool:
+        """Whether branch k acts in picture b."""
+        asked = self.branches[k]
+        return asked[b] if isinstance(asked, tuple) else asked
+
+    def each(self) -> tuple[bool, ...]:
+        """K bools: which branches act in any picture."""
+        return tuple(any(asked) if isinstance(asked, tuple) else bool(asked) for asked in self.branches)
 
 
 @dataclass(frozen=True)
@@ -115,6 +130,7 @@ class Moved:
         loss: (K, B, R) before the first move of each branch; zero for branches that were not asked.
         passes: K, how often each branch's maps were read for it, for the whole batch.
         maps: K × (B, R, h', w') before the first move; empty for branches that were not asked.
+        read: (K, B) bool: the pictures whose maps were read.
     """
 
     shift: Tensor | None
@@ -122,6 +138,29 @@ class Moved:
     loss: Tensor
     passes: tuple[int, ...]
     maps: tuple[Tensor | None, ...] = ()
+    read: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What the passes of a step told of the layout.
+
+    Attributes:
+        loss: (K, B, R) placement loss (Eq. 6) by each branch's maps: of its prediction where `Needs.looks` or `slopes` asked for it, else
+            before the first move of the step; zero for absent regions and where nothing was read.
+        known: (K, B) bool: where something was read.
+        count: (B,) regions of each picture.
+    """
+
+    loss: Tensor
+    known: Tensor
+    count: Tensor
+
+    def mean(self, k: int) -> list[float | None]:
+        """B, the mean loss a region by branch k's maps; None where nothing was read, or where there is no region."""
+        means = (self.loss[k].sum(dim=1) / self.count.clamp(min=1)).tolist()
+        told = (self.known[k] & (self.count > 0)).tolist()
+        return [mean if there else None for mean, there in zip(means, told, strict=True)]
 
 
 Probe = Callable[["Tensor"], ProbeResult]
@@ -155,3 +194,15 @@ class Balancer(ABC):
     def update(self, state: Any, step: Step, probe: Probe) -> tuple[Any, ProbeResult | None]:
         """The state after this step's probe (Eq. 7). Called only where `needs` asked for a probe."""
         return state, None
+
+    def decide(self, state: Any, step: Step, seen: Seen) -> Sequence[int] | None:
+        """A whole number a picture: what is decided at the end of this step by what was seen in it; None where nothing is.
+
+        A decision by a threshold flips by rounding. So the state may follow what was seen by these numbers alone: they are kept with the
+        picture, and one that is drawn again is told them.
+        """
+        return None
+
+    def follow(self, state: Any, step: Step, decided: Sequence[int]) -> Any:
+        """The state after this step's decisions."""
+        return state

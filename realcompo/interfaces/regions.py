@@ -37,9 +37,14 @@ class Region:
 
 @dataclass(frozen=True)
 class Regions:
-    """The regions of a batch: `pictures[i]` are those of picture i. Ragged: pictures may have different numbers."""
+    """The regions of a batch: `pictures[i]` are those of picture i. Ragged: pictures may have different numbers.
+
+    Attributes:
+        least: R where no picture has as many: of pictures that were taken out of a larger batch.
+    """
 
     pictures: tuple[tuple[Region, ...], ...]
+    least: int = 0
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -47,19 +52,23 @@ class Regions:
     @property
     def most(self) -> int:
         """R: the most regions of any picture."""
-        return max((len(picture) for picture in self.pictures), default=0)
+        return max(self.least, max((len(picture) for picture in self.pictures), default=0))
+
+    def only(self, pictures: Sequence[int]) -> Regions:
+        """Of these pictures, any order, repeats allowed; R stays as it is."""
+        return Regions(tuple(self.pictures[b] for b in pictures), self.most)
 
     def masks(self, h: int, w: int) -> Tensor:
         """(B, R, h, w) fractional coverage in [0, 1]; never empty for a region with area; zeros where a picture has no such region."""
         from ..masks import rasterise
 
-        return rasterise(self.pictures, h, w)
+        return rasterise(self.pictures, h, w, self.least)
 
     def present(self) -> Tensor:
         """(B, R) bool: which regions exist. Guard with it before any division."""
         from ..masks import presence
 
-        return presence(self.pictures)
+        return presence(self.pictures, self.least)
 
     @staticmethod
     def union(parts: Sequence[Regions]) -> Regions:

@@ -58,7 +58,7 @@ def loss_chart(trace: Trace, index: int = 0) -> Image.Image | None:
     slopes.append(
         Line("dL/dweights (rms)", [(e.step.index, float(e.grad_weights[index])) for e in probed if e.grad_weights is not None], MUTED)
     )
-    spans = _phases(trace)
+    spans = _phases(trace, index)
     width, height = 860, 300
     chart = Image.new("RGB", (width, 2 * height), PAPER)
     chart.paste(panel("loss at the trial step", [total, *parts], spans, count, (width, height), logarithmic=False), (0, 0))
@@ -77,14 +77,14 @@ def _move_chart(trace: Trace, index: int) -> Image.Image | None:
         if any(len(e.move_maps) > k and e.move_maps[k] is not None for e in moved)
     ]
     count = trace.entries[0].step.count
-    return panel("loss before the moves of a step", lines, _phases(trace), count, (860, 300), logarithmic=False)
+    return panel("loss before the moves of a step", lines, _phases(trace, index), count, (860, 300), logarithmic=False)
 
 
-def _phases(trace: Trace) -> list[tuple[str, int, int]]:
-    """(phase, first step, last step + 1), in turn."""
+def _phases(trace: Trace, index: int) -> list[tuple[str, int, int]]:
+    """(phase, first step, last step + 1) of a picture, in turn."""
     spans: list[tuple[str, int, int]] = []
     for entry in trace.entries:
-        name = entry.phase(trace.names)
+        name = entry.phase(trace.names, index)
         first = spans.pop()[1] if spans and spans[-1][0] == name else entry.step.index
         spans.append((name, first, entry.step.index + 1))
     return spans

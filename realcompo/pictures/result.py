@@ -26,6 +26,9 @@ from .trace import Cost, Trace
 if TYPE_CHECKING:
     from torch import Tensor
 
+PER_PICTURE = ("plans", "decided")
+"""Facts of a batch that are a list, one a picture: each picture carries its own, where it is not empty."""
+
 
 @dataclass(frozen=True, eq=False)
 class Result:
@@ -51,8 +54,14 @@ class Result:
 
     @property
     def cost(self) -> Cost:
-        """What a picture cost, in F: one conditional forward pass of the fidelity network, by floating point operations."""
+        """What a picture cost, in F: one conditional forward pass of the fidelity network, by floating point operations. The mean over
+        the batch; `costs` tells each picture's."""
         return self.trace.cost
+
+    @property
+    def costs(self) -> tuple[Cost, ...]:
+        """What each picture cost, in F: they differ where the run itself decides what a picture needs."""
+        return self.trace.costs
 
     @property
     def image(self) -> Any:
@@ -182,18 +191,19 @@ class Picture(Image.Image):
 
 
 def sign(images: Sequence[Image.Image], recipe: Recipe, facts: dict[str, Any], places: Sequence[int] | None = None) -> list[Picture]:
-    """Give each picture of a batch the recipe that draws it alone, and the facts with the digest of its pixels; of the `plans`, its own.
+    """Give each picture of a batch the recipe that draws it alone, and the facts with the digest of its pixels; of those in `PER_PICTURE`,
+    its own.
     `places`: indices in the batch, where not all of its pictures are there."""
     facts = _json_ready(facts)
     size = len(images) if places is None else max(len(images), len(recipe.pictures))
-    plans = facts.pop("plans", None) or [None] * size
+    own = {name: facts.pop(name, None) or [None] * size for name in PER_PICTURE}
     return [
         Picture.of(
             image,
             recipe.alone(index) if index < len(recipe.pictures) else recipe,
             {
                 **facts,
-                **({"plans": plans[index]} if plans[index] else {}),
+                **{name: told[index] for name, told in own.items() if told[index]},
                 "pixels": pixel_digest(image),
                 "batch": {"index": index, "size": size},
             },

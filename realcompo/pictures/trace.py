@@ -19,6 +19,7 @@ class TraceEntry:
     Attributes:
         step: where in the run.
         acting: names of the branches that were called.
+        acts: (K, B) bool: for which pictures.
         weights: ξ (K, B, h, w), zero for branches that did not act.
         loss: (B,) at the trial step, or None where there was no probe.
         region_loss: (K, B, R), likewise.
@@ -28,7 +29,9 @@ class TraceEntry:
         moves: (K, B) moves of z by each branch's maps, or None where none was asked for.
         move_loss: (K, B, R) before the first move, likewise.
         move_maps: K × (B, R, h', w') before the first move, None for branches that were not asked.
-        spent: F of sampling a picture, from the run's first step to the end of this one (see `Cost`).
+        spent: F of sampling a picture, from the run's first step to the end of this one (see `Cost`): the mean over the batch.
+        spent_each: B, of each picture.
+        decided: B whole numbers, what the balancer decided of each picture at the end of the step; () where nothing was.
     """
 
     step: Step
@@ -43,6 +46,9 @@ class TraceEntry:
     move_loss: Tensor | None = None
     move_maps: tuple[Tensor | None, ...] = ()
     spent: float = 0.0
+    spent_each: tuple[float, ...] = ()
+    acts: Tensor | None = None
+    decided: tuple[int, ...] = ()
 
     @property
     def seen(self) -> tuple[Tensor | None, ...]:
@@ -54,18 +60,29 @@ class TraceEntry:
         """(K, B, R) loss of each region by those maps, or None."""
         return self.region_loss if self.region_loss is not None else self.move_loss
 
-    def phase(self, names: Sequence[str]) -> str:
-        """What the run is doing, of branches `names`, fidelity first."""
-        if len(self.acting) == len(names):
+    def phase(self, names: Sequence[str], index: int | None = None) -> str:
+        """What the run is doing, of branches `names`, fidelity first; with `index`, what it does with that picture."""
+        acting: Sequence[str] = self.acting
+        if index is not None and self.acts is not None:
+            acting = [name for k, name in enumerate(names) if bool(self.acts[k, index])]
+        if len(acting) == len(names):
             return "balanced"
-        if names[0] not in self.acting:
+        if names[0] not in acting:
             return "spatial alone"
-        return "fidelity alone" if self.moves is None else "fidelity guided"
+        asked = self.moves is not None and (index is None or self.move_loss is None or bool(self.move_loss[:, index].any()))
+        return "fidelity guided" if asked else "fidelity alone"
 
     def only(self, pictures: Sequence[int]) -> TraceEntry:
         """Of these pictures alone."""
         rows = list(pictures)
         kept = replace(self, weights=self.weights[:, rows])
+        if self.spent_each:
+            each = tuple(self.spent_each[b] for b in rows)
+            kept = replace(kept, spent_each=each, spent=sum(each) / max(len(each), 1))
+        if self.decided:
+            kept = replace(kept, decided=tuple(self.decided[b] for b in rows))
+        if self.acts is not None:
+            kept = replace(kept, acts=self.acts[:, rows])
         if self.moves is not None and self.move_loss is not None:
             kept = replace(
                 kept,
@@ -107,6 +124,20 @@ class Cost:
         """F of everything."""
         return sum(self.parts.values())
 
+    def then(self, other: Cost) -> Cost:
+        """This and what a following run cost, in this one's F."""
+        scale, parts = other.unit / self.unit, dict(self.parts)
+        for part, spent in other.parts.items():
+            parts[part] = parts.get(part, 0.0) + scale * spent
+        return Cost(parts, self.unit)
+
+    @classmethod
+    def mean(cls, costs: Sequence[Cost]) -> Cost:
+        """Of several pictures of one run."""
+        names = dict.fromkeys(part for one in costs for part in one.parts)
+        parts = {part: sum(one.parts.get(part, 0.0) for one in costs) / len(costs) for part in names}
+        return cls(parts, costs[0].unit if costs else 1.0)
+
     def by_kind(self) -> dict[str, float]:
         """Kind ("text", "encode", "predict", "probe", "move", "decode") → F, over all branches."""
         found: dict[str, float] = {}
@@ -126,12 +157,22 @@ class Trace:
     probe_calls: int = 0
     move_calls: int = 0
     cost: Cost = field(default_factory=Cost)
+    costs: tuple[Cost, ...] = ()
 
     def record(
-        self, step: Step, acting: tuple[str, ...], weights: Tensor, probed: ProbeResult | None, moved: Moved | None = None
+        self,
+        step: Step,
+        acting: tuple[str, ...],
+        weights: Tensor,
+        probed: ProbeResult | None,
+        moved: Moved | None = None,
+        acts: Tensor | None = None,
+        decided: tuple[int, ...] = (),
     ) -> TraceEntry:
-        """Write one step down; weights (K, B, 1, h, w)."""
-        entry = TraceEntry(step, acting, weights[:, :, 0].detach().cpu(), spent=self.cost.sampling)
+        """Write one step down; weights (K, B, 1, h, w), acts (K, B) bool."""
+        each = tuple(cost.sampling for cost in self.costs)
+        entry = TraceEntry(step, acting, weights[:, :, 0].detach().cpu(), spent=self.cost.sampling, spent_each=each, acts=acts)
+        entry = replace(entry, decided=decided)
         if probed is not None:
             entry = replace(
                 entry,
@@ -160,24 +201,31 @@ class Trace:
         total, before = count + len(other.entries), self.cost.sampling
         entries = [replace(entry, step=replace(entry.step, count=total)) for entry in self.entries]
         entries += [
-            replace(entry, step=replace(entry.step, index=count + entry.step.index, count=total), spent=before + scale * entry.spent)
+            replace(
+                entry,
+                step=replace(entry.step, index=count + entry.step.index, count=total),
+                spent=before + scale * entry.spent,
+                spent_each=tuple(a.sampling + scale * b for a, b in zip(self.costs, entry.spent_each, strict=False)),
+            )
             for entry in other.entries
         ]
-        parts = dict(self.cost.parts)
-        for part, spent in other.cost.parts.items():
-            parts[part] = parts.get(part, 0.0) + scale * spent
         return Trace(
             self.names,
             entries,
             self.predict_calls + other.predict_calls,
             self.probe_calls + other.probe_calls,
             self.move_calls + other.move_calls,
-            Cost(parts, self.cost.unit),
+            self.cost.then(other.cost),
+            tuple(a.then(b) for a, b in zip(self.costs, other.costs, strict=False)),
         )
 
     def only(self, pictures: Sequence[int]) -> Trace:
         """Of these pictures alone; the calls are those of the whole batch."""
-        return replace(self, entries=[entry.only(pictures) for entry in self.entries])
+        kept = replace(self, entries=[entry.only(pictures) for entry in self.entries])
+        if self.costs:
+            kept.costs = tuple(self.costs[b] for b in pictures)
+            kept.cost = Cost.mean(kept.costs)
+        return kept
 
     @property
     def losses(self) -> list[tuple[int, list[float]]]:

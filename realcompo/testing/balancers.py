@@ -126,22 +126,26 @@ class BalancerContract(ComponentContract[BalancerSpec]):
             balancer, setting = self.balancer(), self.setting(roles)
             state, steps = balancer.start(setting), self.run_steps()
             for step in steps:
-                idle = [not acts for acts in balancer.needs(state, step).branches]
-                if len(idle) == len(roles) and not all(idle):
-                    assert not bool(balancer.weights(state, step)[idle].any())
+                needs, weights = balancer.needs(state, step), balancer.weights(state, step)
+                if len(needs.branches) == len(roles) and any(needs.each()):
+                    for k in range(len(roles)):
+                        idle = [b for b in range(2) if not needs.acts(k, b)]
+                        assert not bool(weights[k, idle].any())
 
     # -- checks: what a step costs ---------------------------------------------------------------------------------------
 
     def test_needs_names_every_branch(self) -> None:
-        """K answers, of which one at least is yes; a probe blends all branches, so it needs all of them."""
+        """K answers, or K for each picture, of which one at least is yes in every picture; a probe blends all branches, so it needs all of
+        them in one picture at least."""
         for roles in self.teams:
             balancer = self.balancer()
             state = balancer.start(self.setting(roles))
             for step in self.run_steps():
                 needs = balancer.needs(state, step)
                 assert len(needs.branches) == len(roles)
-                assert any(needs.branches)
-                assert not needs.probe or all(needs.branches)
+                acts = [[needs.acts(k, b) for k in range(len(roles))] for b in range(2)]
+                assert all(any(picture) for picture in acts), "a picture in which no branch acts"
+                assert not needs.probe or any(all(picture) for picture in acts)
 
     def test_update_costs_one_probe(self) -> None:
         """A probe is dear: an update that asked for it makes exactly one, and hands on what it saw."""
@@ -177,7 +181,7 @@ class BalancerContract(ComponentContract[BalancerSpec]):
                 return
             state = balancer.start(setting)
             asked = [(step, balancer.needs(state, step)) for step in self.run_steps()]
-            step = next((step for step, needs in asked if needs.probe and all(needs.branches)), None)
+            step = next((step for step, needs in asked if needs.probe and all(needs.each())), None)
             if step is None:
                 continue
             probe = LinearProbe(self.slope(setting))

@@ -25,7 +25,7 @@ from realcompo.specs import BranchSpec, NoOptions
 from realcompo.testing.sources import small_checkpoint
 from realcompo.testing.toys import TOY_TRAITS, ToyBranch
 from tests import lacking
-from tests.compose.test_moves import NOISE, RAGGED, B, latents, reader
+from tests.compose.test_moves import NOISE, RAGGED, B, asks, latents, reader
 from tests.toyworld import PROMPT, TWO, final_loss, toys
 
 LAGGED = {"lagged": True}
@@ -165,12 +165,12 @@ def test_a_lagged_move_is_one_step_down_the_slope_that_was_left() -> None:
         raise AssertionError("a pass")
 
     later = latents(7)
-    end, moved = move_latents(later, [Move(3, 0.1, lagged=True)], [never], RAGGED, [None], NOISE, slopes={0: left})
+    end, moved = move_latents(later, [Move(3, 0.1, lagged=True)], asks([never]), RAGGED, NOISE, slopes={0: left})
     for b in range(2):
         unit = left[1][b] / left[1][b].norm()
         torch.testing.assert_close(later[b] - end[b], 0.3 * NOISE * math.sqrt(z[b].numel()) * unit)
     assert moved.made.tolist() == [[3, 3, 0]] and moved.passes == (0,) and torch.equal(moved.loss[0], left[0])
-    end, moved = move_latents(later, [Move(3, 0.1, lagged=True)], [never], RAGGED, [None], NOISE)
+    end, moved = move_latents(later, [Move(3, 0.1, lagged=True)], asks([never]), RAGGED, NOISE)
     assert torch.equal(end, later) and moved.shift is None and moved.made.tolist() == [[0] * B]
 
 
@@ -179,19 +179,19 @@ def test_passes_end_when_no_picture_moves_and_stop_asks_no_more() -> None:
     read, z = reader(3), latents()
     loss = placement_slope(read, z, RAGGED, None)[0].sum(dim=1) / RAGGED.present().sum(dim=1).clamp(min=1)
     above, between = float(loss.max()) + 0.01, float(loss[:2].mean())
-    _, moved = move_latents(z, [Move(5, 0.1, above)], [read], RAGGED, [None], NOISE)
+    _, moved = move_latents(z, [Move(5, 0.1, above)], asks([read]), RAGGED, NOISE)
     assert moved.passes == (1,) and moved.shift is not None and float(moved.shift.abs().max()) == 0
-    _, moved = move_latents(z, [Move(5, 0.1, 0.0)], [read], RAGGED, [None], NOISE)
+    _, moved = move_latents(z, [Move(5, 0.1, 0.0)], asks([read]), RAGGED, NOISE)
     assert moved.passes == (5,), "the control"
     standing = torch.zeros(1, B, dtype=torch.bool)
     stop = Move(1, 0.1, between, stop=True)
-    move_latents(z, [stop], [read], RAGGED, [None], NOISE, standing=standing)
+    move_latents(z, [stop], asks([read]), RAGGED, NOISE, standing=standing)
     assert standing[0].tolist() == [bool(one <= between) for one in loss[:2]] + [True] and int(standing.sum()) == 2
     worse = z + 0.2 * z.flip(-1)
-    end, moved = move_latents(worse, [Move(1, 0.1, 0.0, stop=True)], [read], RAGGED, [None], NOISE, standing=standing)
+    end, moved = move_latents(worse, [Move(1, 0.1, 0.0, stop=True)], asks([read]), RAGGED, NOISE, standing=standing)
     assert [not torch.equal(end[b], worse[b]) for b in range(B)] == (~standing[0]).tolist()
     standing[:] = True
-    _, moved = move_latents(worse, [Move(1, 0.1, 0.0, stop=True)], [read], RAGGED, [None], NOISE, standing=standing)
+    _, moved = move_latents(worse, [Move(1, 0.1, 0.0, stop=True)], asks([read]), RAGGED, NOISE, standing=standing)
     assert moved.passes == (0,)
 
 

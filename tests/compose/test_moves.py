@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -12,8 +12,9 @@ from torch import Tensor
 import realcompo as rc
 from realcompo.builtin.guided import Guided, moves_at
 from realcompo.builtin.options import GuidedOptions
-from realcompo.compose.moves import move_latents, one_move, total_shift
-from realcompo.compose.probe import LossScale, placement_loss, placement_slope
+from realcompo.compose.moves import Ask, move_latents, one_move, total_shift
+from realcompo.compose.probe import LossScale, Slope, placement_loss, placement_slope
+from realcompo.compose.rows import Rows
 from realcompo.errors import PluginProblem
 from realcompo.interfaces import Balancer, Move, Needs, Region, Regions, Setting, Step
 from realcompo.noise.diffusion import GRADUAL, Solver
@@ -40,6 +41,17 @@ def reader(seed: int) -> Callable[[Tensor], Tensor]:
         return maps * RAGGED.present().to(z)[:, :, None, None]
 
     return read
+
+
+def asks(readers: Sequence[Callable[[Tensor], Tensor]], scales: Sequence[LossScale | None] = (None, None, None)) -> Ask:
+    """What asks readers of the whole batch for some of its pictures."""
+
+    def ask(k: int, z: Tensor, rows: Rows) -> Slope:
+        whole = rows.into(z)
+        loss, slope, maps = placement_slope(readers[k], whole, RAGGED, scales[k])
+        return rows.of(loss), rows.of(slope), rows.of(maps)
+
+    return ask
 
 
 def latents(seed: int = 0) -> Tensor:
@@ -70,7 +82,7 @@ def test_each_branch_moves_from_where_the_last_left(count: int) -> None:
     """K branches, each asked for two moves: the same as a loop by hand."""
     readers, z = [reader(k) for k in range(count)], latents()
     move = Move(2, length=0.2)
-    end, moved = move_latents(z, [move] * count, readers, RAGGED, [None] * count, NOISE)
+    end, moved = move_latents(z, [move] * count, asks(readers), RAGGED, NOISE)
     by_hand = z.clone()
     for read in readers:
         for _ in range(2):
@@ -101,7 +113,7 @@ def test_pictures_below_the_threshold_and_overflows_stay() -> None:
     read, z = reader(3), latents()
     mean = loss_of(read, z).sum(dim=1) / RAGGED.present().sum(dim=1).clamp(min=1)
     between = float(mean[:2].mean())
-    _, moved = move_latents(z, [Move(1, 0.1, between)], [read], RAGGED, [None], NOISE)
+    _, moved = move_latents(z, [Move(1, 0.1, between)], asks([read]), RAGGED, NOISE)
     assert moved.made[0].tolist() == [int(mean[0] > between), int(mean[1] > between), 0] and moved.made.sum() == 1
 
     def overflows(at: Tensor) -> Tensor:
@@ -111,14 +123,14 @@ def test_pictures_below_the_threshold_and_overflows_stay() -> None:
 
     scale = LossScale()
     before = scale.value
-    end, moved = move_latents(z, [Move(1, 0.1)], [overflows], RAGGED, [scale], NOISE)
+    end, moved = move_latents(z, [Move(1, 0.1)], asks([overflows], [scale]), RAGGED, NOISE)
     assert torch.equal(end[0], z[0]) and not torch.equal(end[1], z[1]) and moved.made[0].tolist() == [0, 1, 0]
     assert scale.of(z).tolist() == [before / 2, before, before]
 
 
 def test_the_solver_is_told_the_whole_move_and_the_blended_shifts() -> None:
     z = latents()
-    _, moved = move_latents(z, [Move(1)], [reader(0)], RAGGED, [None], NOISE)
+    _, moved = move_latents(z, [Move(1)], asks([reader(0)]), RAGGED, NOISE)
     assert moved.shift is not None
     told = total_shift(moved, 0.1 * z)
     assert told is not None and torch.allclose(told, moved.shift + 0.1 * z)

@@ -229,7 +229,7 @@ def counted_cost(composer: Composer) -> dict[str, float]:
 
     for index in range(steps):
         needs = composer.balancer.needs(state, Step(index, steps, 0.0, 0.0, 0.5, 0.5))
-        for m, acts in zip(members, needs.branches, strict=True):
+        for m, acts in zip(members, needs.each(), strict=True):
             if acts:
                 add("predict", m.name, 2 if m.guidance_scale > 1 and m.traits.guidance == "passes" else 1)
         if needs.probe:

@@ -136,14 +136,18 @@ def test_nothing_outside_the_mask_is_moved() -> None:
     from functools import partial
 
     from realcompo.compose.moves import move_latents
+    from realcompo.compose.probe import Slope, placement_slope
     from realcompo.interfaces import Move, Region, Regions
 
     regions = Regions(((Region("a", "a", box=(0.0, 0.0, 0.5, 1.0)),),))
     z = torch.randn(1, 2, 8, 8, generator=torch.Generator().manual_seed(0))
-    read = lambda at: at.sigmoid()[:, :1]  # noqa: E731
+
+    def ask(_: int, at: torch.Tensor, rows: object) -> Slope:
+        return placement_slope(lambda one: one.sigmoid()[:, :1], at, regions, None)
+
     drawn = torch.zeros(1, 1, 8, 8)
     drawn[..., 2:6, 2:6] = 1
-    move = partial(move_latents, z, [Move(2)], [read], regions, [None], 1.0)
+    move = partial(move_latents, z, [Move(2)], ask, regions, 1.0)
     free, bound = move()[0] - z, move(drawn=drawn)[0] - z
     assert free[..., 0, 0].abs().max() > 0 and (bound * (1 - drawn)).abs().max() == 0
     assert abs(float(bound.norm()) - float(free.norm())) < 0.3 * float(free.norm()), "a move is as long as ever"

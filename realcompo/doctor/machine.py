@@ -33,7 +33,7 @@ class Line:
 def devices() -> list[Line]:
     """Processor, memory and accelerators. A torch that cannot be imported is a line."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    system = f"{platform.uname().system} {platform.machine()}, Python {platform.python_version()}"
     found = [Line("cpu", f"{cores} cores, {_bytes(_memory())} of memory; {system}")]
     try:
         from ..noise.devices import accelerators

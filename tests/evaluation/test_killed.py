@@ -36,7 +36,7 @@ def storm(home: Path, kills: int, seed: int, scenes: int) -> None:
 
 
 def test_killed_once(tmp_path: Path) -> None:
-    storm(tmp_path, kills=1, seed=1, scenes=2)
+    storm(tmp_path, kills=1, seed=1, scenes=4)
 
 
 @pytest.mark.deep

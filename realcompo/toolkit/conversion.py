@@ -117,7 +117,7 @@ def _converted(single: SingleFile, part: str, tensors: dict[str, Tensor], networ
         return bare
     if part == "unet":
         named = {library.LDM_UNET_KEY + name: tensor for name, tensor in bare.items()}
-        found: dict[str, Tensor] = library.convert_ldm_unet_checkpoint(named, config=network.config)
+        found = _present(library.convert_ldm_unet_checkpoint(named, config=network.config))
         return found | {name: tensor for name, tensor in bare.items() if name.startswith("position_net.")}
     if part == "vae":
         return vae_tensors(bare, network, original=True)
@@ -145,4 +145,10 @@ def vae_tensors(tensors: Mapping[str, Tensor], network: Any, original: bool) -> 
     if not original:
         return dict(tensors)
     named = {library.LDM_VAE_KEYS[0] + name: tensor for name, tensor in tensors.items()}
-    return dict(library.convert_ldm_vae_checkpoint(named, config=network.config))
+    return _present(library.convert_ldm_vae_checkpoint(named, config=network.config))
+
+
+def _present(converted: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
+    """Without the names to which diffusers' converters give None, because the file lacks their tensor (those of downsampling are popped
+    with a default): `compare` calls them missing, by name."""
+    return {name: tensor for name, tensor in converted.items() if tensor is not None}

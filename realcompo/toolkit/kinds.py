@@ -57,7 +57,11 @@ def identify(shapes: Shapes) -> Kind:
         return Kind(what)
     unet = next((prefix for prefix in _UNET if f"{prefix}input_blocks.0.0.weight" in shapes), None)
     if unet is None:
+        if (lost := _lost_first(shapes)) is not None:
+            return Kind(f"a checkpoint whose UNet lacks {lost!r}")
         what = _fragment(shapes)
+        if what == MODERN and "conv_in.weight" not in shapes:
+            return Kind("a checkpoint in diffusers' layout whose UNet lacks 'conv_in.weight'")
         if what == MODERN:
             return Kind(what, gated=any(name.startswith("position_net.") for name in shapes), alone="", modern=True)
         return Kind(what, unknown="of an unknown kind" in what)
@@ -119,7 +123,9 @@ def _with_unet(shapes: Shapes, unet: str) -> Kind:
     if labelled and family in ("sd1", "sd2"):
         return Kind(f"a checkpoint of {name} that is conditioned on a picture's embedding too (unCLIP)")
     if family is None:
-        return Kind(f"the UNet of {'GLIGEN on ' if gated else ''}{name} alone, in the original layout", gated=gated, alone=unet)
+        lost = _lost_words(shapes)
+        what = f"the UNet of {'GLIGEN on ' if gated else ''}{name} alone, in the original layout"
+        return Kind(what + ("" if lost is None else f" (its text encoder lacks {lost!r})"), gated=gated, alone=unet)
     parts = {"unet": unet, **texts}
     vae = vae_prefix(shapes)
     if vae is not None:
@@ -130,7 +136,27 @@ def _with_unet(shapes: Shapes, unet: str) -> Kind:
 
 def vae_prefix(shapes: Shapes) -> str | None:
     """The prefix of a VAE's names within a whole checkpoint; None where there is none."""
-    return next((prefix for prefix in _VAE if f"{prefix}decoder.conv_in.weight" in shapes), None)
+    return next((prefix for prefix in _VAE if any(name.startswith(f"{prefix}decoder.") for name in shapes)), None)
+
+
+def _lost_first(shapes: Shapes) -> str | None:
+    """The name of an original UNet's first convolution, by which it is known, where a file has the layers behind it and not this one."""
+    for prefix in _UNET:
+        if {f"{prefix}time_embed.0.weight", f"{prefix}input_blocks.1.0.in_layers.0.weight"} <= shapes.keys():
+            return f"{prefix}input_blocks.0.0.weight"
+    return None
+
+
+def _lost_words(shapes: Shapes) -> str | None:
+    """The name of a text encoder's embedding, by which one is known, where a file has other tensors of the encoder and not this one."""
+    for prefix in (*_CLIP, _XL_CLIP, *_OPEN_CLIP, _XL_OPEN_CLIP):
+        mine = [name.removeprefix(prefix) for name in shapes if name.startswith(prefix)]
+        if mine and not any(name.endswith("token_embedding.weight") for name in mine):
+            if prefix in (*_OPEN_CLIP, _XL_OPEN_CLIP):
+                return f"{prefix}token_embedding.weight"
+            inner = "text_model." if any(name.startswith("text_model.") for name in mine) else ""
+            return f"{prefix}{inner}embeddings.token_embedding.weight"
+    return None
 
 
 def _texts(shapes: Shapes) -> tuple[dict[str, str], Family | None]:

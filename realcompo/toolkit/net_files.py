@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..errors import BadCheckpoint
 from .conversion import empty_network, fill, refuse_integers
 from .kinds import identify
-from .net_names import CONTROL, adapter_names, block_counts, controlnet_names
+from .net_names import CONTROL, adapter_names, block_counts, controlnet_names, usual_rows
 from .other_kinds import other_kind
 from .tensor_files import TensorFile
 
@@ -125,7 +125,7 @@ def _control_config(shapes: Mapping[str, tuple[int, ...]], union: bool) -> dict[
     """Keys of a ControlNet's config that its shapes tell; the others are its base's."""
     told: dict[str, Any] = {"_class_name": "ControlNetUnionModel" if union else "ControlNetModel"}
     blocks = block_counts(shapes, r"down_blocks\.(\d+)\.resnets\.")
-    widths = [_side(shapes, f"down_blocks.{index}.resnets.0.conv1.weight", 0) for index in range(blocks)]
+    widths = [usual_rows(shapes, rf"down_blocks\.{index}\.resnets\.\d+\.conv[12]\.(weight|bias)") for index in range(blocks)]
     if blocks and None not in widths:
         told["block_out_channels"] = widths
         told["layers_per_block"] = block_counts(shapes, r"down_blocks\.0\.resnets\.(\d+)\.")
@@ -136,7 +136,7 @@ def _control_config(shapes: Mapping[str, tuple[int, ...]], union: bool) -> dict[
         told["in_channels"] = first
     if (added := _side(shapes, "add_embedding.linear_1.weight", 1)) is not None:
         told |= {"addition_embed_type": "text_time", "projection_class_embeddings_input_dim": added}
-    elif "time_embedding.linear_1.weight" in shapes:
+    elif "time_embedding.linear_1.weight" in shapes and not any(name.startswith("add_embedding.") for name in shapes):
         told["addition_embed_type"] = None
     hint = "controlnet_cond_embedding."
     told["conditioning_channels"] = _side(shapes, f"{hint}conv_in.weight", 1) or 3
@@ -166,21 +166,24 @@ def _adapter_config(net: NetFile) -> dict[str, Any]:
     """
     shapes, where = net.shapes, net.file.where
     light = "adapter.body.0.out_conv.weight" in shapes
-    folded = _side(shapes, "adapter.body.0.in_conv.weight" if light else "adapter.conv_in.weight", 1)
+    first = "adapter.body.0.in_conv.weight" if light else "adapter.conv_in.weight"
+    if first not in shapes:
+        raise BadCheckpoint(f"it is a T2I-Adapter without {first!r}, the first of its tensors", where=where, mend=_MEND)
+    folded = _side(shapes, first, 1)
     if folded not in _T2I_CHANNELS:
         raise BadCheckpoint(
-            f"it is a T2I-Adapter whose hint is folded into {folded} channels, not {', '.join(map(str, _T2I_CHANNELS))}",
+            f"it is a T2I-Adapter whose {net.names[first]!r} of shape {shapes[first]} takes a hint that is folded into "
+            f"{'no' if folded is None else folded} channels, not {', '.join(map(str, _T2I_CHANNELS))}",
             where=where,
             mend=_MEND,
         )
     channels, fold = _T2I_CHANNELS[folded]
     blocks = block_counts(shapes, r"adapter\.body\.(\d+)\.")
-    last = "out_conv.weight" if light else "resnets.0.block1.weight"
-    widths = [_side(shapes, f"adapter.body.{index}.{last}", 0) for index in range(blocks)]
+    inside = r"out_conv\.\w+" if light else r"resnets\.\d+\.block[12]\.\w+"
+    widths = [usual_rows(shapes, rf"adapter\.body\.{index}\.{inside}") for index in range(blocks)]
     if not blocks or None in widths:
-        raise BadCheckpoint(
-            f"it is a T2I-Adapter without 'adapter.body.{widths.index(None) if blocks else 0}.{last}'", where=where, mend=_MEND
-        )
+        lost = f"adapter.body.{widths.index(None) if blocks else 0}.{'out_conv' if light else 'resnets.0.block1'}.weight"
+        raise BadCheckpoint(f"it is a T2I-Adapter without {lost!r}", where=where, mend=_MEND)
     return {
         "_class_name": "T2IAdapter",
         "in_channels": channels,
@@ -214,8 +217,8 @@ def check_net_file(net: NetFile, unet: Mapping[str, Any]) -> Any:
     Raises:
         BadCheckpoint: names the first tensor that is missing, too many or of another shape.
     """
-    where = net.file.where
-    refuse_integers(net.file, [*net.names.values(), *(name for pair in net.ranked.values() for name in pair)], "ControlNet")
+    where, what = net.file.where, {"T2IAdapter": "T2I-Adapter"}.get(net.name, "ControlNet")
+    refuse_integers(net.file, [*net.names.values(), *(name for pair in net.ranked.values() for name in pair)], what)
     try:
         network = empty_network(whole_config(net, unet), "diffusers", net.name)
     except (TypeError, ValueError, ZeroDivisionError, RuntimeError) as error:
@@ -224,7 +227,6 @@ def check_net_file(net: NetFile, unet: Mapping[str, Any]) -> Any:
     found = net.shapes
     missing = sorted(name for name in wanted.keys() - found.keys() if not (net.ranked and _is_bases(name, wanted, found)))
     more, other = sorted(found.keys() - wanted.keys()), sorted(name for name in wanted.keys() & found.keys() if found[name] != wanted[name])
-    what = {"T2IAdapter": "T2I-Adapter"}.get(net.name, "ControlNet")
     if missing:
         raise BadCheckpoint(f"{len(missing)} tensors of the {what} are missing, among them {missing[0]!r}", where=where, mend=_MEND)
     if more:

@@ -7,6 +7,7 @@ that of T2I-Adapters TencentARC's (``body.0.block1…``).
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 CONTROL = "control_model."
@@ -121,3 +122,10 @@ def controlnet_names(names: Iterable[str]) -> dict[str, list[str]]:
 def block_counts(shapes: Mapping[str, tuple[int, ...]], pattern: str) -> int:
     """How many numbers a pattern with one group finds in names."""
     return len({match.group(1) for name in shapes if (match := re.match(pattern, name))})
+
+
+def usual_rows(shapes: Mapping[str, tuple[int, ...]], pattern: str) -> int | None:
+    """Rows of most of the tensors whose whole names are of a pattern; None where there are none. One that is spoilt does not make another
+    network of the others: it can be named."""
+    rows = Counter(shape[0] for name, shape in shapes.items() if shape and re.fullmatch(pattern, name))
+    return rows.most_common(1)[0][0] if rows else None

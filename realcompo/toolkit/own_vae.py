@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import BadCheckpoint
 from .configs import published, read_json
+from .net_names import usual_rows
 from .options import CheckpointOptions
 from .tensor_files import TensorFile, open_tensors, unwrapped
 
@@ -20,6 +21,8 @@ CLASSES = ("AutoencoderKL", "AutoencoderDC")
 _FRONTS = ("first_stage_model.", "autoencoder.", "vae.", "model.first_stage_model.", "model.vae.", "model.", "")
 _OLD = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
 """Names of the attention's layers in diffusers' older files."""
+_FIRST = "decoder.conv_in.weight"
+"""The tensor that a VAE's file is known by."""
 _COMPARED = ("scaling_factor", "shift_factor", "latent_channels")
 
 
@@ -90,12 +93,16 @@ def _class_of(folder: Path) -> Any:
 def _in_file(text: str, path: Path, options: CheckpointOptions, own: Mapping[str, Any] | None, family: str | None) -> OwnVae:
     file = open_tensors(path, options.allow_pickle)
     names = file.shapes
-    front = next((one for one in _FRONTS if f"{one}decoder.conv_in.weight" in names), None)
+    front = next((one for one in _FRONTS if f"{one}{_FIRST}" in names), None)
     if front is None:
         from .kinds import identify
 
         small = any(re.match(r"(decoder\.|encoder\.)?(layers\.)?\d+\.", name) for name in names)
         what = "a tiny autoencoder (TAESD)" if small else identify(names).what
+        if what == "a VAE":
+            raise BadCheckpoint(
+                f"1 tensors of its vae are missing, among them {_FIRST!r}", where=text, mend="a part of it is gone: fetch or copy it again"
+            )
         raise BadCheckpoint(f"it is {what}, not a VAE", where=text, mend="choose the VAE of a Stable Diffusion checkpoint")
     file = unwrapped(file.renamed({name.removeprefix(front): name for name in names if name.startswith(front)}))
     original = any(re.match(r"decoder\.(up|mid)\.", name) for name in file.shapes)
@@ -134,10 +141,11 @@ def _of_option(options: CheckpointOptions) -> Mapping[str, Any] | None:
 def _summary(file: TensorFile, original: bool) -> dict[str, Any]:
     """What tells one VAE from another: latent channels and the widths of its levels, from the decoder's shapes, last level first."""
     shapes = file.shapes
-    pattern = r"decoder\.up\.(\d+)\.block\.0\.conv2\.weight" if original else r"decoder\.up_blocks\.(\d+)\.resnets\.0\.conv2\.weight"
-    levels = sorted((int(match.group(1)), shape[0]) for name, shape in shapes.items() if (match := re.fullmatch(pattern, name)))
-    widths = [width for _, width in levels]
-    return {"channels": shapes["decoder.conv_in.weight"][1], "widths": widths if original else widths[::-1]}
+    front, inside = (r"decoder\.up", "block") if original else (r"decoder\.up_blocks", "resnets")
+    levels = sorted({int(match.group(1)) for name in shapes if (match := re.match(rf"{front}\.(\d+)\.{inside}\.", name))})
+    widths = [usual_rows(shapes, rf"{front}\.{level}\.{inside}\.\d+\.conv[12]\.(weight|bias)") for level in levels]
+    first = shapes[_FIRST]
+    return {"channels": first[1] if len(first) > 1 else None, "widths": widths if original else widths[::-1]}
 
 
 def _of_config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BadCondition, BadOption, Incompatible
-from .net_files import whole_config
+from .net_files import check_net_file, whole_config
 from .nets import ADAPTER, UNION, NetPlace, check_equal
 from .traits import family
 
@@ -31,15 +31,14 @@ def check_fit(places: Sequence[NetPlace], base: Mapping[str, Any], where: str) -
         Incompatible: made for another network. BadCheckpoint: a file is not whole.
     """
     for place in places:
-        if place.config.get("_class_name") == ADAPTER:
-            _check_adapter(place, base, where)
-        else:
+        adapter = place.config.get("_class_name") == ADAPTER
+        if not adapter:
             told = place.config if place.file is None else whole_config(place.file, base)
             check_equal(NetPlace(place.where, place.told, told), base, SHAPES, where, family)
         if place.file is not None:
-            from .net_files import check_net_file
-
             check_net_file(place.file, base)
+        if adapter:  # a file of one tells its whole config, whatever the base: what is spoilt in it is named before a misfit is told
+            _check_adapter(place, base, where)
 
 
 def _check_adapter(place: NetPlace, base: Mapping[str, Any], where: str) -> None:

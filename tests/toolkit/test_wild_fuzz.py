@@ -6,9 +6,10 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,8 +136,21 @@ def equal(mine: Any, theirs: Any) -> bool:
     )
 
 
-def try_all(checkpoint: Fetch, tmp_path: Path, name: str, rounds: int, seed: int) -> set[str]:
-    """Outcomes of a layout's spoilt files: 'equal' and 'refused'."""
+NAMED = re.compile(r"'\w+(\.\w+)+'|'\w+_\w+' of shape")
+WHOLE = ("but of another shape than the",)
+"""What is said of a file as a whole, without a tensor's name: of its UNet's first convolution, whose rows tell the architecture."""
+
+
+def refusal(error: Exception, told: str) -> str:
+    """The message of a refusal that says what, where and the mend."""
+    text = str(error)
+    assert NAMED.search(text) or any(part in text for part in WHOLE), f"{told}: no tensor is named: {text}"
+    assert "file.safetensors" in text and "mend:" in text and len(text) < 1200, f"{told}: {text}"
+    return text
+
+
+def try_all(checkpoint: Fetch, tmp_path: Path, name: str, hows: Iterable[str], seed: int) -> set[str]:
+    """Outcomes of a layout's files, one spoilt in each way: 'equal' and 'refused'."""
     layout, chance = LAYOUTS[name], random.Random(seed)
     folder = checkpoint(layout.family)
     tensors = {key: tensor.clone().contiguous() for key, tensor in layout.write(folder).items()}
@@ -144,15 +158,14 @@ def try_all(checkpoint: Fetch, tmp_path: Path, name: str, rounds: int, seed: int
     save_file(tensors, str(file))
     want = loaded(layout, folder, file)
     outcomes = set()
-    for turn in range(rounds):
-        how, key = HOW[turn % len(HOW)], chance.choice(sorted(tensors))
+    for how in hows:
+        key = chance.choice(sorted(tensors))
         save_file(spoilt(tensors, how, key), str(file))
         told = f"{name}: {key} {how} (seed {seed})"
         try:
             mine = loaded(layout, folder, file)
         except (BadCheckpoint, Incompatible) as error:
-            text = str(error)
-            assert ("'" in text or "T2I-Adapter" in text) and "mend:" in text and len(text) < 1200, f"{told}: {text}"
+            refusal(error, told)
             outcomes.add("refused")
         except Exception as error:
             raise AssertionError(f"{told}: {type(error).__name__}: {error}") from error
@@ -164,9 +177,11 @@ def try_all(checkpoint: Fetch, tmp_path: Path, name: str, rounds: int, seed: int
 
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_spoilt_names(checkpoint: Fetch, tmp_path: Path, name: str) -> None:
+    """Two of the six ways for each layout, of which one at least cannot be loaded."""
+    at = 2 * list(LAYOUTS).index(name) % len(HOW)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Mended)
-        assert "refused" in try_all(checkpoint, tmp_path, name, rounds=6, seed=1)
+        assert "refused" in try_all(checkpoint, tmp_path, name, HOW[at : at + 2], seed=1)
 
 
 @pytest.mark.deep
@@ -176,7 +191,62 @@ def test_spoilt_names_for_long(checkpoint: Fetch, tmp_path: Path, name: str) -> 
     print(f"REALCOMPO_FUZZ_SEED={seed}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Mended)
-        assert "refused" in try_all(checkpoint, tmp_path, name, rounds=120, seed=seed)
+        assert "refused" in try_all(checkpoint, tmp_path, name, HOW * 5, seed)
+
+
+KNOWN_BY = {
+    "UNet": ("SD 1.x", UNET + "input_blocks.0.0.weight", "it is a checkpoint whose UNet lacks '{key}'"),
+    "downsampling": ("SDXL", UNET + "input_blocks.2.0.op.bias", "among them 'down_blocks.0.downsamplers.0.conv.bias'"),
+    "words": (
+        "SD 1.x",
+        "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight",
+        r"it is the UNet of .* alone, in the original layout \(its text encoder lacks '{key}'\)",
+    ),
+    "words of OpenCLIP": ("SD 2.x", "cond_stage_model.model.token_embedding.weight", "its text encoder lacks '{key}'"),
+    "VAE within": ("SD 2.x", "first_stage_model.decoder.conv_in.weight", "1 tensors of its vae are missing, .*'decoder.conv_in.weight'"),
+    "UNet, diffusers": ("UNet alone, diffusers", "conv_in.weight", "whose UNet lacks '{key}'"),
+    "VAE": ("VAE, original", "decoder.conv_in.weight", "1 tensors of its vae are missing, among them '{key}'"),
+    "VAE's downsampling": ("VAE, original", "encoder.down.0.downsample.conv.bias", "'encoder.down_blocks.0.downsamplers.0.conv.bias'"),
+    "VAE's widths": (
+        "VAE, diffusers",
+        "decoder.up_blocks.0.resnets.0.conv2.weight",
+        "1 tensors of its vae are missing, among them '{key}'",
+    ),
+    "ControlNet": ("ControlNet, diffusers", "add_embedding.linear_1.weight", "1 tensors of the ControlNet are missing, among them '{key}'"),
+    "T2I-Adapter": ("T2I-Adapter, diffusers", "adapter.conv_in.weight", "it is a T2I-Adapter without '{key}'"),
+}
+"""Case → (layout, tensor that tells what a file is or how wide, what is said of a file without it)."""
+
+
+@pytest.mark.parametrize("case", KNOWN_BY)
+def test_tensors_that_a_file_is_known_by(checkpoint: Fetch, tmp_path: Path, case: str) -> None:
+    """Without one, it is not called something else: what is missing is named."""
+    name, key, said = KNOWN_BY[case]
+    layout = LAYOUTS[name]
+    folder, file = checkpoint(layout.family), tmp_path / "file.safetensors"
+    tensors = {one: tensor.contiguous() for one, tensor in layout.write(folder).items()}
+    save_file(spoilt(tensors, "dropped", key), str(file))
+    with pytest.raises(BadCheckpoint, match=said.format(key=re.escape(key))) as caught:
+        loaded(layout, folder, file)
+    refusal(caught.value, case)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("T2I-Adapter, original", "body.0.block1.weight"),
+        ("T2I-Adapter, diffusers", "adapter.body.1.in_conv.weight"),
+        ("control-LoRA", "input_blocks.5.0.in_layers.2.up"),
+        ("VAE, original", "decoder.up.0.block.0.conv2.weight"),
+    ],
+)
+def test_one_tensor_of_another_width(checkpoint: Fetch, tmp_path: Path, name: str, key: str) -> None:
+    """The others tell how wide a network is: it is not refused as one for another base, and one tensor is said to be wrong."""
+    layout = LAYOUTS[name]
+    folder, file = checkpoint(layout.family), tmp_path / "file.safetensors"
+    save_file(spoilt({one: x.clone().contiguous() for one, x in layout.write(folder).items()}, "shaped", key), str(file))
+    with pytest.raises(BadCheckpoint, match=r"1 (tensors )?of its (vae|tensors) are of another shape: '[\w.]+' is"):
+        loaded(layout, folder, file)
 
 
 def test_the_fuzz_sees_a_network_that_is_half_loaded(checkpoint: Fetch, tmp_path: Path) -> None:

@@ -251,13 +251,12 @@ def test_one_tensor_of_another_width(checkpoint: Fetch, tmp_path: Path, name: st
 
 def test_the_fuzz_sees_a_network_that_is_half_loaded(checkpoint: Fetch, tmp_path: Path) -> None:
     """The control: one tensor that is other than it was is not equal."""
-    layout, folder = LAYOUTS["SD 1.x"], checkpoint("sd1")
-    tensors = original_tensors(folder)
-    file = tmp_path / "file.safetensors"
-    save_file({name: x.contiguous() for name, x in tensors.items()}, str(file))
+    layout = LAYOUTS["T2I-Adapter, original"]
+    folder, file = checkpoint(layout.family), tmp_path / "file.safetensors"
+    tensors = {name: x.contiguous() for name, x in layout.write(folder).items()}
+    save_file(tensors, str(file))
     want = loaded(layout, folder, file)
     shutil.copy(file, tmp_path / "copy.safetensors")
-    name = UNET + "out.2.bias"
-    save_file({**{key: x.contiguous() for key, x in tensors.items()}, name: tensors[name] + 1}, str(file))
+    save_file({**tensors, "body.0.block1.bias": tensors["body.0.block1.bias"] + 1}, str(file))
     assert not equal(loaded(layout, folder, file), want)
     assert equal(loaded(layout, folder, tmp_path / "copy.safetensors"), want)

@@ -18,6 +18,7 @@ from realcompo.errors import BadOption
 SHAPE = (1, 4, 8, 8)
 
 
+@pytest.mark.deep
 def test_each_step_costs_the_same(pair: Subject) -> None:
     """Or one step, times fifty, would not be the loop's cost."""
     one, three = (published.counted(pair, 1e6, steps) for steps in (1, 3))

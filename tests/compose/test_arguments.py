@@ -255,7 +255,7 @@ def test_a_rule_gives_its_type_or_an_error_that_names_the_argument(value: Any) -
 def test_every_scheduler_does_one_step_and_none_does_more_than_were_trained(scheduler: str) -> None:
     one = toys(scheduler=scheduler, num_inference_steps=1)
     assert picture(one, seed=0).isfinite().all()
-    assert picture(one, seed=0, num_inference_steps=999 if scheduler in ("ddim", "pndm", "euler") else 40).isfinite().all()
+    assert picture(one, seed=0, num_inference_steps=999 if scheduler == "ddim" else 40).isfinite().all()
     for bad in (1001, 10**9):
         with pytest.raises(BadOption, match="num_inference_steps"):
             toys(scheduler=scheduler, num_inference_steps=bad)

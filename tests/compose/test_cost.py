@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 import realcompo as rc
 from realcompo.compose.cost import OperationCount
 from realcompo.testing.sources import small_checkpoint
+from tests import sliced
 from tests.toyworld import PROMPT, TWO, toys
 
 
@@ -32,8 +33,9 @@ def composer(balancer: str, options: Mapping[str, Any] = {}, spatial_options: Ma
     )
 
 
-@pytest.mark.parametrize("pictures", [1, 2])
-@pytest.mark.parametrize("balancer", ["core/guided", "core/paper"])
+@pytest.mark.parametrize(
+    ("balancer", "pictures"), sliced([("core/guided", 1), ("core/paper", 1), ("core/guided", 2), ("core/paper", 2)], 3)
+)
 def test_what_is_told_is_what_the_whole_run_takes(balancer: str, pictures: int) -> None:
     """Counted once a kind of call and taken for the same afterwards, against every operation of the run under math attention."""
     made = composer(balancer, {"plant": 0.2, "until": 0.6, "threshold": 0.0} if balancer == "core/guided" else {})  # five steps
@@ -77,6 +79,7 @@ def test_a_branch_that_does_not_say_what_it_does_is_counted_each_time() -> None:
     assert result.cost.sampling == 0 and set(result.cost.by_kind()) == {"text", "predict", "move", "decode"}
 
 
+@pytest.mark.deep
 def test_counting_changes_no_number(tmp_path: Path) -> None:
     made = composer("core/guided")
     first = made(PROMPT, TWO, seed=1, output_type="latent").latents

@@ -25,8 +25,8 @@ from tests.fuzz.targets import SHARES, TARGETS
 
 DEEP = int(os.environ.get("REALCOMPO_FUZZ", "100000"))
 """Inputs of the deep run, all targets together."""
-SHORT = {"loras": 2, "floods": 30, "recipe-yaml": 20, "png": 30}
-"""Inputs of a target in `make test`; 50 of all others."""
+SHORT = {"loras": 2, "floods": 30, "recipe-yaml": 10, "png": 20}
+"""Inputs of a target in `make test`; 25 of all others."""
 MOST_AT_ONCE = 20_000
 """Inputs of one child: what leaks is given back."""
 
@@ -83,7 +83,7 @@ def run(names: Sequence[str], counts: Sequence[int], seed: str, folder: Path) ->
 def slice_(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
     """All targets' slices, in one child: most of the time is its start."""
     names = list(TARGETS)
-    return run(names, [SHORT.get(name, 50) for name in names], "slice", tmp_path_factory.mktemp("fuzz"))
+    return run(names, [SHORT.get(name, 25) for name in names], "slice", tmp_path_factory.mktemp("fuzz"))
 
 
 def check(told: Told, count: int) -> None:
@@ -97,7 +97,7 @@ def check(told: Told, count: int) -> None:
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_slice_of_mutated_inputs(slice_: dict[str, Told], name: str) -> None:
     """Each ends as a RealCompoError or in use; no file but below the folder, no process, no address, no question."""
-    check(slice_[name], SHORT.get(name, 50))
+    check(slice_[name], SHORT.get(name, 25))
 
 
 @pytest.mark.deep

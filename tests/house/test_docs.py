@@ -110,13 +110,15 @@ def listings() -> tuple[str, ...]:
 # -- Python ------------------------------------------------------------------------------------------------------------------
 
 
-WITH_THEIR_FILES = {"from-a-picture.md"}
-"""Pages whose Python writes the files that their recipes name: `test_files_are_read` runs it in every run, too."""
+LONG = {"from-a-picture.md"}
+"""Pages that draw a dozen pictures: their commands run in every run, the rest in `make test-deep`."""
 
 
-@pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=[pytest.mark.deep] * (page.name in WITH_THEIR_FILES)) for page in having("python")], ids=name_of
-)
+def pages(*languages: str) -> list[Any]:
+    return [pytest.param(page, marks=[pytest.mark.deep] * (page.name in LONG)) for page in having(*languages)]
+
+
+@pytest.mark.parametrize("page", pages("python"), ids=name_of)
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REALCOMPO_CONFIG", str(tmp_path / "none.toml"))
@@ -136,7 +138,7 @@ def run_python(page: Path) -> None:
 READERS: dict[str, Callable[[str], Any]] = {"toml": tomllib.loads, "yaml": yaml.safe_load, "json": json.loads}
 
 
-@pytest.mark.parametrize("page", having(*READERS), ids=name_of)
+@pytest.mark.parametrize("page", pages(*READERS), ids=name_of)
 def test_files_are_read(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REALCOMPO_CONFIG", str(tmp_path / "none.toml"))

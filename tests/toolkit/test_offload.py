@@ -14,6 +14,7 @@ from realcompo.toolkit import UNetBranch
 CAT = {"a cat": (0.1, 0.1, 0.6, 0.6)}
 
 
+@pytest.mark.deep
 def test_nothing_is_moved_between_a_graph_and_its_backward_pass(checkpoint: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is no GPU, another precision stands for the place to sleep: weights of a graph may not change it either."""
     moves: list[str] = []

@@ -210,7 +210,7 @@ def test_vaes_that_do_not_fit(checkpoint: Fetch, other: Path, tmp_path: Path) ->
 # -- compiled pipelines --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["wrapped", "in place", "layers"])
+@pytest.mark.parametrize("how", [pytest.param("wrapped", marks=pytest.mark.deep), "in place", "layers"])
 def test_compiled(checkpoint: Fetch, how: str) -> None:
     """A branch like any other: the same noise, maps (which hooks read) and digest; compiled twice they would miss their hooks."""
     from diffusers import StableDiffusionPipeline

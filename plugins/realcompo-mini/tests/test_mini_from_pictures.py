@@ -75,6 +75,7 @@ def standing(todo: Any, images: Any) -> list[bool]:
     return [any(named(wanted(o), d) and inside(wanted(o), d) for d in seen) for task, seen in found for o in task.others]
 
 
+@pytest.mark.deep
 def test_a_picture_is_drawn_over_by_balance() -> None:
     """The things stay where they are told to stand, and the picture is closer to the one it was drawn over than one from noise is."""
     from realcompo_mini.compare.draw import boxes

@@ -14,18 +14,19 @@ from .options import TransformerOptions, UNetOptions
 if TYPE_CHECKING:
     from ..noise.devices import steadily
     from .conditioning import Half, UNetConditioning
+    from .denoiser import DenoiserBranch
     from .loading import Loader
     from .maps import MapReader
     from .sources import Checkpoint, open_checkpoint
     from .text import Text, TextEncoding
     from .transformer import TransformerBranch
-    from .unet import DenoiserBranch, UNetBranch
+    from .unet import UNetBranch
     from .upon import BranchUpon
 
 _LAZY = {
     "BranchUpon": ".upon",
     "Checkpoint": ".sources",
-    "DenoiserBranch": ".unet",
+    "DenoiserBranch": ".denoiser",
     "Half": ".conditioning",
     "Loader": ".loading",
     "MapReader": ".maps",

@@ -12,7 +12,7 @@ from .word_options import WORDS
 
 if TYPE_CHECKING:
     from ..registry import Registry
-    from .unet import DenoiserBranch
+    from .denoiser import DenoiserBranch
 
 SHARED = (
     "variant",

@@ -8,7 +8,7 @@ leave processors be (maps.py). What the encoder says of the pictures is computed
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import BadCheckpoint, BadCondition, BadOption
+from ..errors import BadCheckpoint, BadOption
 from ..interfaces import Request
 from .file_kinds import unfinished
 from .ip_options import IpAdapterOptions
 from .kinds import identify
 from .loading import Loader, file_digest
+from .named_regions import named_mask
 from .options import UNetOptions
 from .sources import Checkpoint, is_pipeline, packaged, weight_files
 from .tensor_files import PICKLES, TensorFile, open_tensors
@@ -43,6 +44,46 @@ class ImagePrompt:
     shown: Tensor
     hidden: Tensor
     masks: Tensor | None
+
+    def told(self, rows: Callable[..., Tensor], like: Tensor) -> dict[str, dict[str, Any]]:
+        """Arguments of the network.
+
+        Args:
+            rows: B conditional rows and, where they differ, B unconditional ones → the rows of a half.
+            like: of whose dtype and device they are to be.
+        """
+        told: dict[str, dict[str, Any]] = {"added_cond_kwargs": {"image_embeds": [rows(self.shown, self.hidden).to(like)]}}
+        return told if self.masks is None else {**told, "cross_attention_kwargs": {"ip_adapter_masks": [rows(self.masks).to(like)]}}
+
+
+@dataclass(frozen=True, eq=False)
+class SeenPictures:
+    """What the encoder says of an adapter's pictures, once.
+
+    Attributes:
+        regions: names of the regions whose own pictures they are, in order; before them, where `whole`, that of the picture at large.
+        shown, hidden: (n, …) of each picture, and of none.
+    """
+
+    regions: tuple[str, ...]
+    whole: bool
+    shown: Tensor
+    hidden: Tensor
+
+    def prompt(self, request: Request, device: Any) -> ImagePrompt:
+        """For the B pictures of a run; where a picture has no region of a name, that name's picture is not seen.
+
+        Raises:
+            BadCondition: no picture of the batch has a region of a name.
+        """
+        count = len(request.prompts)
+        shown, hidden = (one.to(device).expand(count, *one.shape) for one in (self.shown, self.hidden))
+        if not self.regions:
+            return ImagePrompt(shown, hidden, None)
+        masks = [named_mask(name, request, "the IP-Adapter has a picture", "ip_adapter, regions") for name in self.regions]
+        if self.whole:
+            masks.insert(0, 1 - torch.stack(masks).amax(dim=0))
+        return ImagePrompt(shown, hidden, torch.stack(masks, dim=1).to(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,8 +235,8 @@ def put_ip_adapter(found: AdapterFile, unet: Any, scale: float) -> None:
 
 
 @torch.no_grad()
-def look(found: AdapterFile, told: IpAdapterOptions, options: UNetOptions, device: Any, dtype: Any) -> tuple[Tensor, Tensor]:
-    """What the encoder says of each picture, and of none: (n, …) each; `image` first, then the regions'."""
+def look(found: AdapterFile, told: IpAdapterOptions, options: UNetOptions, device: Any, dtype: Any) -> SeenPictures:
+    """What the encoder says of each picture, and of none; then it is let go."""
     from transformers import CLIPImageProcessor
 
     holder = Checkpoint(str(found.encoder), folder=found.encoder.parent)
@@ -207,44 +248,17 @@ def look(found: AdapterFile, told: IpAdapterOptions, options: UNetOptions, devic
     pixels = pixels.to(encoder.device, encoder.dtype)
     if found.kind == "plain":
         shown = encoder(pixels).image_embeds
-        return shown, torch.zeros_like(shown)
-    both = [encoder(one, output_hidden_states=True).hidden_states[-2] for one in (pixels, torch.zeros_like(pixels))]
-    return both[0], both[1]
+        hidden = torch.zeros_like(shown)
+    else:
+        shown, hidden = (encoder(one, output_hidden_states=True).hidden_states[-2] for one in (pixels, torch.zeros_like(pixels)))
+    return SeenPictures(tuple(told.regions), told.image is not None, shown, hidden)
 
 
-def image_prompt(told: IpAdapterOptions, seen: tuple[Tensor, Tensor], request: Request) -> ImagePrompt:
-    """Of B pictures; where a picture has no region of a name, that name's picture is not seen.
-
-    Raises:
-        BadCondition: no picture of the batch has a region of a name.
-    """
-    count = len(request.prompts)
-    shown, hidden = (one.expand(count, *one.shape) for one in seen)
-    if not told.regions:
-        return ImagePrompt(shown, hidden, None)
-    whole = request.regions.masks(*request.size) if request.regions.most else torch.zeros(count, 0, *request.size)
-    masks = []
-    for name in told.regions:
-        own = torch.zeros(count, *request.size)
-        pictures = enumerate(request.regions.pictures)
-        numbers = [(b, r) for b, regions in pictures for r, one in enumerate(regions) if name in (one.id, one.phrase)]
-        if not numbers:
-            raise BadCondition(
-                f"the IP-Adapter has a picture for {name!r}, which is no region",
-                where="option ip_adapter, regions",
-                mend="name a region by its phrase or id",
-            )
-        for b, r in numbers:
-            own[b] = torch.maximum(own[b], whole[b, r])
-        masks.append(own)
-    if told.image is not None:
-        masks.insert(0, 1 - torch.stack(masks).amax(dim=0))
-    return ImagePrompt(shown, hidden, torch.stack(masks, dim=1).to(shown.device))
-
-
-def ip_print(told: IpAdapterOptions, options: UNetOptions) -> dict[str, str]:
-    """The entries of a branch's fingerprint; the pictures' digests stand in its options."""
-    found = find_ip_adapter(told)
+def ip_print(options: UNetOptions) -> dict[str, str]:
+    """The entries of a branch's fingerprint, none without an adapter; the pictures' digests stand in its options."""
+    if options.ip_adapter is None:
+        return {}
+    found = find_ip_adapter(options.ip_adapter)
     encoder = weight_files(found.encoder, options.model_copy(update={"variant": None})).files
     return {"ip_adapter": file_digest([found.file.path]), "image_encoder": file_digest(encoder)}
 

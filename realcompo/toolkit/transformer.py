@@ -18,17 +18,16 @@ from ..errors import BadOption
 from ..interfaces import Request, Step
 from ..specs import BranchSpec, Options, Traits
 from .conditioning import Half, UNetConditioning
+from .denoiser import DenoiserBranch
 from .guard import bare
 from .joint import Columns, block_places
 from .loading import Classes, Loader, file_digest
-from .loras import lora_print
 from .maps import MapPlace, PlaceReader
 from .network_file import find_network, load_network
 from .options import CheckpointOptions, TransformerOptions
 from .sequences import TextSequence
 from .sources import Checkpoint, open_checkpoint
 from .transformer_traits import Shape, read_transformer_traits, transformer_config
-from .unet import DenoiserBranch
 
 
 class TransformerBranch(DenoiserBranch):
@@ -155,12 +154,12 @@ class TransformerBranch(DenoiserBranch):
         """Parts that `to` leaves on their device."""
         return tuple(self.encoders) if self.options.offload_text else ()
 
-    def fingerprint(self) -> dict[str, str]:
+    def network_prints(self) -> dict[str, str]:
         path = find_network(self.options, *reversed(self._class()))
         if path is None:
-            return super().fingerprint()
+            return super().network_prints()
         parts = [part for part in self.networks() if part != "transformer"]
-        return {**self.loader.fingerprint(parts), "transformer": file_digest([path]), **lora_print(self.options)}
+        return {**self.loader.fingerprint(parts), "transformer": file_digest([path])}
 
     # -- every step -----------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..interfaces import Branch, Region, Step
 from ..specs import BranchSpec, Options, Traits
-from .unet import DenoiserBranch
+from .denoiser import DenoiserBranch
 
 
 class BranchUpon(Branch):

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from ..errors import BadCheckpoint, BadOption
 from ..weighing import read_weights
 from .inversions import Inversion, check_token, find_inversions, teach, text_widths
-from .sources import Checkpoint
+from .loading import Loader, file_digest
+from .sources import Checkpoint, packaged
 from .text import TextEncoding, join_texts
 from .word_options import WordOptions
 from .wording import WordedEncoding
-
-if TYPE_CHECKING:
-    from .loading import Loader
 
 
 class Kind(Protocol):
@@ -105,12 +103,11 @@ def check_marks(options: WordOptions, prompt: str) -> None:
         read_weights(prompt)
 
 
-def inversion_files(options: Any) -> list[Path]:
-    """The files of the embeddings, in their order."""
-    from .sources import packaged
-
+def word_print(options: Any) -> dict[str, str]:
+    """The entry of a branch's fingerprint: the files of the embeddings, in their order; none without any."""
     told = [one.source for one in options.embeddings]
-    return [packaged(source) if source.startswith("package://") else Path(source).expanduser() for source in told]
+    files = [packaged(source) if source.startswith("package://") else Path(source).expanduser() for source in told]
+    return {"embeddings": file_digest(files)} if files else {}
 
 
 def _inversions(cls: Kind, checkpoint: Checkpoint, options: Any) -> list[Inversion]:

@@ -22,7 +22,6 @@ from realcompo.registry import installed
 from realcompo.specs import BranchSpec, Options, Traits
 from realcompo.toolkit import Checkpoint, Half, MapReader, UNetBranch, UNetConditioning, UNetOptions, open_checkpoint
 from realcompo.toolkit.bases import check_families, find_base
-from realcompo.toolkit.ip_adapter import ImagePrompt
 from realcompo.toolkit.kinds import gate_prefix
 from realcompo.toolkit.traits import unet_config
 
@@ -76,7 +75,7 @@ class GligenBranch(UNetBranch):
         # as a spatial branch: it needs no VAE
         self.base = cls(replace(base, role="spatial"), told, source=own.base_source, device=device, dtype=dtype)
         self.checkpoint, self.loader = self.base.checkpoint, self.base.loader
-        self.text, self.vae = self.base.text, None
+        self.text, self.vae, self.seen = self.base.text, None, self.base.seen
         self.unet = graft(self.base.unet, self.gates, self.checkpoint.where)
         self.traits = _grafted(self.base.traits, spec)
         self.reader = MapReader(self.unet, own.places, own.map_divisor)
@@ -194,9 +193,6 @@ class GligenBranch(UNetBranch):
     def _words_of(self, item: BoxItem) -> str:
         """What a box is told to hold: its own prompt, where it has one."""
         return item.phrase if item.prompt is None else self.text.bare(item.prompt)
-
-    def show(self, request: Request) -> ImagePrompt | None:
-        return super().show(request) if self.base is None else self.base.show(request)
 
     def embeddings(self, conditioning: UNetConditioning) -> tuple[Tensor, ...]:
         return (*super().embeddings(conditioning), conditioning.extra.phrases)

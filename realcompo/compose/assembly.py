@@ -91,6 +91,13 @@ def check_prompts(members: Sequence[Member], pictures: Sequence[PictureEntry], r
         cls.check_prompts(m.spec, m.options(registry), tuple(texts), m.source if m.ready is None else m.ready)
 
 
+def check_regions(members: Sequence[Member], regions: Regions, registry: Registry) -> None:
+    """Raise what a branch raises of regions that it cannot draw; see `Branch.check_regions`."""
+    for m in members:
+        cls: type[Branch] = type(m.ready) if m.ready is not None else registry.load(m.spec)
+        cls.check_regions(m.spec, m.options(registry), regions)
+
+
 def region_words(
     members: Sequence[Member], picture: PictureEntry, registry: Registry, name: str, used: bool = True
 ) -> list[tuple[Member, Any]]:

@@ -26,7 +26,7 @@ from ..recipes.recipe import (
     Hires,
     PictureEntry,
 )
-from .assembly import check_compatible, check_guidance, check_prompts, picture_regions, unite
+from .assembly import check_compatible, check_guidance, check_prompts, check_regions, picture_regions, unite
 from .begin import begin
 from .canvas import Canvas, canvas_of
 from .decided import Decided, decided_in
@@ -233,6 +233,7 @@ class Composer(Ensemble):
         """The first latents, and everything that is made once."""
         parts = [picture_regions(self.members, p, size, self.registry, f"picture {b}") for b, p in enumerate(inputs.pictures)]
         regions, owned = unite(parts if canvas is None else canvas.limited(parts))
+        check_regions(self.members, regions, self.registry)
         traits, branches = self.members[0].traits, self.branches  # their weights: what can be wrong before them has been looked at
         h, w = size[0] // traits.latent.downscale, size[1] // traits.latent.downscale
         precision = torch.float64 if any(b.dtype == torch.float64 for b in branches) else torch.float32

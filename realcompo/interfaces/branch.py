@@ -137,6 +137,15 @@ class Branch(ABC):
         return None
 
     @classmethod
+    def check_regions(cls, spec: BranchSpec, options: Options, regions: Regions) -> None:
+        """Refuse regions of a batch that it cannot draw, before weights are loaded: such as those that lack one which an option names.
+
+        Raises:
+            BadCondition.
+        """
+        return None
+
+    @classmethod
     def remarks(cls, spec: BranchSpec, options: Options, balanced: tuple[float, float] | None) -> tuple[str, ...]:
         """What a user should know before a run that can be drawn, but hardly as meant: `realcompo check` prints it as a warning.
 

@@ -23,6 +23,7 @@ SHARED = (
     "rest",
     "lora",
     "lora_scale",
+    "lora_region",
     "distilled",
     "ip_adapter",
     "offload_text",

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..interfaces import Inpainting
 from .deep import DeepFeatures
 from .ip_adapter import ImagePrompt
+from .region_loras import RegionMasks
 from .text import Text
 
 Half = Literal["both", "conditional", "unconditional"]
@@ -29,6 +30,7 @@ class UNetConditioning:
         told_guidance: the scale that a network is told as a number, of UNets that are.
         inpainting: what an inpainting network is told beside z.
         images: what an IP-Adapter shows, of branches that have one.
+        regional: where the LoRAs of regions act, of branches that have some.
         deep: what a UNet's run keeps between steps where the option `deep_every` says so; empty otherwise.
     """
 
@@ -40,6 +42,7 @@ class UNetConditioning:
     inpainting: Inpainting | None = None
     told_guidance: float | None = None
     images: ImagePrompt | None = None
+    regional: RegionMasks | None = None
     deep: DeepFeatures = field(default_factory=DeepFeatures, compare=False, repr=False)
 
     def beside(self, sample: Tensor, half: Half) -> Tensor:

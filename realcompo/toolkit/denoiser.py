@@ -7,7 +7,8 @@ of, once a run); one that moves latents overrides `predict`, and calls `attend` 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -21,12 +22,13 @@ from ..noise.devices import torch_dtype
 from ..specs import BranchSpec, Options
 from .checkpoint_branch import CheckpointBranch
 from .conditioning import Half, UNetConditioning
-from .guard import bare, exclusive
+from .guard import bare, eager, exclusive
 from .ip_adapter import ImagePrompt, joined
 from .loading import Loader
 from .loras import OPTIONS as ADAPTERS
 from .loras import Loras, check_loras, lora_print
 from .maps import MapPlace, PlaceReader
+from .region_loras import acting, region_masks
 from .runtime import run_as
 from .text import Text, TextEncoding
 from .vae import decode_pictures, decoding_dtype, encode_pictures
@@ -60,7 +62,7 @@ class DenoiserBranch(CheckpointBranch):
         self.vae: Any = self.loader.module("vae") if spec.role != "spatial" else None
         if loras:
             self._loras = Loras({self.part: self.network, **self._text_networks()})
-            self._loras.put(loras)
+            self._loras.put(loras, self.options.lora_regions)
         self.alter(source)
         self.reader = self._reader()
 
@@ -119,7 +121,14 @@ class DenoiserBranch(CheckpointBranch):
             inpainting=request.inpainting,
             told_guidance=told,
             images=self.show(request),
+            regional=region_masks(self.lora_regions, request, self.device),
         )
+
+    @property
+    def lora_regions(self) -> tuple[str, ...]:
+        """The region of each LoRA in its network, "" of those that act on the whole picture."""
+        found: tuple[str, ...] = self.options.lora_regions
+        return found
 
     def show(self, request: Request) -> ImagePrompt | None:
         """What an IP-Adapter shows in a run. Nothing here."""
@@ -194,8 +203,20 @@ class DenoiserBranch(CheckpointBranch):
         text = conditioning.text(half).to(sample)
         with exclusive(bare(self.network)):
             told = joined(self.told(sample, step, conditioning, half), self.also_told(sample, conditioning, half))
-            output = self.forward(conditioning.beside(sample, half), step, text, told)
+            with self._in_regions(sample, conditioning, half):
+                output = self.forward(conditioning.beside(sample, half), step, text, told)
         return output.to(z)
+
+    @contextmanager
+    def _in_regions(self, sample: Tensor, conditioning: UNetConditioning, half: Half) -> Iterator[None]:
+        """LoRAs of regions act, for the rows of a half. What was compiled does not see where: it runs as it was written."""
+        found = conditioning.regional
+        if found is None:
+            yield
+            return
+        rows = conditioning.rows(half, found.masks).to(sample.device)
+        with acting(found, rows, (sample.shape[-2], sample.shape[-1])), eager(self.network):
+            yield
 
     def forward(self, sample: Tensor, step: Step, text: Tensor, told: Mapping[str, Any]) -> Tensor:
         """One pass of the network: its raw prediction for rows (n, C, h, w) in its dtype.
@@ -304,10 +325,11 @@ class DenoiserBranch(CheckpointBranch):
         told, own = options.model_dump(), self.options.model_dump()
         if any(told[name] != own[name] for name in told.keys() - ADAPTERS):
             return False
-        if any(told[name] != own[name] for name in ADAPTERS):
+        if any(told.get(name) != own.get(name) for name in ADAPTERS):
             if self._loras is None:
                 return False
-            self._loras.put(check_loras(self._own(self.spec, options)))
+            asked = self._own(self.spec, options)
+            self._loras.put(check_loras(asked), asked.lora_regions)
             self.options = options
         return True
 

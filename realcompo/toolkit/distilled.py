@@ -29,7 +29,8 @@ def is_distilled(checkpoint: Checkpoint, options: CheckpointOptions) -> bool:
         return True
     if checkpoint.has("scheduler") and checkpoint.config("scheduler").get("_class_name") in _SCHEDULERS:
         return True
-    acting = [lora_path(file) for file, scale in options.loras if scale != 0]
+    told = zip(options.loras, options.lora_regions, strict=True)
+    acting = [lora_path(file) for (file, scale), region in told if scale != 0 and not region]
     return any(path.is_file() and says_so(open_tensors(path).metadata) for path in acting)
 
 

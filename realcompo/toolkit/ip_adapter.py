@@ -8,7 +8,7 @@ leave processors be (maps.py). What the encoder says of the pictures is computed
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from ..errors import BadCheckpoint, BadOption
-from ..interfaces import Request
+from ..interfaces import Regions, Request
 from .file_kinds import unfinished
 from .ip_options import IpAdapterOptions
 from .kinds import identify
 from .loading import Loader, file_digest
-from .named_regions import named_mask
+from .named_regions import check_named, named_masks
 from .options import UNetOptions
 from .sources import Checkpoint, is_pipeline, packaged, weight_files
 from .tensor_files import PICKLES, TensorFile, open_tensors
@@ -56,6 +56,11 @@ class ImagePrompt:
         return told if self.masks is None else {**told, "cross_attention_kwargs": {"ip_adapter_masks": [rows(self.masks).to(like)]}}
 
 
+def check_shown_regions(names: Iterable[str], found: Regions) -> None:
+    """Refuse pictures of regions that are none; see `check_named`."""
+    check_named(names, found, "the IP-Adapter has a picture", "ip_adapter, regions")
+
+
 @dataclass(frozen=True, eq=False)
 class SeenPictures:
     """What the encoder says of an adapter's pictures, once.
@@ -80,7 +85,8 @@ class SeenPictures:
         shown, hidden = (one.to(device).expand(count, *one.shape) for one in (self.shown, self.hidden))
         if not self.regions:
             return ImagePrompt(shown, hidden, None)
-        masks = [named_mask(name, request, "the IP-Adapter has a picture", "ip_adapter, regions") for name in self.regions]
+        check_shown_regions(self.regions, request.regions)
+        masks = named_masks(self.regions, request)
         if self.whole:
             masks.insert(0, 1 - torch.stack(masks).amax(dim=0))
         return ImagePrompt(shown, hidden, torch.stack(masks, dim=1).to(device))

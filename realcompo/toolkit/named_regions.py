@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from ..errors import BadCondition
-from ..interfaces import Request
+from ..interfaces import Regions, Request
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-def named_mask(name: str, request: Request, what: str, option: str) -> Tensor:
-    """(B, H, W) in [0, 1], in pixels: the union of a picture's regions of that name; 0 where it has none.
+def check_named(names: Iterable[str], regions: Regions, what: str, option: str) -> None:
+    """Refuse names that are no region.
 
     Args:
-        name: a phrase or id.
-        what: has it, in a message.
-        option: that names it.
+        names: phrases or ids.
+        regions: of a batch; a picture may lack some.
+        what: has them, in a message.
+        option: that names them.
 
     Raises:
-        BadCondition: no picture of the batch has a region of that name.
+        BadCondition: no picture of the batch has a region of a name.
     """
-    named = [[name in (one.id, one.phrase) for one in regions] for regions in request.regions.pictures]
-    if not any(any(row) for row in named):
-        raise BadCondition(f"{what} for {name!r}, which is no region", where=f"option {option}", mend="name a region by its phrase or id")
-    own = torch.zeros(len(named), *request.size)
-    whole = request.regions.masks(*request.size)
-    for b, row in enumerate(named):
-        for r, is_named in enumerate(row):
-            if is_named:
-                own[b] = torch.maximum(own[b], whole[b, r])
-    return own
+    have = {name for picture in regions.pictures for one in picture for name in (one.id, one.phrase)}
+    for name in names:
+        if name not in have:
+            raise BadCondition(
+                f"{what} for {name!r}, which is no region", where=f"option {option}", mend="name a region by its phrase or id"
+            )
+
+
+def named_masks(names: Iterable[str], request: Request) -> list[Tensor]:
+    """For each name (B, H, W) in [0, 1], in pixels: the union of a picture's regions of that name; 0 where it has none."""
+    import torch
+
+    pictures, found = request.regions.pictures, []
+    whole = request.regions.masks(*request.size) if request.regions.most else torch.zeros(len(pictures), 0, *request.size)
+    for name in names:
+        own = torch.zeros(len(pictures), *request.size)
+        for b, regions in enumerate(pictures):
+            for r, one in enumerate(regions):
+                if name in (one.id, one.phrase):
+                    own[b] = torch.maximum(own[b], whole[b, r])
+        found.append(own)
+    return found

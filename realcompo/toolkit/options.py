@@ -86,6 +86,11 @@ class CheckpointOptions(Options):
         scales = self.lora_scale if isinstance(self.lora_scale, tuple) else (self.lora_scale,) * len(self._files)
         return tuple(zip(self._files, scales, strict=True))
 
+    @property
+    def lora_regions(self) -> tuple[str, ...]:
+        """The region in which each LoRA acts, "" for the whole picture, which all do here."""
+        return ("",) * len(self._files)
+
 
 class UNetOptions(WordOptions, CheckpointOptions):
     """Where maps are read, how a prompt becomes embeddings, and how the checkpoint is found and loaded. Subclass it for more."""
@@ -122,6 +127,24 @@ class UNetOptions(WordOptions, CheckpointOptions):
         description="Run the whole network at every n-th step, and at the others only its first down and last up block, against what the "
         "deep ones gave then. 1 = at every step. A step that reads maps always runs the whole.",
     )
+    lora_region: str | tuple[str, ...] = Field(
+        "",
+        description="Phrase or id of the region in whose mask alone the LoRA acts, '' for the whole picture. One for all, or a list of one "
+        "for each LoRA. A LoRA of a region may change the UNet's attention and convolutions only, not the text encoders.",
+    )
+
+    @model_validator(mode="after")
+    def _places_of_loras(self) -> UNetOptions:
+        files = len(self._files)
+        if self.lora_region and not files:
+            raise ValueError("lora_region names a region, and there is no LoRA: set lora")
+        if isinstance(self.lora_region, tuple) and len(self.lora_region) != files:
+            raise ValueError(f"lora_region has {len(self.lora_region)} regions for {files} LoRAs: give one for each, or one for all")
+        return self
+
+    @property
+    def lora_regions(self) -> tuple[str, ...]:
+        return self.lora_region if isinstance(self.lora_region, tuple) else (self.lora_region,) * len(self._files)
 
 
 class TransformerOptions(CheckpointOptions):

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from ..interfaces import Request, Step
+from ..interfaces import Regions, Request, Step
 from ..specs import BranchSpec, Options, Traits
 from .checkpoint_branch import CheckpointBranch
 from .conditioning import Half, UNetConditioning
@@ -16,10 +16,11 @@ from .deep import reuse
 from .denoiser import DenoiserBranch
 from .distilled import guidance_embedding, told_guidance
 from .guard import bare
-from .ip_adapter import ImagePrompt, SeenPictures, find_ip_adapter, fit_ip_adapter, ip_print, look, put_ip_adapter
+from .ip_adapter import ImagePrompt, SeenPictures, check_shown_regions, find_ip_adapter, fit_ip_adapter, ip_print, look, put_ip_adapter
 from .loading import Loader, hollow_network
 from .maps import MapPlace, MapReader, check_places, cross_attention_places
 from .options import CheckpointOptions, UNetOptions
+from .region_loras import check_lora_regions
 from .sources import Checkpoint
 from .text import TextEncoding
 from .traits import read_traits, unet_config
@@ -57,6 +58,14 @@ class UNetBranch(DenoiserBranch):
             text = source.text if isinstance(source, CheckpointBranch) else cls._words(spec, options, source)
             for prompt in prompts:
                 check_marks(told, prompt) if text is None else text.chunk_count(prompt)
+
+    @classmethod
+    def check_regions(cls, spec: BranchSpec, options: Options, regions: Regions) -> None:
+        """Those that its adapters name must be there."""
+        told = cls._own(spec, options)
+        check_lora_regions(told.lora_regions, regions)
+        if told.ip_adapter is not None:
+            check_shown_regions(told.ip_adapter.regions, regions)
 
     def text_loader(self) -> Loader:
         """With textual inversions the text encoders are this branch's alone: their vectors are put into them."""

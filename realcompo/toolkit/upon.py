@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 
-from ..interfaces import Branch, Region, Step
+from ..interfaces import Branch, Region, Regions, Step
 from ..specs import BranchSpec, Options, Traits
 from .denoiser import DenoiserBranch
 
@@ -78,6 +78,11 @@ class BranchUpon(Branch):
     def check_prompts(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> None:
         base, inner, told = cls.beneath(cls.own(spec, options))
         inner.check_prompts(base, told, prompts, source.inner if isinstance(source, cls) else source)
+
+    @classmethod
+    def check_regions(cls, spec: BranchSpec, options: Options, regions: Regions) -> None:
+        base, inner, told = cls.beneath(cls.own(spec, options))
+        inner.check_regions(base, told, regions)
 
     # -- every step -----------------------------------------------------------------------------------------------------------
 

@@ -166,6 +166,10 @@ class GligenBranch(UNetBranch):
     # -- once a run -----------------------------------------------------------------------------------------------------------
 
     @property
+    def lora_regions(self) -> tuple[str, ...]:
+        return super().lora_regions if self.base is None else self.base.lora_regions
+
+    @property
     def max_objects(self) -> int:
         """N: the boxes that every picture is padded to."""
         return self.traits.max_objects or DEFAULT_MAX_OBJECTS

@@ -123,7 +123,9 @@ class RegionalBranch(BranchUpon):
         conditional, unconditional = (None if half is None else half.repeated(length) for half in halves)
         weights = inner.weights[index].repeat(1, 1, length // inner.weights.shape[-1])
         rows = UNetConditioning(conditional, unconditional, weights, 1.0, at_rows(inner.extra, index))
-        rows = replace(rows, told_guidance=inner.told_guidance, images=at_rows(inner.images, index))
+        rows = replace(
+            rows, told_guidance=inner.told_guidance, images=at_rows(inner.images, index), regional=at_rows(inner.regional, index)
+        )
         of = Rows(own, count, self._masks(request, mine), self.options.base_ratio, length)
         return RegionalConditioning(inner, rows, of)
 

@@ -32,7 +32,7 @@ def three_things(tab: Tab) -> None:
     tab.box((0.06, 0.45), (0.46, 0.87), "a cat")
     tab.box((0.52, 0.62), (0.96, 0.92), "a blue car")
     tab.box((0.6, 0.08), (0.9, 0.5), "a red balloon")
-    tab.page.get_by_label("Prompt").fill("a cat, a blue car and a red balloon on grass")
+    tab.page.get_by_label("Prompt", exact=True).fill("a cat, a blue car and a red balloon on grass")
 
 
 def layout(tab: Tab) -> None:
@@ -71,7 +71,7 @@ def poses(tab: Tab) -> None:
         page.get_by_label("Who is this?").fill(phrase)
         page.keyboard.press("Enter")
         tab.drag((0.5, 0.55) if x < 0 else (0.25, 0.55), (0.5 + x, 0.55))
-    page.get_by_label("Prompt").fill("a red person and a blue person on snow")
+    page.get_by_label("Prompt", exact=True).fill("a red person and a blue person on snow")
     page.get_by_label(re.compile(r"mini/boxes(?!-)")).uncheck()
     tab.steps(12)
     tab.draw()
@@ -81,7 +81,7 @@ def poses(tab: Tab) -> None:
 def paint(tab: Tab) -> None:
     """A painted map, in dark."""
     page = tab.page
-    page.get_by_label("Prompt").fill("a house and a red car on grass")
+    page.get_by_label("Prompt", exact=True).fill("a house and a red car on grass")
     tab.canvas("Paint")
     page.get_by_label("Class to paint").select_option("grass")
     tab.button("Fill what is connected").click()

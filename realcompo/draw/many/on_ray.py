@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -23,6 +24,10 @@ ROUND = 4096
 """Units of one pipeline: what is planned before it is drawn, and what the driver holds of it."""
 
 LOST = "its worker died, or the machine that it was on"
+
+
+LONGEST = 40
+"""Of a folder of temporary files: a socket's path has 107 bytes at most, and Ray's are some sixty longer than it."""
 
 
 class Actor:
@@ -60,6 +65,8 @@ class OnRay(Engine):
         if not words:
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             words = {"num_cpus": max(cores, int(-(-self.crew.workers * self.crew.cpus // 1)) + 1)}
+            if len(tempfile.gettempdir()) > LONGEST and "RAY_TMPDIR" not in os.environ:
+                words["_temp_dir"] = "/tmp/ray"  # where Ray's files lie by default
         try:
             self._ray.init(logging_level="ERROR", log_to_driver=False, configure_logging=True, **words)
         except Exception as error:  # of many kinds: no such cluster, another version, no room in /dev/shm

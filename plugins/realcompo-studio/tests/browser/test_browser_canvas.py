@@ -116,7 +116,7 @@ def test_a_joint_is_dragged_hidden_and_brought_back(tab: Tab) -> None:
 def test_a_map_is_painted_and_drawn_from(tab: Tab) -> None:
     """Fill, brush, polygon and eraser; the words of the prompt make a region of what is painted."""
     page = tab.page
-    page.get_by_label("Prompt").fill("a house on grass")
+    page.get_by_label("Prompt", exact=True).fill("a house on grass")
     tab.canvas("Paint")
     page.get_by_label("Class to paint").select_option("grass")
     tab.button("Fill what is connected").click()
@@ -156,7 +156,7 @@ def test_a_picture_is_traced_and_never_sent(tab: Tab, tmp_path: Path) -> None:
 
 def test_a_sentence_is_planned_revised_and_what_is_locked_stays(tab: Tab) -> None:
     page = tab.page
-    page.get_by_label("Prompt").fill("a cat and a dog on grass")
+    page.get_by_label("Prompt", exact=True).fill("a cat and a dog on grass")
     page.get_by_role("button", name="Plan the layout").click()
     page.get_by_role("button", name="a dog, from").wait_for()
     planned = tab.boxes
@@ -176,7 +176,7 @@ def test_a_sentence_is_planned_revised_and_what_is_locked_stays(tab: Tab) -> Non
 
 def test_an_empty_canvas_is_planned_when_it_is_drawn(tab: Tab) -> None:
     """Who only writes a sentence gets a picture, and sees on the canvas where things were placed."""
-    tab.page.get_by_label("Prompt").fill("a cat and a dog on grass")
+    tab.page.get_by_label("Prompt", exact=True).fill("a cat and a dog on grass")
     tab.steps(3)
     tab.draw()
     path = tab.done()

@@ -107,7 +107,7 @@ def test_an_error_of_every_kind_of_field_stands_beside_its_field(tab: Tab) -> No
     words.fill("a zebra")
     words.press("Enter")
     page.locator(".thing").first.locator(".notes").wait_for(state="detached")
-    page.get_by_label("Prompt").fill("a red car")
+    page.get_by_label("Prompt", exact=True).fill("a red car")
     page.get_by_text("The prompt does not say “a zebra”").wait_for()
 
     page.get_by_label("Change the layout in words").fill("sing to the car")

@@ -111,7 +111,7 @@ def test_a_picture_of_the_gallery_brings_everything_back_and_two_are_compared(ta
     first = tab.done()
     drawn = tab.document()
     page.get_by_role("button", name="Delete a cat").click()
-    page.get_by_label("Prompt").fill("a red car")
+    page.get_by_label("Prompt", exact=True).fill("a red car")
     page.get_by_label("Not in the picture").fill("")
     page.get_by_label("Seed", exact=True).fill("42")
     tab.draw()
@@ -165,11 +165,11 @@ def test_a_png_that_is_dropped_brings_its_state(tab: Tab) -> None:
     data, drawn = tab.done().read_bytes(), tab.boxes
     page.get_by_role("button", name="Delete a cat").click()
     page.get_by_role("button", name="Delete a red car").click()
-    page.get_by_label("Prompt").fill("")
+    page.get_by_label("Prompt", exact=True).fill("")
     dropped(tab, data, "mine.png")
     page.get_by_text("Everything of mine.png is back").wait_for()
     assert tab.boxes == drawn
-    assert page.get_by_label("Prompt").input_value() == PETS
+    assert page.get_by_label("Prompt", exact=True).input_value() == PETS
     tab.button("Undo").click()
     assert tab.boxes == {}
 

@@ -200,11 +200,12 @@ class Registry:
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(str(part) for part in first["loc"])
-            where = f"{spec.id}, option {name!r}"
+            where = f"{spec.id}, option {name!r}" if name else f"{spec.id}, its options"
             if first["type"] == "extra_forbidden":
                 raise BadOption(f"{spec.id} has no option {name!r}", mend=nearest(name, cls.model_fields)) from None
+            got = f" (got {first['input']!r})" if name else ""  # of several options together, the message names them
             raise BadOption(
-                f"{first['msg']} (got {first['input']!r})",
+                f"{first['msg'].removeprefix('Value error, ')}{got}",
                 where=where,
                 mend=f"see `realcompo show {spec.id}`",
             ) from None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import BadOption
 from .common import (
     DeviceOption,
     DtypeOption,
@@ -170,10 +172,15 @@ def _check_goal(output: Path | None, count: int, prompt: str) -> Path | Names:
     Raises:
         BadOption: another kind of file, one file for several pictures, or a template that is none. UnknownName: a field of it.
     """
-    from ..errors import BadOption
+    import re
+
     from ..recipes.configuration import user_settings
 
     told = str(output) if output is not None else user_settings().output or "."
+    if re.match(r"[A-Za-z][\w+.-]+:/", told) and not Path(told).exists():
+        raise BadOption(
+            "an address is no folder of this machine", where=f"-o {told}", mend="name a folder; `realcompo run` writes to addresses"
+        )
     if "{" in told:
         from ..pictures.naming import Names, is_template
         from ..recipes.recipe import PictureEntry, Recipe
@@ -181,21 +188,39 @@ def _check_goal(output: Path | None, count: int, prompt: str) -> Path | Names:
         if is_template(told):
             names = Names.read(told, f"-o {told}" if output is not None else f"output = {told!r}")
             names.stem(Recipe(), PictureEntry(prompt=prompt, seed=2**63), count)  # a name that is too long is told now
+            _check_folder(names.folder)
             return names
     if output is None:
-        return Path(told).expanduser()
+        return _check_folder(Path(told).expanduser())
     output = output.expanduser()
-    if output.suffix.lower() == ".png" and not output.is_dir():
+    if output.suffix.lower() == ".png" and not os.path.isdir(output):  # False of a name that is too long, which is told below
         if count > 1:
             raise BadOption(f"one file for {count} pictures", where=f"-o {output}", mend="name a folder")
+        _check_folder(output.parent if os.path.lexists(output) else output)
         return output
-    if output.suffix and not output.is_dir():
+    if output.suffix and not os.path.isdir(output):
         raise BadOption(
             f"{output.suffix} cannot carry the recipe",
             where=f"-o {output}",
             mend="write a .png, or a folder; convert it afterwards",
         )
-    return output
+    return _check_folder(output)
+
+
+def _check_folder(folder: Path) -> Path:
+    """A folder that is there, or can be made.
+
+    Raises:
+        BadOption: a file is in the way, a name is too long, or nothing may be written there.
+    """
+    try:
+        there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    except OSError as error:  # a name that is too long
+        raise BadOption(f"the folder cannot be made: {error.strerror}", where=f"-o {str(folder)[:80]}", mend="choose another") from None
+    if there.is_dir() and os.access(there, os.W_OK):
+        return folder
+    what = "nothing may be written there" if there.is_dir() else f"{there.name} is a file"
+    raise BadOption(f"the folder cannot be made: {what}", where=f"-o {folder}", mend="choose another")
 
 
 def _mask(image: Path | None, mask: Path | None, boxes: list[str] | None) -> Any:
@@ -209,7 +234,6 @@ def _mask(image: Path | None, mask: Path | None, boxes: list[str] | None) -> Any
     import numpy as np
 
     from ..conditions.moving import pixel_range
-    from ..errors import BadOption
     from ..recipes.copies import PictureCopy
 
     if mask is not None or image is None:

@@ -74,7 +74,7 @@ def command(
     format: Annotated[
         Format | None, typer.Option("--format", help="A PNG a picture, or shards of them: webdataset (tar) or parquet. Keeps a manifest.")
     ] = None,
-    shard_size: Annotated[int, typer.Option(min=1, help="Pictures of a shard.")] = 256,
+    shard_size: Annotated[int | None, typer.Option(min=1, help="Pictures of a shard, 256 by default.")] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try pictures again that a batch with a manifest gave up.")] = False,
 ) -> int | None:
     """Draw the pictures of a recipe. Finished ones are kept: the same command goes on where it stopped."""
@@ -87,7 +87,9 @@ def command(
     found = resolve(recipe, sets=sets or (), arguments=arguments(device=device, dtype=dtype))
     require_pictures(found.recipe, recipe)
     folder, names = Path(output) if output else folder_of(found.settings.output) / recipe.stem, None
-    templated = output is not None and "://" not in output and is_template(Path(output))
+    templated = output is not None and is_template(output)
+    if shard_size is not None and format in (None, Format.png):
+        raise BadOption("a PNG a picture makes no shards", where="--shard-size", mend="add --format webdataset or parquet")
     if not (workers is None and on is None and format is None and not retry and "://" not in (output or "")):
         if shows or preview or templated or parameters:
             raise BadOption(
@@ -97,9 +99,12 @@ def command(
             )
         from ..interfaces import Crew
         from .many import Asked, draw_told
+        from .parameters import wanted
 
+        if wanted(parameters):  # the user file asks for it
+            typer.echo("note: a batch with a manifest writes no A1111 settings; the user file's parameters = true is left aside", err=True)
         crew = None if workers in (None, 0) and on is None else Crew(workers or 1, in_flight, gpus, address)
-        asked = Asked(output or str(folder), batch_size, (format or Format.png).value, shard_size, retry, overwrite)
+        asked = Asked(output or str(folder), batch_size, (format or Format.png).value, shard_size or 256, retry, overwrite)
         return draw_told(found.recipe, asked, on, crew, quiet)
     if address or gpus is not None or in_flight is not None:
         raise BadOption("they say how another engine draws", where="--address, --gpus, --max-in-flight", mend="add --on ray")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..conditions import Condition
 from ..errors import BadOption, UnknownName, nearest
 from ..recipes.configuration import resolve
-from ..recipes.recipe import BranchEntry, Hires, Recipe, RecipeLike
+from ..recipes.recipe import MAX_STEPS, BranchEntry, Hires, Recipe, RecipeLike
 from ..registry import Registry
 from .entries import require_pictures, seeded
 from .kept import composer_of
@@ -68,7 +68,10 @@ def generate(
         if name not in known:
             raise UnknownName(f"generate takes no {name!r}", mend=nearest(name, known))
     call = {name: settings.pop(name) for name in _CALL if name in settings}
-    found = resolve(recipe, sets=sets, arguments=_arguments(settings), registry=registry).recipe
+    layer = _arguments(settings)
+    if type(steps := call.get("num_inference_steps")) is int and 1 <= steps <= MAX_STEPS:
+        layer["num_inference_steps"] = steps  # the composer judges the run by them; other values are refused by the call
+    found = resolve(recipe, sets=sets, arguments=layer, registry=registry).recipe
     return composer_of(found, registry)(prompt, condition, seed=seed, **call)
 
 

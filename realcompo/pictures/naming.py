@@ -44,7 +44,7 @@ _Piece = tuple[Literal["text", "field"], str, str]
 
 def is_template(text: str | Path) -> bool:
     """Whether a text names files by fields; a folder that is there is a folder, whatever it is called."""
-    return "{" in str(text) and not Path(text).expanduser().is_dir()
+    return "{" in str(text) and not os.path.isdir(os.path.expanduser(text))
 
 
 @dataclass(frozen=True)

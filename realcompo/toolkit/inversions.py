@@ -107,9 +107,9 @@ def text_widths(checkpoint: Checkpoint, parts: Sequence[str]) -> dict[str, int]:
 def _find(told: Embedding, options: CheckpointOptions, widths: Mapping[str, int]) -> Inversion:
     path = packaged(told.source) if told.source.startswith("package://") else Path(told.source).expanduser()
     if not path.is_file():
-        raise BadCheckpoint(
-            f"there is no such embedding{unfinished(path.parent, path.stem)}", where=told.source, mend="check the option embeddings"
-        )
+        lacking = f"there is no such embedding{unfinished(path.parent, path.stem)}"
+        what = "it is a folder, not an embedding's file" if path.is_dir() else lacking
+        raise BadCheckpoint(what, where=f"embedding {told.source!r}", mend="name its file in the option embeddings")
     file = open_tensors(path, options.allow_pickle)
     named, own = _layout(file, list(widths))
     token = told.token or named or path.stem

@@ -15,13 +15,14 @@ from PIL import Image
 
 import realcompo as rc
 from realcompo.draw.batch import draw
-from realcompo.draw.many import manifest, stores
+from realcompo.draw.many import manifest, stores, workers
 from realcompo.draw.many.engines import engine_of
 from realcompo.draw.many.run import ManyInterrupted, Tally, draw_many
 from realcompo.draw.many.stores import Folder, Remote, open_store
 from realcompo.draw.many.workers import Workers
 from realcompo.errors import BadOption, BadPicture, DifferentWeights, PluginProblem, StoreError, UnknownName
 from realcompo.interfaces import Crew
+from realcompo.interfaces.engine import Outcome, Unit
 from realcompo.recipes.recipe import PictureEntry, Recipe
 from realcompo.testing import toy_registry
 from tests import ROOT
@@ -287,4 +288,23 @@ def test_two_workers_draw_the_same_and_are_replaced(failing: Callable[[], None],
     tally = draw_many(recipe(*asked), tmp_path, registry=FAILING, engine=Workers(Crew(2)))
     assert tally.failed.keys() == {"a-dog-a-bomb.png", "a-dog-a-tree.png"} and tally.failed["a-dog-a-bomb.png"] == "its worker died"
     assert pictures(tmp_path) == pictures(whole)
+    assert len(tally.notes) == 1 and "3 steps of ddim begin at" in tally.notes[0]  # told once, whatever the number of workers
     assert [line for line in lines(tmp_path)[1:] if line.get("state") != "failed"] == lines(whole)[1:]
+
+
+def test_no_more_workers_than_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crew of four and two units: two processes."""
+    from multiprocessing import Pipe
+
+    hired: list[Any] = []
+
+    def hire(self: Workers, mother: int) -> workers.Hand:
+        ours, theirs = Pipe()
+        theirs.send_bytes(json.dumps(Outcome(len(hired)).plain()).encode())  # it has drawn
+        hired.append(theirs)
+        return workers.Hand(ours, mother)
+
+    monkeypatch.setattr(workers, "_mother", lambda *_: None)
+    monkeypatch.setattr(Workers, "_hire", hire)
+    found = Workers(Crew(4)).run(None, iter([Unit(0, ()), Unit(1, ())]))  # type: ignore[arg-type]
+    assert sorted(outcome.number for outcome in found) == [0, 1] and len(hired) == 2

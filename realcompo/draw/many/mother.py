@@ -17,6 +17,7 @@ import os
 import signal
 import socket
 import sys
+import warnings
 from multiprocessing.connection import Connection
 from typing import NoReturn
 
@@ -26,8 +27,9 @@ from .work import Drawer, DrawingWork, packed
 
 def main(descriptor: int, loads: bool) -> None:
     """Until the other end is closed."""
-    from ...errors import RealCompoError
+    from ...errors import RealCompoError, Remark
 
+    warnings.simplefilter("ignore", Remark)  # the batch tells them, once for all its workers
     control = socket.socket(fileno=descriptor)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the batch's

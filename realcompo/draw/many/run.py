@@ -38,6 +38,8 @@ SURELY = 8
 """So many pictures that all fail are no accident."""
 SHARD = 256
 """Pictures of a shard: about 100 MB of 512 × 512."""
+LOOKED = 64
+"""Pictures whose prompts are looked at for remarks before workers draw them."""
 LOCK = ".lock"
 
 
@@ -211,6 +213,9 @@ class Batch:
                 self.tally.kept += 1
             else:
                 self.pending.add(name)
+        if self.engine.workers:  # what they would say, each of them, is said once
+            some = [item.entry for item in self.items if item.path.name in self.pending][:LOOKED]
+            self.tally.notes += self.composer.remarks(some) if some else []
         for name in self.pending:
             self._open[self._shard[name]] = self._open.get(self._shard[name], 0) + 1
 

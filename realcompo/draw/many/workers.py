@@ -17,6 +17,8 @@ from ...interfaces.engine import Crew, Engine, Outcome, Unit, Work
 from .work import unpacked
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+EACH, LEAST = 4, 16
+"""Workers for each CPU, and on any machine: each has a thread, a few hundred megabytes of its own, and more than one a CPU gain nothing."""
 
 
 @dataclass
@@ -39,6 +41,11 @@ class Workers(Engine):
         super().__init__(crew)
         if not hasattr(os, "fork"):
             raise BadOption("this system cannot fork processes", where="--workers", mend="leave it out, or use --on ray")
+        cpus = os.cpu_count() or 1
+        if crew.workers > (most := max(LEAST, EACH * cpus)):
+            raise BadOption(
+                f"{crew.workers} workers on a machine of {cpus} CPUs", where="--workers", mend=f"take {most} at most: each has one thread"
+            )
         self._devices = devices
         self._mothers: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
         self._hands: list[Hand] = []
@@ -49,12 +56,14 @@ class Workers(Engine):
         if not self._mothers:
             for device in self._devices[: self.crew.workers] or (None,):
                 self._mothers.append(_mother(work, device))
-            self._hands = [self._hire(number % len(self._mothers)) for number in range(self.crew.workers)]
         while True:
-            for hand in self._hands:
-                if hand.unit is None and (unit := next(more, None)) is not None:
-                    hand.unit = unit
-                    self._give(hand, unit)
+            while sum(hand.unit is not None for hand in self._hands) < self.crew.workers and (unit := next(more, None)) is not None:
+                hand = next((one for one in self._hands if one.unit is None), None)
+                if hand is None:  # no more are hired than there are units
+                    hand = self._hire(len(self._hands) % len(self._mothers))
+                    self._hands.append(hand)
+                hand.unit = unit
+                self._give(hand, unit)
             busy = {hand.line: hand for hand in self._hands if hand.unit is not None}
             if not busy:
                 return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -17,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from ..errors import BadPicture
 from ..files import file_name, free_path, whole
 from ..interfaces import Region, Regions
+from ..recipes.copies import digest
 from ..recipes.recipe import Recipe
 from .parameters import KEYWORD as PARAMETERS
 from .parameters import exif_of, parameters_text
@@ -222,7 +222,5 @@ def _json_ready(value: Any) -> Any:
     return value if plain else repr(value)
 
 
-def pixel_digest(image: Image.Image) -> str:
-    """SHA-256 of mode, size and pixels: independent of the file's compression."""
-    head = f"{image.mode} {image.width}x{image.height} ".encode()
-    return hashlib.sha256(head + image.tobytes()).hexdigest()
+pixel_digest = digest
+"""SHA-256 of mode, size and pixels: independent of the file's compression."""

@@ -116,7 +116,7 @@ class PictureCopy(BaseModel):
 
 
 def digest(image: Image.Image) -> str:
-    """SHA-256 of mode, size and pixels."""
+    """SHA-256 of mode, size and pixels: independent of the file's compression."""
     head = f"{image.mode} {image.width}x{image.height} ".encode()
     return hashlib.sha256(head + image.tobytes()).hexdigest()
 

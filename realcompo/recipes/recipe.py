@@ -125,7 +125,9 @@ def read_part(cls: type[P], data: Mapping[str, Any], where: str) -> P:
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise UnknownName(f"{where} has no {name!r}", mend=nearest(name, cls.model_fields)) from None
-        raise BadRecipe(f"{name}: {first['msg']}", where=where, mend=f"its fields: {', '.join(cls.model_fields)}") from None
+        raise BadRecipe(
+            f"{name}: {first['msg'].removeprefix('Value error, ')}", where=where, mend=f"its fields: {', '.join(cls.model_fields)}"
+        ) from None
 
 
 class Component(_Part):

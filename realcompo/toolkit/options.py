@@ -72,6 +72,8 @@ class CheckpointOptions(Options):
     @model_validator(mode="after")
     def _scales(self) -> CheckpointOptions:
         files = len(self._files)
+        if any(not file.strip() for file in self._files):
+            raise ValueError("lora names no file: its name is empty")
         if isinstance(self.lora_scale, tuple) and len(self.lora_scale) != files:
             raise ValueError(f"lora_scale has {len(self.lora_scale)} numbers for {files} LoRAs: give one for each, or one for all")
         return self

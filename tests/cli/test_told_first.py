@@ -24,9 +24,10 @@ LCM = ["--set", "scheduler=lcm", "--set", "branches.0.options.distilled=true", "
         (["-o", f"{'long' * 100}{{seed}}.png"], "longer than 240 bytes"),
         (["--embedding", "folder"], "it is a folder"),
         (["--set", "branches.0.options.lora_region=a cat"], "mini/fidelity, its options: lora_region names a region"),
+        (["--set", 'branches.0.options.lora=""'], "its options: lora names no file"),
         (LCM, "draws in 4 steps"),
     ],
-    ids=["address", "file", "template", "folder", "long", "long-file", "long-template", "embedding", "options", "steps"],
+    ids=["address", "file", "template", "folder", "long", "long-file", "long-template", "embedding", "options", "lora", "steps"],
 )
 def test_generate(options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..draw.entries import digest_of, request_of
-from ..errors import BadCondition, BadPicture, NotFinite, PhraseNotFound, PluginProblem, RealCompoError
+from ..draw.many.attempt import attempt
+from ..errors import BadPicture, PluginProblem, RealCompoError
 from ..files import clear_parts
 from ..interfaces import Case
 from ..pictures.png import read_recipe
@@ -19,10 +20,7 @@ from .study import DRAWN, PICTURES, Entrant, Study
 
 if TYPE_CHECKING:
     from ..compose.composer import Composer, Progress
-    from ..pictures.result import Result
 
-OF_A_PICTURE = (NotFinite, PhraseNotFound, BadCondition)
-"""Errors that one picture can have and the next not; any other concerns the recipe."""
 SURELY = 8
 """So many pictures that all fail are no accident."""
 
@@ -95,13 +93,14 @@ class Drawing:
         good = any("error" not in line for case in self.study.cases if (line := self.lines.get(case.id)) is not None)
         bad: list[str] = []
         for jobs in batches:
-            for job, outcome in self._composed(composer, jobs, progress):
+            for job, outcome in zip(jobs, attempt(composer, [job.entry for job in jobs], progress, costed=True), strict=True):
                 if self._settled(job, retry):
                     continue
                 if isinstance(outcome, str):
                     self.lines.add({"case": job.case.id, "request": job.request, "error": outcome})
                     bad.append(outcome)
                 else:
+                    outcome.facts["request"] = job.request
                     outcome.save(self.entrant.picture(job.case))
                     self.lines.add(self._line(job, outcome.facts))
                     good = True
@@ -161,48 +160,3 @@ class Drawing:
             "pixels": facts["pixels"],
             "cost": facts["cost"],
         }
-
-    def _composed(self, composer: Composer, jobs: Sequence[Job], progress: Progress | None) -> list[tuple[Job, Any]]:
-        """Each job with its picture, or with why there is none."""
-        failed: dict[int, str] = {}
-        result: Result | None = None
-        try:
-            result = composer.compose([job.entry for job in jobs], progress=progress)
-        except NotFinite as problem:
-            if problem.failed:
-                failed, result = {b: str(reason) for b, reason in problem.failed.items()}, problem.result
-            else:
-                return self._alone(composer, jobs, progress, problem)
-        except RealCompoError as problem:
-            if not isinstance(problem, OF_A_PICTURE):
-                raise
-            return self._alone(composer, jobs, progress, problem)
-        except MemoryError:
-            raise
-        except Exception as problem:  # of a plugin, which may stumble over one prompt of thousands
-            return self._alone(composer, jobs, progress, problem)
-        images = iter(result.images if result is not None else ())
-        found: list[tuple[Job, Any]] = []
-        for b, job in enumerate(jobs):
-            if b in failed or result is None:
-                found.append((job, failed.get(b, "it was not drawn")))
-                continue
-            image = next(images)
-            image.facts["request"] = job.request
-            image.facts["cost"] = cost_of(result)
-            found.append((job, image))
-        return found
-
-    def _alone(self, composer: Composer, jobs: Sequence[Job], progress: Progress | None, problem: Exception) -> list[tuple[Job, Any]]:
-        """A batch whose error does not say whose it is, picture by picture."""
-        if len(jobs) > 1:
-            return [one for job in jobs for one in self._composed(composer, [job], progress)]
-        said = str(problem) if isinstance(problem, RealCompoError) else f"{type(problem).__name__}: {problem}"
-        return [(jobs[0], said)]
-
-
-def cost_of(result: Result) -> dict[str, Any]:
-    """What a picture of a result cost, as plain data: F by part, operations of one F, and how often the networks were called."""
-    trace = result.trace
-    calls = {"predict": trace.predict_calls, "probe": trace.probe_calls, "move": trace.move_calls}
-    return {"unit": result.cost.unit, "parts": dict(sorted(result.cost.parts.items())), "calls": calls}

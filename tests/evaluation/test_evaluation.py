@@ -199,7 +199,7 @@ def test_ctrl_c_stops_and_a_second_start_goes_on(registry: Registry) -> None:
 def test_a_finished_evaluation_draws_and_judges_nothing(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run(registry, "both.toml")
     monkeypatch.setattr(ToyLight, "score", lambda *_: pytest.fail("it was judged again"))
-    monkeypatch.setattr(drawing.Drawing, "_composed", lambda *_: pytest.fail("it was drawn again"))
+    monkeypatch.setattr(drawing, "attempt", lambda *_, **__: pytest.fail("it was drawn again"))
     assert run(registry, "both.toml").table == first.table
     assert run(registry, draws=False).table == first.table, "the folder knows its recipes"
     assert run(registry, draws=False, judges=False).table == first.table

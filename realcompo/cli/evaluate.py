@@ -56,9 +56,11 @@ def command(
     device: DeviceOption = None,
     dtype: DtypeOption = None,
     quiet: QuietOption = False,
+    workers: Annotated[int, typer.Option(min=0, help="Draw in so many processes that share the weights; 0: in this process.")] = 0,
 ) -> int | None:
     """Draw a suite by each recipe, judge the pictures, and set the recipes side by side. The same command goes on where it stopped."""
     from ..evaluation.run import evaluate
+    from ..interfaces import Crew
     from .progress import StepProgress
 
     with StepProgress(quiet) as watch:
@@ -72,6 +74,7 @@ def command(
             scenes=scenes,
             seed=seed,
             batch_size=batch_size,
+            crew=Crew(workers) if workers else None,
             draws=not (score_only or table),
             judges=not table,
             overwrite=overwrite,

@@ -3,35 +3,28 @@ picture's last digits depend on what it was drawn beside."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..draw.entries import digest_of, request_of
 from ..draw.many.attempt import attempt
+from ..draw.many.work import DrawingWork
 from ..errors import BadPicture, PluginProblem, RealCompoError
 from ..files import clear_parts
 from ..interfaces import Case
 from ..pictures.png import read_recipe
-from ..recipes.recipe import PictureEntry
+from .crew import by_engine
+from .jobs import Job, Told
 from .layouts import Layouts
 from .lines import Lines, write_own
 from .study import DRAWN, PICTURES, Entrant, Study
 
 if TYPE_CHECKING:
     from ..compose.composer import Composer, Progress
+    from ..interfaces import Engine
 
 SURELY = 8
 """So many pictures that all fail are no accident."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A picture to draw: its case, what the recipe is asked, and the digest of that."""
-
-    case: Case
-    entry: PictureEntry
-    request: str
 
 
 class Drawing:
@@ -79,7 +72,7 @@ class Drawing:
         told: Callable[[Case], None],
         retry: bool = False,
     ) -> None:
-        """Draw them.
+        """Draw them in this process.
 
         Args:
             told: after each picture.
@@ -87,22 +80,59 @@ class Drawing:
         Raises:
             PluginProblem: every picture fails. And what concerns the recipe, as `Composer.compose` raises it.
         """
+        self._clear(batches)
+        self._take(self._here(composer, batches, progress, retry), told)
+
+    def draw_by(
+        self, engine: Engine, batches: Sequence[Sequence[Job]], told: Callable[[Case], None], retry: bool = False, maker: str | None = None
+    ) -> None:
+        """Draw them by an engine: the same pictures, and the same lines in the same order.
+
+        Args:
+            maker: see `evaluate`.
+
+        Raises:
+            PluginProblem: every picture fails. And what concerns the recipe, or the engine.
+        """
+        self._clear(batches)
+        work = DrawingWork(self.entrant.recipe.plain(), str(self.entrant.folder), maker, costed=True)
+        self._take(by_engine(engine, work, batches, self._place, lambda job: not self._settled(job, retry)), told)
+
+    def _clear(self, batches: Sequence[Sequence[Job]]) -> None:
+        """The folders of pictures, without the parts that killed runs left."""
         for folder in {self.entrant.picture(job.case).parent for jobs in batches for job in jobs}:
             folder.mkdir(parents=True, exist_ok=True)
             clear_parts(folder)
-        good = any("error" not in line for case in self.study.cases if (line := self.lines.get(case.id)) is not None)
-        bad: list[str] = []
-        for jobs in batches:
+
+    def _here(
+        self, composer: Composer, batches: Sequence[Sequence[Job]], progress: Progress | None, retry: bool
+    ) -> Iterator[Iterator[tuple[Job, Told]]]:
+        """Batches that are drawn as they are read; a picture is written before its line is."""
+
+        def batch(jobs: Sequence[Job]) -> Iterator[tuple[Job, Told]]:
             for job, outcome in zip(jobs, attempt(composer, [job.entry for job in jobs], progress, costed=True), strict=True):
                 if self._settled(job, retry):
                     continue
                 if isinstance(outcome, str):
-                    self.lines.add({"case": job.case.id, "request": job.request, "error": outcome})
-                    bad.append(outcome)
+                    yield job, outcome
                 else:
                     outcome.facts["request"] = job.request
                     outcome.save(self.entrant.picture(job.case))
-                    self.lines.add(self._line(job, outcome.facts))
+                    yield job, outcome.facts
+
+        return (batch(jobs) for jobs in batches)
+
+    def _take(self, batches: Iterable[Iterable[tuple[Job, Told]]], told: Callable[[Case], None]) -> None:
+        """A line a picture."""
+        good = any("error" not in line for case in self.study.cases if (line := self.lines.get(case.id)) is not None)
+        bad: list[str] = []
+        for batch in batches:
+            for job, outcome in batch:
+                if isinstance(outcome, str):
+                    self.lines.add({"case": job.case.id, "request": job.request, "error": outcome})
+                    bad.append(outcome)
+                else:
+                    self.lines.add(self._line(job, outcome))
                     good = True
                 told(job.case)
             if len(bad) >= SURELY and not good:
@@ -152,11 +182,14 @@ class Drawing:
         return not retry if "error" in line else self.entrant.picture(job.case).exists()
 
     def _line(self, job: Job, facts: Mapping[str, Any]) -> dict[str, Any]:
-        place = self.entrant.picture(job.case).relative_to(self.entrant.folder)
         return {
             "case": job.case.id,
             "request": job.request,
-            "file": place.as_posix(),
+            "file": self._place(job),
             "pixels": facts["pixels"],
             "cost": facts["cost"],
         }
+
+    def _place(self, job: Job) -> str:
+        """A picture's file below the recipe's folder."""
+        return self.entrant.picture(job.case).relative_to(self.entrant.folder).as_posix()

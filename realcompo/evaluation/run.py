@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import BadOption
-from .drawing import Drawing, Job
+from .drawing import Drawing
+from .jobs import Job
 from .layouts import Layouts
 from .scoring import Scoring
 from .study import Entrant, Study, study_of
@@ -17,7 +19,7 @@ from .tables import Table, table_of, write
 if TYPE_CHECKING:
     from ..compose.composer import Composer
     from ..compose.live import Event
-    from ..interfaces import Step
+    from ..interfaces import Crew, Step
     from ..registry import Registry
 
 
@@ -76,6 +78,7 @@ def evaluate(
     scenes: int | None = None,
     seed: int | None = None,
     batch_size: int = 1,
+    crew: Crew | None = None,
     draws: bool = True,
     judges: bool = True,
     overwrite: bool = False,
@@ -85,6 +88,7 @@ def evaluate(
     sets: Sequence[str] = (),
     arguments: Mapping[str, Any] | None = None,
     registry: Registry | None = None,
+    maker: str | None = None,
     watch: Watch | None = None,
 ) -> Evaluation:
     """Draw a suite by each recipe, judge the pictures, and set the recipes side by side.
@@ -92,6 +96,8 @@ def evaluate(
     Args:
         suite, recipes, folder, scorers, options, limit, scenes, seed, sets, arguments, registry: see `study_of`.
         batch_size: pictures drawn at once.
+        crew: workers of this machine that draw; None: this process does.
+        maker: ``package.module:function`` that makes the registry in every worker; None: of what is installed.
         draws: False judges only what is there. judges: False tells only what is judged.
         overwrite: draw also over pictures of other recipes. retry: try again what failed.
         against: the recipe that the others are held against; the first by default.
@@ -122,7 +128,7 @@ def evaluate(
         with study.claimed(making=draws):
             layouts = Layouts(study)
             if draws:
-                _draw(study, layouts, batch_size, overwrite, retry, watch)
+                _draw(study, layouts, batch_size, overwrite, retry, watch, crew, maker)
             if judges:
                 _judge(study, layouts, retry, watch)
             table = table_of(study, layouts, against)
@@ -131,9 +137,19 @@ def evaluate(
         raise EvaluationInterrupted(study.folder) from None
 
 
-def _draw(study: Study, layouts: Layouts, batch_size: int, overwrite: bool, retry: bool, watch: Watch) -> None:
+def _draw(
+    study: Study,
+    layouts: Layouts,
+    batch_size: int,
+    overwrite: bool,
+    retry: bool,
+    watch: Watch,
+    crew: Crew | None,
+    maker: str | None,
+) -> None:
     """Everything that can be known without weights is checked for all recipes first."""
     from ..compose.composer import Composer
+    from ..draw.many.engines import engine_of
 
     composers = {one.name: Composer.from_recipe(one.recipe, study.registry) for one in study.entrants}
     layouts.plan(composers, retry, lambda done, total: watch.part("planning", "layouts", done, total))
@@ -146,7 +162,11 @@ def _draw(study: Study, layouts: Layouts, batch_size: int, overwrite: bool, retr
         composer: Composer = composers.pop(entrant.name)  # its weights go with it
         drawing.begin()
         counted = _Counted(watch, "drawing", entrant.name, sum(map(len, batches)))
-        drawing.draw(composer, batches, watch, counted, retry)
+        if crew is None:
+            drawing.draw(composer, batches, watch, counted, retry)
+        elif batches:
+            with closing(engine_of(None, crew, entrant.recipe.device)) as engine:  # one a recipe: its workers hold that recipe's weights
+                drawing.draw_by(engine, batches, counted, retry, maker)
 
 
 def _judge(study: Study, layouts: Layouts, retry: bool, watch: Watch) -> None:

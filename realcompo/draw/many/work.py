@@ -30,11 +30,13 @@ class DrawingWork:
         recipe: plain data, without pictures.
         address: of the store that pictures are written to.
         registry: ``package.module:function`` that makes the registry; None: of what is installed.
+        costed: pictures and their lines say what they cost, as those of evaluations do.
     """
 
     recipe: Mapping[str, Any]
     address: str
     registry: str | None = None
+    costed: bool = False
 
     def plain(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -43,7 +45,7 @@ class DrawingWork:
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> DrawingWork:
         """Of plain data."""
-        return cls(data["recipe"], data["address"], data["registry"])
+        return cls(data["recipe"], data["address"], data["registry"], data["costed"])
 
     def open(self) -> Drawer:
         """What draws; the weights are loaded with the first unit, or by `Drawer.load`."""
@@ -90,7 +92,7 @@ class Drawer:
     def _lines(self, unit: Unit) -> list[dict[str, Any]]:
         entries = [PlannedPicture(PictureEntry.model_validate(one["entry"]), tuple(one["transcript"])) for one in unit.pictures]
         lines = []
-        for one, outcome in zip(unit.pictures, attempt(self.composer, entries, self.progress), strict=True):
+        for one, outcome in zip(unit.pictures, attempt(self.composer, entries, self.progress, self.work.costed), strict=True):
             if not one["write"]:
                 continue
             line = {"picture": one["file"], "request": one["request"]}
@@ -107,7 +109,8 @@ class Drawer:
                 self._store = open_store(self.work.address)
             self._store.write(one["place"], data)
             facts = outcome.facts
-            lines.append({**line, "state": "done", "size": len(data), "pixels": facts["pixels"], "weights": facts["weights"]})
+            line |= {"state": "done", "size": len(data), "pixels": facts["pixels"], "weights": facts["weights"]}
+            lines.append({**line, "cost": facts["cost"]} if self.work.costed else line)
         return lines
 
 

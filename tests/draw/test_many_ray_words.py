@@ -1,0 +1,128 @@
+"""What --on ray hands to Ray: a stand-in takes the words down, so that shares of GPUs and clusters are tried where there are none."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from realcompo.draw.many.engines import engine_of
+from realcompo.draw.many.on_ray import LOST, Actor
+from realcompo.draw.many.work import DrawingWork
+from realcompo.errors import PluginProblem
+from realcompo.interfaces import Crew, Engine, Outcome, Unit
+
+
+class StandIn(ModuleType):
+    """As much of ray and ray.data as the engine calls. Rows of units of which none dies come back; those of `dead` do not."""
+
+    def __init__(self, gpus: float = 0.0, dead: tuple[int, ...] = ()) -> None:
+        super().__init__("ray")
+        self.inits: list[dict[str, Any]] = []
+        self.mapped: list[dict[str, Any]] = []
+        self.gpus, self.dead, self.up, self.rows = gpus, dead, False, [{}]
+        self.context = SimpleNamespace(max_errored_blocks=0, enable_progress_bars=True)
+        self.errored: list[int] = []
+        self.data: Any = ModuleType("ray.data")
+        self.data.DataContext = SimpleNamespace(get_current=lambda: self.context)
+        self.data.ActorPoolStrategy = lambda **words: words
+        self.data.from_items = self._from_items
+        self.worker = SimpleNamespace(get_dashboard_url=lambda: "127.0.0.1:8265")
+
+    def is_initialized(self) -> bool:
+        return self.up
+
+    def init(self, **words: Any) -> None:
+        if words.get("address") == "nowhere":
+            raise ConnectionError("no such cluster")
+        self.inits.append(words)
+        self.up = True
+
+    def shutdown(self) -> None:
+        self.up = False
+
+    def get_runtime_context(self) -> Any:
+        return SimpleNamespace(gcs_address="10.0.0.1:6379")
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 4.0, **({"GPU": self.gpus} if self.gpus else {})}
+
+    def _from_items(self, rows: list[dict[str, str]], override_num_blocks: int) -> Any:
+        assert override_num_blocks == len(rows), "a unit that dies with its actor takes no other along"
+        self.rows = rows
+        return self
+
+    def map_batches(self, actor: Any, **words: Any) -> Any:
+        assert actor is Actor
+        self.mapped.append(words)
+        self.errored.append(self.context.max_errored_blocks)
+        return self
+
+    def iter_rows(self) -> Iterator[dict[str, str]]:
+        for row in self.rows:
+            number = json.loads(row["unit"])["number"]
+            if number not in self.dead:
+                yield {"outcome": json.dumps(Outcome(number).plain())}
+
+
+@pytest.fixture
+def ray(monkeypatch: pytest.MonkeyPatch) -> Callable[..., StandIn]:
+    def put(**told: Any) -> StandIn:
+        made = StandIn(**told)
+        monkeypatch.setitem(sys.modules, "ray", made)
+        monkeypatch.setitem(sys.modules, "ray.data", made.data)
+        return made
+
+    return put
+
+
+def drawn(engine: Engine, units: int = 3) -> list[Outcome]:
+    return list(engine.run(DrawingWork({"device": "cpu"}, "out"), [Unit(number, ()) for number in range(units)]))
+
+
+@pytest.mark.parametrize(("gpus", "machine", "handed"), [(0.5, 0, 0.5), (2, 0, 2), (None, 2, 1), (None, 0, None), (0, 2, None)])
+def test_each_worker_has_its_share_of_a_gpu(ray: Callable[..., StandIn], gpus: Any, machine: float, handed: Any) -> None:
+    """As it was asked; without a word one where the cluster has any; none where 0 is asked."""
+    found = ray(gpus=machine)
+    drawn(engine_of("ray", Crew(4, gpus=gpus)))
+    (words,) = found.mapped
+    assert words.get("num_gpus") == handed
+    assert words["num_cpus"] == 1 and words["compute"]["size"] == 4 and json.loads(words["fn_constructor_args"][0])["address"] == "out"
+
+
+def test_what_is_in_flight_is_bounded_and_ray_tries_nothing_again(ray: Callable[..., StandIn]) -> None:
+    found = ray()
+    for in_flight, ahead in ((None, 2), (8, 2), (16, 4), (1, 1)):
+        drawn(engine_of("ray", Crew(4, in_flight)))
+        assert found.mapped[-1]["compute"]["max_tasks_in_flight_per_actor"] == ahead
+    assert {words["max_task_retries"] for words in found.mapped} == {0} and {words["max_restarts"] for words in found.mapped} == {-1}
+    assert set(found.errored) == {-1} and found.context.max_errored_blocks == 0, "any number may die meanwhile, and the setting is put back"
+
+
+def test_a_unit_without_an_outcome_is_told_as_lost(ray: Callable[..., StandIn]) -> None:
+    ray(dead=(1,))
+    assert [(one.number, one.lost) for one in drawn(engine_of("ray", Crew(2)))] == [(0, None), (2, None), (1, LOST)]
+
+
+def test_a_cluster_is_joined_and_a_local_one_has_a_cpu_for_reading(ray: Callable[..., StandIn], monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ray()
+    engine = engine_of("ray", Crew(64, address="ray://head:10001"))
+    assert found.inits[0]["address"] == "ray://head:10001" and "num_cpus" not in found.inits[0]
+    assert engine.told == "Ray at 10.0.0.1:6379, dashboard at http://127.0.0.1:8265"
+    drawn(engine)
+    engine.close()
+    assert not found.up
+    engine_of("ray", Crew(300))
+    assert found.inits[1]["num_cpus"] == 301 and "address" not in found.inits[1]
+    engine_of("ray", Crew(1)).close()
+    assert len(found.inits) == 2 and found.up, "one that is running is used, and left running"
+    found.up = False
+    with pytest.raises(PluginProblem, match="nowhere: it cannot be started or joined: ConnectionError: no such cluster"):
+        engine_of("ray", Crew(1, address="nowhere"))
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(PluginProblem, match=r"(?s)Ray is not installed.*realcompo\[ray\]"):
+        engine_of("ray", None)

@@ -24,7 +24,7 @@ from .kinds import identify
 from .loading import Loader, file_digest
 from .named_regions import check_named, named_masks
 from .options import UNetOptions
-from .sources import Checkpoint, is_pipeline, packaged, weight_files
+from .sources import Checkpoint, is_pipeline, local_path, weight_files
 from .tensor_files import PICKLES, TensorFile, open_tensors
 
 _MEND = "choose an IP-Adapter that was trained on the same kind of model"
@@ -136,7 +136,7 @@ def find_ip_adapter(told: IpAdapterOptions, source: Any = None) -> AdapterFile:
     for name, picture in (("image", told.image), *told.regions.items()):
         if picture is not None:
             picture.image(f"option ip_adapter, {name}")
-    path = packaged(where) if where.startswith("package://") else Path(where).expanduser()
+    path = local_path(where)
     if not path.is_file():
         raise BadCheckpoint(
             f"there is no such IP-Adapter{unfinished(path.parent, path.stem)}", where=where, mend="check source in the option ip_adapter"
@@ -158,10 +158,7 @@ def find_ip_adapter(told: IpAdapterOptions, source: Any = None) -> AdapterFile:
 
 
 def _encoder_folder(told: IpAdapterOptions, path: Path) -> Path:
-    folder = path.parent / "image_encoder"
-    if told.image_encoder is not None:
-        given = told.image_encoder
-        folder = packaged(given) if given.startswith("package://") else Path(given).expanduser()
+    folder = path.parent / "image_encoder" if told.image_encoder is None else local_path(told.image_encoder)
     if not (folder / "config.json").is_file():
         raise BadCheckpoint(
             "it lacks its image encoder", where=str(folder), mend="set image_encoder in the option ip_adapter to a folder with config.json"

@@ -24,7 +24,7 @@ from .adapter_weights import Misfit, delta, dora, kind_of, rank_of
 from .configs import read_json
 from .file_kinds import unfinished
 from .model_folders import find_model
-from .sources import is_pipeline, packaged
+from .sources import is_pipeline, local_path
 from .tensor_files import PICKLES, TensorFile, open_tensors
 
 _MEND = "choose a LoRA that was trained on the same kind of model, for its UNet, its transformer or its text encoders"
@@ -300,7 +300,5 @@ def lora_path(file: str) -> Path:
     Raises:
         BadCheckpoint: a bare name that none or several files there have.
     """
-    if file.startswith("package://"):
-        return packaged(file)
-    path = Path(file).expanduser()
-    return path if path.exists() else find_model(file) or path
+    path = local_path(file)
+    return path if file.startswith("package://") or path.exists() else find_model(file) or path

@@ -21,7 +21,7 @@ from ..errors import BadCheckpoint, BadOption
 from .file_kinds import brief, unfinished
 from .model_folders import find_model
 from .options import TransformerOptions
-from .sources import Checkpoint, packaged
+from .sources import Checkpoint, local_path
 from .tensor_files import open_tensors
 
 _KERNELS = "DIFFUSERS_GGUF_CUDA_KERNELS"
@@ -40,7 +40,7 @@ def find_network(options: TransformerOptions, name: str, library: str = "diffuse
     if options.network is None:
         return None
     where = options.network
-    path = packaged(where) if where.startswith("package://") else Path(where).expanduser()
+    path = local_path(where)
     if not where.startswith("package://") and not path.exists():
         path = find_model(where, options.allow_pickle) or path
     if not path.is_file():

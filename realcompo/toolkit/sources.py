@@ -176,7 +176,7 @@ def locate_part(text: str, options: CheckpointOptions) -> Path:
     Raises:
         BadCheckpoint: it is not there.
     """
-    path = packaged(text) if text.startswith("package://") else Path(text).expanduser()
+    path = local_path(text)
     if path.exists():
         return path.resolve()
     named = None if text.startswith("package://") else find_model(text, options.allow_pickle)
@@ -185,6 +185,16 @@ def locate_part(text: str, options: CheckpointOptions) -> Path:
     if path.suffix in ENDINGS or not _HUB_ID.fullmatch(text):
         raise BadCheckpoint(f"there is no such file or folder{unfinished(path.parent, path.stem)}", where=text, mend="check the path")
     return _from_hub(text, options, None, ("", "vae"), weights=True)
+
+
+def local_path(text: str) -> Path:
+    """Where a file or folder would be on this machine: inside an installed package, or below a path; whether anything is there is for the
+    caller to see.
+
+    Raises:
+        BadCheckpoint: the package is not installed.
+    """
+    return packaged(text) if text.startswith("package://") else Path(text).expanduser()
 
 
 def packaged(text: str) -> Path:

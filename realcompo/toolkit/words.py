@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import BadCheckpoint, BadOption
 from ..weighing import read_weights
 from .inversions import Inversion, check_token, find_inversions, teach, text_widths
 from .loading import Loader, file_digest
-from .sources import Checkpoint, packaged
+from .sources import Checkpoint, local_path
 from .text import TextEncoding, join_texts
 from .word_options import WordOptions
 from .wording import WordedEncoding
@@ -105,8 +104,7 @@ def check_marks(options: WordOptions, prompt: str) -> None:
 
 def word_print(options: Any) -> dict[str, str]:
     """The entry of a branch's fingerprint: the files of the embeddings, in their order; none without any."""
-    told = [one.source for one in options.embeddings]
-    files = [packaged(source) if source.startswith("package://") else Path(source).expanduser() for source in told]
+    files = [local_path(one.source) for one in options.embeddings]
     return {"embeddings": file_digest(files)} if files else {}
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from .errors import Incompatible
 from .processes import FlowSchedule as FlowSchedule
 from .processes import NoiseSchedule as NoiseSchedule
 from .processes import PredictionType as PredictionType
@@ -93,6 +94,18 @@ class Traits:
     inpaints: bool = False
     max_side: int | None = None
     distilled: bool = False
+
+    def check_side(self, name: str, size: tuple[int, int]) -> None:
+        """Refuse a (height, width) in pixels that the network of `name` has no places for.
+
+        Raises:
+            Incompatible.
+        """
+        if self.max_side is not None and max(size) > self.max_side:
+            raise Incompatible(
+                f"{name} cannot take {size[1]}×{size[0]} pixels: its network has places for {self.max_side} along a side",
+                mend=f"draw at most {self.max_side} pixels along a side",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,11 +40,7 @@ def check_compatible(members: Sequence[Member], size: tuple[int, int]) -> None:
                 f"{m.name!r} cannot take {size[1]}×{size[0]} pixels: both must be multiples of {multiple}",
                 mend=f"nearest: {near[1]}×{near[0]}",
             )
-        if m.traits.max_side is not None and max(size) > m.traits.max_side:
-            raise Incompatible(
-                f"{m.name!r} cannot take {size[1]}×{size[0]} pixels: its network has places for {m.traits.max_side} along a side",
-                mend=f"draw at most {m.traits.max_side} pixels along a side",
-            )
+        m.traits.check_side(repr(m.name), size)
 
 
 def check_guidance(members: Sequence[Member]) -> None:

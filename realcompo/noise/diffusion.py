@@ -54,14 +54,6 @@ def convert(prediction: Tensor, kind: PredictionType, to: PredictionType, z: Ten
     return v if to == "v_prediction" else f * v + e * z
 
 
-def clean_latents(prediction: Tensor, kind: PredictionType, z: Tensor, alpha_bar: float) -> Tensor:
-    """x̂₀, the clean latents that a prediction at z expects: (z − √(1−ᾱ) ε) / √ᾱ, or √ᾱ z − √(1−ᾱ) v."""
-    a, s = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
-    if kind == "epsilon":
-        return (z - s * prediction) / a
-    return a * z - s * convert(prediction, kind, "v_prediction", z, alpha_bar)
-
-
 def common_kind(kinds: Sequence[PredictionType], flow: bool = False, zero: bool = False) -> PredictionType:
     """The kind that a run blends in: ε where any branch predicts it, else v (exact at ᾱ = 0). A blend whose weights sum to 1 is the same in
     any kind wherever ᾱ > 0.

@@ -176,11 +176,7 @@ class DenoiserBranch(CheckpointBranch):
                 f"{self.spec.id} cannot take {size[1]}×{size[0]} pixels: both must be multiples of {multiple}",
                 mend=f"use a width and height such as {self.traits.default_size[1]}×{self.traits.default_size[0]}",
             )
-        if self.traits.max_side is not None and max(size) > self.traits.max_side:
-            raise Incompatible(
-                f"{self.spec.id} cannot take {size[1]}×{size[0]} pixels: its network has places for {self.traits.max_side} along a side",
-                mend=f"draw at most {self.traits.max_side} pixels along a side",
-            )
+        self.traits.check_side(self.spec.id, size)
 
     # -- every step -----------------------------------------------------------------------------------------------------------
 

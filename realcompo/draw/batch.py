@@ -16,7 +16,7 @@ from ..files import clear_parts, file_name
 from ..pictures.png import read_recipe
 from ..plans.planning import PlannedPicture, Task, joined
 from ..recipes.recipe import PictureEntry, Recipe
-from .entries import request_of, require_pictures, seeded
+from .entries import in_the_way, request_of, require_pictures, seeded
 from .kept import composer_of
 
 if TYPE_CHECKING:
@@ -256,8 +256,4 @@ def _finished(item: Item, overwrite: bool, report: BatchReport) -> bool:
         return True
     if overwrite:
         return False
-    raise BadPicture(
-        "it is there already, and is not what this recipe asks for",
-        where=str(item.path),
-        mend="choose another folder, or say --overwrite to draw over it",
-    )
+    raise in_the_way(str(item.path), "folder")

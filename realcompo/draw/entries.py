@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadRecipe
+from ..errors import BadPicture, BadRecipe
 from ..recipes.recipe import PictureEntry, Recipe, RecipeLike
 
 
@@ -39,6 +39,19 @@ def seeded(pictures: Sequence[PictureEntry]) -> list[PictureEntry]:
 def request_of(recipe: Recipe, entry: PictureEntry) -> str:
     """The digest of all that is asked of a picture; its name aside."""
     return digest_of(recipe.model_copy(update={"pictures": (entry.model_copy(update={"name": None}),)}).plain())
+
+
+def in_the_way(where: str, another: str) -> BadPicture:
+    """The error of a picture that stands where another is asked for.
+
+    Args:
+        another: what else to choose.
+    """
+    return BadPicture(
+        "it is there already, and is not what this recipe asks for",
+        where=where,
+        mend=f"choose another {another}, or say --overwrite to draw over it",
+    )
 
 
 def digest_of(data: Any) -> str:

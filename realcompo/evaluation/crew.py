@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..draw.many.attempt import TRIES
 from ..draw.many.work import unpacked
 from ..interfaces.engine import Engine, Outcome, Unit, Work
 from .jobs import Job, Told
-
-TRIES = 3
-"""A batch whose worker died is tried twice more, after all others."""
 
 
 def by_engine(

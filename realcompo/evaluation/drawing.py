@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..draw.entries import digest_of, request_of
-from ..draw.many.attempt import attempt
+from ..draw.entries import digest_of, in_the_way, request_of
+from ..draw.many.attempt import SURELY, attempt
 from ..draw.many.work import DrawingWork
-from ..errors import BadPicture, PluginProblem, RealCompoError
+from ..errors import PluginProblem, RealCompoError
 from ..files import clear_parts
 from ..interfaces import Case
 from ..pictures.png import read_recipe
@@ -22,9 +22,6 @@ from .study import DRAWN, PICTURES, Entrant, Study
 if TYPE_CHECKING:
     from ..compose.composer import Composer, Progress
     from ..interfaces import Engine
-
-SURELY = 8
-"""So many pictures that all fail are no accident."""
 
 
 class Drawing:
@@ -168,11 +165,7 @@ class Drawing:
             return True
         if overwrite:
             return False
-        raise BadPicture(
-            "it is there already, and is not what this recipe asks for",
-            where=str(path),
-            mend="choose another folder with -o, or say --overwrite to draw over it",
-        )
+        raise in_the_way(str(path), "folder with -o")
 
     def _settled(self, job: Job, retry: bool) -> bool:
         """Whether a picture of a batch that is drawn again for another's sake has its line already."""

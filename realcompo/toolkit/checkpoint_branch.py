@@ -14,7 +14,7 @@ from ..specs import BranchSpec, Options, Traits
 from .distilled import is_distilled
 from .loading import Loader, hollow_network
 from .loras import check_loras, fit_loras
-from .options import CheckpointOptions
+from .options import CheckpointOptions, settled
 from .own_vae import find_vae
 from .sources import Checkpoint, holds_weights, is_pipeline, locate_part, open_checkpoint, weight_files
 from .text import TextEncoding, join_texts
@@ -49,7 +49,7 @@ class CheckpointBranch(Branch):
         if isinstance(options, cls.options_class):
             return options
         kind = spec.options if spec.options is not None and issubclass(spec.options, cls.options_class) else cls.options_class
-        return kind(**{**spec.defaults, **(options.model_dump() if options is not None else {})})
+        return settled(kind, spec, options)
 
     @classmethod
     def read_text(cls, checkpoint: Checkpoint, options: Any, loader: Loader | None = None) -> TextEncoding:

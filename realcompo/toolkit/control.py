@@ -30,7 +30,7 @@ from .hints import draw_hint
 from .joint import Columns
 from .loading import Loader, class_name, file_digest, tensor_digest
 from .maps import MapPlace
-from .nets import NOUN, SUFFIX, NetPlace, acts, check_equal, find_nets, holds_base, over_too_soon
+from .nets import NOUN, SUFFIX, NetPlace, acts, base_source, check_equal, find_nets, over_too_soon
 from .options import CheckpointOptions
 from .sources import Checkpoint, open_checkpoint, weight_files
 from .transformer import TransformerBranch, chosen_blocks
@@ -78,10 +78,10 @@ class ControlledTransformer(TransformerBranch):
         self.options = self._own(spec, options)
         base, cls, told = self._base(spec, self.options)
         self.places = find_nets(spec, self.options, source, True, self.net_classes)
-        base_source = self._base_source(self.options, source)
-        self._check_base(self.places, base, cls, told, base_source, self.options)
+        at = base_source(self.options, source)
+        self._check_base(self.places, base, cls, told, at, self.options)
         # as a spatial branch: it decodes nothing
-        made: Any = cls(replace(base, role="spatial"), told, source=base_source, device=device, dtype=dtype)
+        made: Any = cls(replace(base, role="spatial"), told, source=at, device=device, dtype=dtype)
         self.base: TransformerBranch = made
         self.checkpoint, self.loader = self.base.checkpoint, self.base.loader
         self.transformer, self.text, self.vae = self.base.transformer, self.base.text, None
@@ -111,13 +111,6 @@ class ControlledTransformer(TransformerBranch):
         if options.base_source is None:
             check_families(spec, found[0], SUFFIX, NOUN)
         return found
-
-    @staticmethod
-    def _base_source(options: Any, source: Any) -> Any:
-        """Where the base's checkpoint is: what the options say, a whole pipeline that is the branch's source, or (None) the base's own."""
-        if options.base_source is not None:
-            return options.base_source
-        return source if source is not None and holds_base(source) else None
 
     @classmethod
     def _check_base(cls, places: Sequence[NetPlace], base: BranchSpec, inner: Any, told: Any, source: Any, own: Any) -> None:
@@ -164,15 +157,15 @@ class ControlledTransformer(TransformerBranch):
         """
         own = cls._own(spec, options)
         base, inner, told = cls._base(spec, own)
-        base_source = cls._base_source(own, source)
+        at = base_source(own, source)
         try:
             places = find_nets(spec, own, source, False, cls.net_classes)
         except BadCheckpoint:
             if source is not None and source != spec.source:
                 raise
             places = []  # not on this machine yet: the spec's word holds
-        cls._check_base(places, base, inner, told, base_source, own)
-        return _labelled(inner.inspect(base, told, base_source), own)
+        cls._check_base(places, base, inner, told, at, own)
+        return _labelled(inner.inspect(base, told, at), own)
 
     @classmethod
     def locate(
@@ -180,7 +173,7 @@ class ControlledTransformer(TransformerBranch):
     ) -> dict[str, tuple[str, ...]] | None:
         own = cls._own(spec, options)
         base, inner, told = cls._base(spec, own)
-        found: dict[str, tuple[str, ...]] | None = inner.locate(base, told, prompt, regions, cls._base_source(own, source))
+        found: dict[str, tuple[str, ...]] | None = inner.locate(base, told, prompt, regions, base_source(own, source))
         return found
 
     @classmethod
@@ -189,7 +182,7 @@ class ControlledTransformer(TransformerBranch):
             return super().unread(spec, options, prompts, source)
         own = cls._own(spec, options)
         base, inner, told = cls._base(spec, own)
-        found: tuple[str, ...] | None = inner.unread(base, told, prompts, cls._base_source(own, source))
+        found: tuple[str, ...] | None = inner.unread(base, told, prompts, base_source(own, source))
         return found
 
     @classmethod

@@ -43,6 +43,13 @@ class NetPlace:
     file: NetFile | None = None
 
 
+def base_source(options: Any, source: Any) -> Any:
+    """Where the base's checkpoint is: what the options say, a whole pipeline that is the branch's source, or (None) the base's own."""
+    if options.base_source is not None:
+        return options.base_source
+    return source if source is not None and holds_base(source) else None
+
+
 def holds_base(source: Any) -> bool:
     """Whether a source is a whole pipeline (an object, or a folder with a UNet in it), and so brings the base too."""
     if is_pipeline(source):

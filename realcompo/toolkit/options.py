@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
-from ..specs import Options
+from ..specs import BranchSpec, Options
 from .ip_options import IpAdapterOptions
 from .word_options import WordOptions
 
 Place = Literal["down", "mid", "up"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+O = TypeVar("O", bound=Options)
+
+
+def settled(kind: type[O], spec: BranchSpec, options: Options | None) -> O:
+    """Options of a class, whatever the caller gave: what the spec sets, then what was given."""
+    if isinstance(options, kind):
+        return options
+    return kind(**{**spec.defaults, **(options.model_dump() if options is not None else {})})
 
 
 class CheckpointOptions(Options):

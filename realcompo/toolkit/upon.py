@@ -13,6 +13,7 @@ from torch import Tensor
 from ..interfaces import Branch, Region, Regions, Step
 from ..specs import BranchSpec, Options, Traits
 from .denoiser import DenoiserBranch
+from .options import settled
 
 
 class BranchUpon(Branch):
@@ -41,9 +42,7 @@ class BranchUpon(Branch):
     @classmethod
     def own(cls, spec: BranchSpec, options: Options | None) -> Any:
         """Its options, whatever the caller gave."""
-        if isinstance(options, cls.options_class):
-            return options
-        return cls.options_class(**{**spec.defaults, **(options.model_dump() if options is not None else {})})
+        return settled(cls.options_class, spec, options)
 
     @classmethod
     @abstractmethod

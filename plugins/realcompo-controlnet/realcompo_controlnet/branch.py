@@ -29,7 +29,8 @@ from realcompo.toolkit.hints import draw_hint
 from realcompo.toolkit.loading import file_digest, tensor_digest
 from realcompo.toolkit.maps import check_places
 from realcompo.toolkit.net_files import load_net_file
-from realcompo.toolkit.nets import NOUN, SUFFIX, NetPlace, acts, find_nets, holds_base, over_too_soon
+from realcompo.toolkit.nets import NOUN, SUFFIX, NetPlace, acts, base_source, find_nets, over_too_soon
+from realcompo.toolkit.options import settled
 from realcompo.toolkit.sources import weight_files
 from realcompo.toolkit.steering import check_deep, check_fit, check_pixels, features, is_adapter, residuals, tasks
 from realcompo.toolkit.traits import unet_config
@@ -72,13 +73,13 @@ class ControlNetBranch(UNetBranch):
         self, spec: BranchSpec, options: Options | None = None, *, source: Any = None, device: Any = None, dtype: Any = None
     ) -> None:
         self.spec = spec
-        self.options = _own(spec, options)
+        self.options = settled(ControlNetOptions, spec, options)
         base, cls, told = _base(spec, self.options)
         self.places = find_nets(spec, self.options, source, weights=True)
-        base_source = _base_source(self.options, source)
-        _check_base(self.places, base, told, base_source, self.options)
+        at = base_source(self.options, source)
+        _check_base(self.places, base, told, at, self.options)
         # as a spatial branch: it needs no VAE
-        self.base: UNetBranch = cls(replace(base, role="spatial"), told, source=base_source, device=device, dtype=dtype)
+        self.base: UNetBranch = cls(replace(base, role="spatial"), told, source=at, device=device, dtype=dtype)
         self.checkpoint, self.loader = self.base.checkpoint, self.base.loader
         self.unet, self.text, self.vae = self.base.unet, self.base.text, None
         check_fit(self.places, self.unet.config, self.checkpoint.where)
@@ -105,47 +106,47 @@ class ControlNetBranch(UNetBranch):
             Incompatible: the ControlNet belongs to another base. BadCheckpoint: either is missing or of another architecture.
             BadOption: the base has no maps where they are to be read.
         """
-        own = _own(spec, options)
+        own = settled(ControlNetOptions, spec, options)
         base, inner, told = _base(spec, own)
-        base_source = _base_source(own, source)
+        at = base_source(own, source)
         try:
             places = find_nets(spec, own, source, weights=False)
         except BadCheckpoint:
             if source is not None and source != spec.source:
                 raise
             places = []  # not on this machine yet: the spec's word holds
-        _check_base(places, base, told, base_source, own)
-        return _labelled(inner.inspect(base, told, base_source), own)
+        _check_base(places, base, told, at, own)
+        return _labelled(inner.inspect(base, told, at), own)
 
     @classmethod
     def locate(
         cls, spec: BranchSpec, options: Options, prompt: str, regions: Sequence[Region], source: Any = None
     ) -> dict[str, tuple[str, ...]] | None:
-        own = _own(spec, options)
+        own = settled(ControlNetOptions, spec, options)
         base, inner, told = _base(spec, own)
-        return inner.locate(base, told, prompt, regions, _base_source(own, source))
+        return inner.locate(base, told, prompt, regions, base_source(own, source))
 
     @classmethod
     def unread(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> tuple[str, ...] | None:
         if isinstance(source, ControlNetBranch):
             return super().unread(spec, options, prompts, source)
-        own = _own(spec, options)
+        own = settled(ControlNetOptions, spec, options)
         base, inner, told = _base(spec, own)
-        return inner.unread(base, told, prompts, _base_source(own, source))
+        return inner.unread(base, told, prompts, base_source(own, source))
 
     @classmethod
     def check_prompts(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> None:
         if isinstance(source, ControlNetBranch):
             super().check_prompts(spec, options, prompts, source)
             return
-        own = _own(spec, options)
+        own = settled(ControlNetOptions, spec, options)
         base, inner, told = _base(spec, own)
-        inner.check_prompts(base, told, prompts, _base_source(own, source))
+        inner.check_prompts(base, told, prompts, base_source(own, source))
 
     @classmethod
     def remarks(cls, spec: BranchSpec, options: Options, balanced: tuple[float, float] | None) -> tuple[str, ...]:
         """A hint that is over when the balance begins leaves the base alone beside the fidelity model."""
-        return over_too_soon(_own(spec, options), balanced)
+        return over_too_soon(settled(ControlNetOptions, spec, options), balanced)
 
     # -- once a run -----------------------------------------------------------------------------------------------------------
 
@@ -243,12 +244,6 @@ def _summed(sums: list[Tensor], more: list[Tensor]) -> list[Tensor]:
     return [a + b for a, b in zip(sums, more, strict=True)] if sums else more
 
 
-def _own(spec: BranchSpec, options: Options | None) -> ControlNetOptions:
-    if isinstance(options, ControlNetOptions):
-        return options
-    return ControlNetOptions(**{**spec.defaults, **(options.model_dump() if options is not None else {})})
-
-
 def _base(spec: BranchSpec, options: ControlNetOptions) -> tuple[BranchSpec, type[UNetBranch], UNetOptions]:
     """See `find_base`.
 
@@ -259,13 +254,6 @@ def _base(spec: BranchSpec, options: ControlNetOptions) -> tuple[BranchSpec, typ
     if options.base_source is None:
         check_families(spec, found[0], SUFFIX, NOUN)
     return found
-
-
-def _base_source(options: ControlNetOptions, source: Any) -> Any:
-    """Where the base's checkpoint is: what the options say, a whole pipeline that is the branch's source, or (None) the base's own."""
-    if options.base_source is not None:
-        return options.base_source
-    return source if source is not None and holds_base(source) else None
 
 
 def _check_base(places: Sequence[NetPlace], base: BranchSpec, told: UNetOptions, source: Any, own: ControlNetOptions) -> None:

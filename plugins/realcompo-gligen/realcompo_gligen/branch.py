@@ -23,6 +23,7 @@ from realcompo.specs import BranchSpec, Options, Traits
 from realcompo.toolkit import Checkpoint, Half, MapReader, UNetBranch, UNetConditioning, UNetOptions, open_checkpoint
 from realcompo.toolkit.bases import check_families, find_base
 from realcompo.toolkit.kinds import gate_prefix
+from realcompo.toolkit.options import settled
 from realcompo.toolkit.traits import unet_config
 
 from .gates import Gates, check_gates, find_gates, graft, may_hold_gates
@@ -65,7 +66,7 @@ class GligenBranch(UNetBranch):
     def __init__(
         self, spec: BranchSpec, options: Options | None = None, *, source: Any = None, device: Any = None, dtype: Any = None
     ) -> None:
-        own = _own(spec, options)
+        own = settled(GligenOptions, spec, options)
         if own.base is None:
             super().__init__(spec, own, source=source, device=device, dtype=dtype)
             return
@@ -89,7 +90,7 @@ class GligenBranch(UNetBranch):
         Raises:
             BadCheckpoint: either is missing or of another architecture. Incompatible: the layers do not fit the base.
         """
-        own = _own(spec, options)
+        own = settled(GligenOptions, spec, options)
         if own.base is None:
             return super().inspect(spec, own, source)
         base, inner, told = _base(spec, own, source)
@@ -122,7 +123,7 @@ class GligenBranch(UNetBranch):
     def locate(
         cls, spec: BranchSpec, options: Options, prompt: str, regions: Sequence[Region], source: Any = None
     ) -> dict[str, tuple[str, ...]] | None:
-        own = _own(spec, options)
+        own = settled(GligenOptions, spec, options)
         if own.base is None:
             return super().locate(spec, own, prompt, regions, source)
         base, inner, told = _base(spec, own, source)
@@ -130,7 +131,7 @@ class GligenBranch(UNetBranch):
 
     @classmethod
     def unread(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> tuple[str, ...] | None:
-        own = _own(spec, options)
+        own = settled(GligenOptions, spec, options)
         if own.base is None or isinstance(source, GligenBranch):
             return super().unread(spec, own, prompts, source)
         base, inner, told = _base(spec, own, source)
@@ -138,7 +139,7 @@ class GligenBranch(UNetBranch):
 
     @classmethod
     def check_prompts(cls, spec: BranchSpec, options: Options, prompts: Sequence[str], source: Any = None) -> None:
-        own = _own(spec, options)
+        own = settled(GligenOptions, spec, options)
         if own.base is None or isinstance(source, GligenBranch):
             super().check_prompts(spec, own, prompts, source)
             return
@@ -232,12 +233,6 @@ class GligenBranch(UNetBranch):
         if self.base is None or self.gates is None:
             return super().fingerprint()
         return {**self.base.fingerprint(), "gligen": self.gates.digest()}
-
-
-def _own(spec: BranchSpec, options: Options | None) -> GligenOptions:
-    if isinstance(options, GligenOptions):
-        return options
-    return GligenOptions(**{**spec.defaults, **(options.model_dump() if options is not None else {})})
 
 
 def _base(spec: BranchSpec, options: GligenOptions, source: Any) -> tuple[BranchSpec, type[UNetBranch], UNetOptions]:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from ...plans.planning import PlannedPicture
     from ...recipes.recipe import PictureEntry
 
+TRIES = 3
+"""What fails, or is lost with its worker, is tried twice more, after all else."""
+SURELY = 8
+"""So many pictures that all fail are no accident."""
 OF_A_PICTURE = (NotFinite, PhraseNotFound, BadCondition)
 """Errors that one picture can have and the next not; any other concerns the recipe."""
 

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import BadOption, BadPicture, PluginProblem
+from ...errors import BadOption, PluginProblem
 from ...files import claimed
 from ...interfaces.engine import Crew, Engine, Outcome
 from ...pictures.png import KEYWORD
 from ...recipes.recipe import Recipe
 from ..batch import Item, items
-from ..entries import digest_of, require_pictures
+from ..entries import digest_of, in_the_way, require_pictures
+from .attempt import SURELY, TRIES
 from .here import Here
 from .manifest import Manifest
 from .packing import Format, Member, check_format, pack, shard_name, unpack
@@ -32,10 +33,6 @@ from .work import DrawingWork, registry_of, unpacked
 if TYPE_CHECKING:
     from ...compose.composer import Composer
 
-TRIES = 3
-"""A picture that fails is tried twice more, after all others."""
-SURELY = 8
-"""So many pictures that all fail are no accident."""
 SHARD = 256
 """Pictures of a shard: about 100 MB of 512 × 512."""
 LOOKED = 64
@@ -201,11 +198,7 @@ class Batch:
             name = item.path.name
             line = self.manifest.get(name)
             if line is not None and line["request"] != item.request and not self.overwrite:
-                raise BadPicture(
-                    "it is there already, and is not what this recipe asks for",
-                    where=f"{self.store.address}/{name}",
-                    mend="choose another place with -o, or say --overwrite to draw over it",
-                )
+                raise in_the_way(f"{self.store.address}/{name}", "place with -o")
             line = line if line is not None and line["request"] == item.request else None
             if line is not None and line["state"] == "failed" and not self.retry:
                 self.tally.failed[name] = line["error"]
@@ -246,11 +239,7 @@ class Batch:
             self._done(name, item.request, len(data), told["facts"], self._made(item, told))
             return True
         if told is not None and not self.overwrite and self.format == "png":
-            raise BadPicture(
-                "it is there already, and is not what this recipe asks for",
-                where=f"{self.store.address}/{name}",
-                mend="choose another place with -o, or say --overwrite to draw over it",
-            )
+            raise in_the_way(f"{self.store.address}/{name}", "place with -o")
         return False
 
     def _made(self, item: Item, told: Mapping[str, Any]) -> Any:

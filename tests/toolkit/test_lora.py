@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
-from torch import nn
 
 from realcompo.conditions import Boxes
 from realcompo.errors import BadCheckpoint
@@ -19,40 +17,19 @@ from realcompo.noise.diffusion import Solver
 from realcompo.specs import BranchSpec
 from realcompo.testing.driving import draw_alone, relative, request
 from realcompo.toolkit import UNetBranch, UNetOptions
+from tests.toolkit.small_loras import noise, pipeline, save_lora
 
 SPEC = BranchSpec(id="x/y", summary="", role="fidelity", options=UNetOptions)
 PROMPT, NEGATIVE, STEPS = "a photo of a cat and a dog", "a blue car", 10
 Fetch = Callable[[str], Path]
 
 
-def noise() -> torch.Tensor:
-    return torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
-
-
-def pipeline(folder: Path) -> Any:
-    pipe = StableDiffusionPipeline.from_pretrained(str(folder), safety_checker=None)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
 @pytest.fixture(scope="module")
 def lora(checkpoint: Fetch, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A LoRA of UNet and text encoder in diffusers' format, opened: B starts at zero."""
-    from peft import LoraConfig
-    from peft.utils import get_peft_model_state_dict
-
     torch.manual_seed(0)
-    pipe, states = pipeline(checkpoint("sd1")), {}
-    for part, targets in (("unet", ["to_q", "to_k", "to_v"]), ("text_encoder", ["q_proj", "v_proj"])):
-        network = getattr(pipe, part)
-        network.add_adapter(LoraConfig(r=2, lora_alpha=3, target_modules=targets))
-        for name, parameter in network.named_parameters():
-            if "lora_B" in name:
-                nn.init.normal_(parameter, std=0.5)
-        states[f"{part}_lora_layers"] = get_peft_model_state_dict(network)
-    folder = tmp_path_factory.mktemp("lora")
-    StableDiffusionPipeline.save_lora_weights(str(folder), **states)
-    return folder / "pytorch_lora_weights.safetensors"
+    parts = {"unet": ["to_q", "to_k", "to_v"], "text_encoder": ["q_proj", "v_proj"]}
+    return save_lora(checkpoint("sd1"), tmp_path_factory.mktemp("lora"), parts)
 
 
 def branch(folder: Path, **options: Any) -> UNetBranch:

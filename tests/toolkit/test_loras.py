@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 import realcompo as rc
 from realcompo.draw import kept
@@ -22,6 +20,7 @@ from realcompo.specs import BranchSpec
 from realcompo.testing.driving import draw_alone, relative, request
 from realcompo.toolkit import UNetBranch, UNetOptions
 from realcompo.toolkit.loading import Loader
+from tests.toolkit.small_loras import noise, pipeline, save_lora
 
 SPEC = BranchSpec(id="x/y", summary="", role="fidelity", options=UNetOptions)
 PROMPT, NEGATIVE, STEPS = "a photo of a cat and a dog", "a blue car", 4
@@ -29,39 +28,13 @@ SCALES = (0.8, -0.6)
 Fetch = Callable[[str], Path]
 
 
-def noise() -> torch.Tensor:
-    return torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
-
-
-def pipeline(folder: Path) -> Any:
-    pipe = StableDiffusionPipeline.from_pretrained(str(folder), safety_checker=None)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
 @pytest.fixture(scope="module")
 def two(checkpoint: Fetch, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two LoRAs in diffusers' format: of UNet and text encoder, and of other modules and some of the same."""
-    from peft import LoraConfig
-    from peft.utils import get_peft_model_state_dict
-
     torch.manual_seed(0)
-    files = []
-    for n, parts in enumerate(
-        ({"unet": ["to_q", "to_v"], "text_encoder": ["q_proj"]}, {"unet": ["to_q", "conv1"], "text_encoder": ["q_proj", "v_proj"]})
-    ):
-        pipe, states = pipeline(checkpoint("sd1")), {}
-        for part, targets in parts.items():
-            network = getattr(pipe, part)
-            network.add_adapter(LoraConfig(r=2 + n, lora_alpha=3, target_modules=targets))
-            for name, parameter in network.named_parameters():
-                if "lora_B" in name:
-                    nn.init.normal_(parameter, std=0.4)
-            states[f"{part}_lora_layers"] = get_peft_model_state_dict(network)
-        folder = tmp_path_factory.mktemp(f"lora{n}")
-        StableDiffusionPipeline.save_lora_weights(str(folder), **states)
-        files.append(folder / "pytorch_lora_weights.safetensors")
-    return files
+    each = ({"unet": ["to_q", "to_v"], "text_encoder": ["q_proj"]}, {"unet": ["to_q", "conv1"], "text_encoder": ["q_proj", "v_proj"]})
+    base = checkpoint("sd1")
+    return [save_lora(base, tmp_path_factory.mktemp(f"lora{n}"), parts, 2 + n, 0.4) for n, parts in enumerate(each)]
 
 
 def branch(folder: Path, **options: Any) -> UNetBranch:

@@ -10,6 +10,7 @@ from realcompo.conditions.hint import SAMPLE
 from realcompo.conditions.skeletons import skeleton
 from realcompo.hookspecs import hookimpl
 from realcompo.specs import BranchSpec, FlowSchedule, LatentSpace, SyntheticSpec, Traits
+from realcompo.toolkit.at_size import at_size
 
 from .options import FluxControlOptions, FluxOptions
 
@@ -23,7 +24,6 @@ _SAMPLE = {
     "prompt": "a photo of a cat and a red balloon on grass",
     "boxes": {"a cat": [0.05, 0.4, 0.5, 0.95], "a red balloon": [0.55, 0.05, 0.9, 0.6]},
 }
-_NO_LIMITS = {"published": None, "exact": None, "lagged": None, "shared": None}
 POSE: dict[str, Any] = {
     "fidelity": "flux/dev",
     "prompt": "a dancer and a runner on grass, full body",
@@ -113,19 +113,8 @@ def register_branches() -> Iterable[BranchSpec]:
 @hookimpl
 def register_synthetics() -> Iterable[SyntheticSpec]:
     """FLUX.1 dev at its size, alone and with a union ControlNet."""
-    fidelity = {"name": "flux/dev", "source": "synthetic://fidelity"}
-    spatial = {"name": "flux/pose", "source": "synthetic://spatial", "options": {"base_source": "synthetic://fidelity"}}
-    alone = {"prompt": _SAMPLE["prompt"], "seed": 1}
-    posed = {"prompt": POSE["prompt"], "seed": 1, "conditions": {"keypoints": POSE["keypoints"]}}
-    for name, summary, branches, picture, limits in (
-        ("flux", "FLUX.1 dev alone, with T5-XXL", [fidelity], alone, {}),
-        ("flux-controlnet", "FLUX.1 dev and a union ControlNet for poses", [fidelity, spatial], posed, _NO_LIMITS),
-    ):
-        yield SyntheticSpec(
-            id=f"flux/{name}",
-            summary=summary,
-            target=f"realcompo_flux.synthetic:{name.replace('-', '_')}",
-            recipe={"branches": branches, "num_inference_steps": 28, "pictures": [picture]},
-            small={"height": 128, "width": 128},
-            limits=limits,
-        )
+    rows = (
+        ("flux", "FLUX.1 dev alone, with T5-XXL", False),
+        ("flux-controlnet", "FLUX.1 dev and a union ControlNet for poses", True),
+    )
+    return at_size("realcompo_flux.synthetic", "flux/dev", "flux/pose", _SAMPLE["prompt"], POSE, rows)

@@ -10,6 +10,7 @@ from realcompo.conditions.hint import SAMPLE
 from realcompo.conditions.skeletons import skeleton
 from realcompo.hookspecs import hookimpl
 from realcompo.specs import BranchSpec, FlowSchedule, LatentSpace, SyntheticSpec, Traits
+from realcompo.toolkit.at_size import at_size
 from realcompo.toolkit.control_options import TransformerControlOptions
 
 from .options import SD3Options
@@ -32,8 +33,6 @@ _POSE: dict[str, Any] = {
         "a runner": skeleton("standing", (0.47, 0.15, 0.97, 0.9)),
     },
 }
-_NO_LIMITS = {"published": None, "exact": None, "lagged": None, "shared": None}
-"""Those of `realcompo bench --limits` that are promised of UNets."""
 _LICENCE = "Stability AI Community License"
 
 
@@ -103,20 +102,9 @@ def register_branches() -> Iterable[BranchSpec]:
 @hookimpl
 def register_synthetics() -> Iterable[SyntheticSpec]:
     """Stable Diffusion 3 medium at its size: alone without and with T5, and with a ControlNet."""
-    fidelity = {"name": "sd3/medium", "source": "synthetic://fidelity"}
-    spatial = {"name": "sd3/pose", "source": "synthetic://spatial", "options": {"base_source": "synthetic://fidelity"}}
-    alone = {"prompt": _SAMPLE["prompt"], "seed": 1}
-    posed = {"prompt": _POSE["prompt"], "seed": 1, "conditions": {"keypoints": _POSE["keypoints"]}}
-    for name, summary, branches, picture, limits in (
-        ("sd3", "Stable Diffusion 3 medium alone, without T5", [fidelity], alone, {}),
-        ("sd3-t5", "Stable Diffusion 3 medium alone, with T5-XXL", [fidelity], alone, {}),
-        ("sd3-controlnet", "Stable Diffusion 3 medium, without T5, and a ControlNet for poses", [fidelity, spatial], posed, _NO_LIMITS),
-    ):
-        yield SyntheticSpec(
-            id=f"sd3/{name}",
-            summary=summary,
-            target=f"realcompo_sd3.synthetic:{name.replace('-', '_')}",
-            recipe={"branches": branches, "num_inference_steps": 28, "pictures": [picture]},
-            small={"height": 128, "width": 128},
-            limits=limits,
-        )
+    rows = (
+        ("sd3", "Stable Diffusion 3 medium alone, without T5", False),
+        ("sd3-t5", "Stable Diffusion 3 medium alone, with T5-XXL", False),
+        ("sd3-controlnet", "Stable Diffusion 3 medium, without T5, and a ControlNet for poses", True),
+    )
+    return at_size("realcompo_sd3.synthetic", "sd3/medium", "sd3/pose", _SAMPLE["prompt"], _POSE, rows)

@@ -22,6 +22,7 @@ from realcompo.noise.diffusion import SCHEDULERS, Solver
 from realcompo.recipes.copies import PictureCopy
 from realcompo.recipes.recipe import PictureEntry
 from realcompo.specs import NoiseSchedule
+from realcompo.testing import samples
 from realcompo.testing.toys import toy_registry
 from tests.toyworld import PROMPT, TWO, toys
 
@@ -34,9 +35,7 @@ def photo(seed: int = 0, wide: int = SIDE, high: int = SIDE) -> Image.Image:
 
 
 def mask(box: tuple[int, int, int, int] = (16, 8, 48, 56), wide: int = SIDE, high: int = SIDE) -> Image.Image:
-    pixels = np.zeros((high, wide), np.uint8)
-    pixels[box[1] : box[3], box[0] : box[2]] = 255
-    return Image.fromarray(pixels)
+    return samples.mask(box, wide, high)
 
 
 def pixels(image: Any) -> np.ndarray[Any, Any]:

@@ -17,8 +17,8 @@ from realcompo.compose.probe import LossScale, Slope, placement_loss, placement_
 from realcompo.compose.rows import Rows
 from realcompo.errors import PluginProblem
 from realcompo.interfaces import Balancer, Move, Needs, Region, Regions, Setting, Step
-from realcompo.noise.diffusion import GRADUAL, Solver
-from realcompo.specs import NoiseSchedule
+from realcompo.noise.diffusion import GRADUAL
+from tests.noise.shifts import share_of_shift
 from tests.toyworld import PROMPT, TWO, final_loss, toys
 
 B, C, H = 3, 4, 6
@@ -271,20 +271,7 @@ def test_pndm_and_unipc_keep_a_shift(scheduler: str, steps: tuple[int, ...]) -> 
     some step hardly anything."""
 
     def arrives(name: str, at: int, rebased: bool = True) -> float:
-        finished = []
-        shift = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-        for told in (None, 0.3 * shift):
-            solver = Solver(name, NoiseSchedule(), 10)
-            if not rebased:
-                solver._rebase = lambda *_: None  # type: ignore[method-assign]
-            x = solver.start(torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(2), dtype=torch.float64))
-            for step in solver.steps:
-                moved = told if step.index == at else None
-                z = solver.view(x, step) + (0 if moved is None else moved)
-                noise = math.sqrt(1 - step.alpha_bar) * (z - 0.3) / (0.25 * step.alpha_bar + 1 - step.alpha_bar)
-                x = solver.step(x, noise, step, moved)
-            finished.append(x)
-        return float(((finished[1] - finished[0]) * shift).sum() / (0.3 * shift.square().sum()))
+        return share_of_shift(name, 10, at, rebased)
 
     for at in steps:
         assert arrives(scheduler, at) > 0.8 * min(arrives("ddim", at), arrives("dpm++-2m", at))

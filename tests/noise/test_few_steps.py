@@ -5,39 +5,20 @@ from __future__ import annotations
 import math
 
 import pytest
-import torch
 
 from realcompo.noise.diffusion import Solver
 from realcompo.specs import NoiseSchedule
+from tests.noise.shifts import share_of_shift, variance
 from tests.toyworld import PROMPT, TWO, final_loss, toys
 
 SECOND = ("dpm++-2m", "dpm++-2m-karras", "unipc")
-SPREAD, MEAN = 0.5, 0.3
-
-
-def variance(alpha_bar: float) -> float:
-    """Of z in a world of N(MEAN, SPREAD²)."""
-    return alpha_bar * SPREAD**2 + 1 - alpha_bar
 
 
 def arrives(name: str, steps: int, at: int, rebased: bool = True) -> float:
     """The share of a shift at a step that is in the finished latents, over what the probability flow makes of it in a Gaussian world:
     √(variance at the end / variance at the step)."""
-    finished = []
-    shift = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    for told in (None, 0.3 * shift):
-        solver = Solver(name, NoiseSchedule(), steps)
-        if not rebased:
-            solver._rebase = lambda *_: None  # type: ignore[method-assign]
-        x = solver.start(torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(2), dtype=torch.float64))
-        for step in solver.steps:
-            moved = told if step.index == at else None
-            z = solver.view(x, step) + (0 if moved is None else moved)
-            noise = math.sqrt(1 - step.alpha_bar) * (z - math.sqrt(step.alpha_bar) * MEAN) / variance(step.alpha_bar)
-            x = solver.step(x, noise, step, moved)
-        finished.append(x)
-    share = float(((finished[1] - finished[0]) * shift).sum() / (0.3 * shift.square().sum()))
-    return share / math.sqrt(variance(solver.steps[-1].alpha_bar_prev) / variance(solver.steps[at].alpha_bar))
+    told = Solver(name, NoiseSchedule(), steps).steps
+    return share_of_shift(name, steps, at, rebased) / math.sqrt(variance(told[-1].alpha_bar_prev) / variance(told[at].alpha_bar))
 
 
 @pytest.mark.parametrize("steps", [8, 10, 12])

@@ -93,7 +93,7 @@ def others_are_as_ever(problem: NotFinite, good: rc.Result, failed: int = 1) -> 
 BRANCHES = [(PAIRS[0], 0), *((pair, 1) for pair in PAIRS)]
 
 
-@pytest.mark.parametrize(("pair", "which", "part"), sliced([(*one, part) for one in BRANCHES for part in BRANCH_PARTS], 2), ids=str)
+@pytest.mark.parametrize(("pair", "which", "part"), sliced([(*one, part) for one in BRANCHES for part in BRANCH_PARTS], 3), ids=str)
 def test_each_part_of_each_branch(pair: tuple[str, str], which: int, part: str) -> None:
     """Guards: a number that is none is named with its branch, step and part, and stays in its picture of three."""
     composer, asked, good = drawn(*pair)

@@ -80,6 +80,7 @@ def test_a_batch_of_one_to_two_regions_equals_its_pictures_alone(folders: dict[s
         assert (together[b] - alone).abs().max() < 1e-4 * together[b].abs().max()
 
 
+@pytest.mark.deep
 def test_boxes_prompts_rates_and_weights_all_move_the_latents(folders: dict[str, Path]) -> None:
     def draw(prompt: str = "a cat and a dog", boxes: Any = BOTH, rate: float = 0.5, **options: Any) -> torch.Tensor:
         composer = pair(folders, balancer_options={"rate": rate, **options})
@@ -125,6 +126,7 @@ def test_half_precision_on_cuda(folders: dict[str, Path], dtype: str, tolerance:
     assert (half.latents - whole).abs().mean() < tolerance * whole.abs().mean()
 
 
+@pytest.mark.deep
 def test_bfloat16_on_the_cpu_stays_near_float32(folders: dict[str, Path]) -> None:
     whole = pair(folders)("a cat and a dog", rc.Boxes(BOTH), seed=0, **NO_PREVIEW).latents
     half = pair(folders, dtype="bfloat16")("a cat and a dog", rc.Boxes(BOTH), seed=0, **NO_PREVIEW)

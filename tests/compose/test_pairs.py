@@ -28,11 +28,11 @@ PAIRS = [(fidelity, spatial) for fidelity in of_role("fidelity") for spatial in 
 
 
 def walked() -> list[Any]:
-    """All pairs: a seventh of them in every run, in which each branch of either role has its turns, the others in the long one."""
+    """All pairs: an eleventh of them in every run, in which each branch of either role has its turns, the others in the long one."""
     rows = {id: index for index, id in enumerate(of_role("fidelity"))}
     columns = {id: index for index, id in enumerate(of_role("spatial"))}
     return [
-        pytest.param(fidelity, spatial, marks=[] if (rows[fidelity] + columns[spatial]) % 7 == 0 else pytest.mark.deep)
+        pytest.param(fidelity, spatial, marks=[] if (rows[fidelity] + columns[spatial]) % 11 == 0 else pytest.mark.deep)
         for fidelity, spatial in PAIRS
     ]
 

@@ -110,8 +110,8 @@ def listings() -> tuple[str, ...]:
 # -- Python ------------------------------------------------------------------------------------------------------------------
 
 
-LONG = {"from-a-picture.md"}
-"""Pages that draw a dozen pictures: their commands run in every run, the rest in `make test-deep`."""
+LONG = {"from-a-picture.md", "tutorial.md"}
+"""Pages that draw many pictures: their commands run in every run, the rest in `make test-deep`."""
 
 
 def pages(*languages: str) -> list[Any]:

@@ -9,7 +9,7 @@ import pytest
 
 import realcompo as rc
 from realcompo.registry import installed
-from tests import lacking
+from tests import lacking, sliced
 from tools.forms import FORMS, MARKS, PAGE, Form, balanced, cost, mini, stable_diffusion, table
 
 pytestmark = pytest.mark.skipif(bool(lacking("fidelity", "boxes")), reason=lacking("fidelity", "boxes"))
@@ -26,7 +26,7 @@ def embedded() -> Any:
     return mini(installed())
 
 
-@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+@pytest.mark.parametrize("form", sliced([(form,) for form in FORMS], 3), ids=lambda form: form.name)
 def test_the_cost_model_is_what_a_run_takes(form: Form, embedded: Any) -> None:
     """To 1%, on the mini, in eight steps: the balancer's own word of what it needs, and the pieces, against the run's count."""
     options = {**form.options, **({"threshold": 0.0} if form.balancer == "core/guided" else {})}

@@ -17,7 +17,7 @@ from realcompo.bench.report import plain
 from realcompo.bench.subjects import quiet
 from realcompo.registry import installed
 from realcompo.testing.driving import request
-from tests import ROOT
+from tests import ROOT, sliced
 from tools.gpu import comparing, drawing, page
 from tools.gpu.drawing import WAYS
 from tools.gpu.main import main
@@ -48,6 +48,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
+@pytest.mark.deep
 def test_the_run_in_miniature_is_whole(whole: dict[str, Any]) -> None:
     """Every kind of part is done, and every check is met."""
     assert whole["finished"] and whole["mini"] and whole["summary"]["wrong"] == []
@@ -189,7 +190,7 @@ SIZES = {
 """How many numbers the published networks have."""
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.name)
+@pytest.mark.parametrize("pair", sliced([(pair,) for pair in PAIRS], len(PAIRS)), ids=lambda pair: pair.name)
 def test_real_networks_have_the_published_sizes_and_branches_take_them(pair: Pair, tmp_path: Path) -> None:
     """On the device 'meta', which holds shapes and no numbers: what a card will be given, up to the fidelity network's prediction."""
     with quiet():

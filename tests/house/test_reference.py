@@ -56,6 +56,7 @@ def test_pages_are_current(made: dict[str, str]) -> None:
     assert stale(made) == [], "run `make reference` and commit docs/reference"
 
 
+@pytest.mark.deep
 def test_the_command_says_the_same_in_another_process_without_torch() -> None:
     """Another seed of hashing, so that no page depends on the order of a set."""
     code = (

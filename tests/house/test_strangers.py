@@ -193,6 +193,7 @@ print(json.dumps([result.image.size, [r.phrase for r in result.regions], [e.loss
 
 
 @pytest.mark.skipif(bool(lacking("fidelity", "boxes")), reason=lacking("fidelity", "boxes"))
+@pytest.mark.deep
 def test_the_embedded_default_draws_there(elsewhere: Elsewhere, tmp_path: Path) -> None:
     """Weights, tokenizer and schema are package data."""
     code = f"""
@@ -214,6 +215,7 @@ def test_package_data_is_in_the_wheels(elsewhere: Elsewhere) -> None:
     assert elsewhere.run("-c", code).splitlines()[-1].startswith("49408 unet vae text_encoder")
 
 
+@pytest.mark.deep
 def test_a_removed_distribution_takes_its_rows_along(elsewhere: Elsewhere, tmp_path: Path) -> None:
     """In an environment of its own: what stands on the removed one is listed still, and says what is missing when it is asked for."""
     own = environment(tmp_path, elsewhere.wheels, elsewhere.home / "heavy" / "site-packages")

@@ -108,6 +108,7 @@ def blocks(network: Any) -> list[Any]:
     return [module for module in network.modules() if type(module).__name__ == "BasicTransformerBlock"]
 
 
+@pytest.mark.deep
 def test_what_is_asked_for_happens() -> None:
     """Or each test above would pass by doing nothing."""
     branch = gligen()

@@ -92,7 +92,7 @@ def ours(id: str, folder: Path, condition: Any, scheduler: str = "ddim", **optio
 WINDOWS = [(1.0, 0.0, 1.0), (0.6, 0.0, 0.5), (1.0, 0.25, 0.8)]
 
 
-@pytest.mark.parametrize(("scale", "start", "end", "id"), sliced([(*window, id) for window in WINDOWS for id in CASES], 2))
+@pytest.mark.parametrize(("scale", "start", "end", "id"), sliced([(*window, id) for window in WINDOWS for id in CASES], 5))
 def test_branch_alone_is_the_pipeline(checkpoint: Any, id: str, scale: float, start: float, end: float) -> None:
     family, condition, other = CASES[id]
     folder = checkpoint(family)

@@ -257,6 +257,7 @@ def gradients(window: tuple[float, float] | None) -> list[float]:
     return balancer.sizes
 
 
+@pytest.mark.deep
 def test_one_network_on_both_sides_has_something_to_balance() -> None:
     sizes = gradients(None)
     assert len(sizes) == 4

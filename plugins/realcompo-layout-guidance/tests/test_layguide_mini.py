@@ -101,6 +101,7 @@ class Watching(Balance):
         return super().update(state, step, seen)
 
 
+@pytest.mark.deep
 def test_v3_has_something_to_balance() -> None:
     balancer = Watching(BalanceOptions(warmup=0.2))
     balancer.sizes = []

@@ -110,6 +110,7 @@ def test_pictures_of_regions_are_the_pipelines_masks(checkpoint: Any, adapter: A
     assert relative(mine, draw(checkpoint, family, told, (moved,))) > 1e-2, "the masks must be felt"
 
 
+@pytest.mark.deep
 def test_a_pair_draws_and_is_drawn_again(checkpoint: Any, adapter: Any, tmp_path: Path) -> None:
     """On both branches; gated layers and maps beside the adapter's processors; a batch is its pictures alone; the file carries pictures."""
     file = adapter("sd1")

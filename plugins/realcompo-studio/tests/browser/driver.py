@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from studio_client import Client
 
 PATIENCE = 180_000
@@ -134,6 +135,22 @@ class Tab:
                 new MutationObserver(look).observe(stage, { subtree: true, childList: true, attributes: true });
             }"""
         )
+
+    def heat(self, name: str, drawn: str) -> np.ndarray:
+        """The colours (height, width, 3) of the map of that name over the picture, once `drawn`, an expression over its `pixels`, holds.
+
+        A canvas is there a moment before its maps are, which come from the server, and so empty or with the colours of the map before.
+        """
+        found = self.page.wait_for_function(
+            f"""(name) => {{
+                const canvas = [...document.querySelectorAll('.stage > canvas.heat')].find((one) => one.ariaLabel === name);
+                if (!canvas) return null;
+                const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+                return {drawn} ? [canvas.height, canvas.width, ...pixels] : null;
+            }}""",
+            arg=name,
+        ).json_value()
+        return np.array(found[2:], dtype=np.uint8).reshape(found[0], found[1], 4)[..., :3]
 
     def seen_on_the_stage(self) -> list[tuple[str, list[float]]]:
         """(address of a picture, (x, y, width, height) of the stage), in the order of showing."""

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from driver import PETS, Tab
 from studio_client import Client
@@ -81,18 +80,14 @@ def test_look_inside_tells_who_drew_where_and_why(tab: Tab) -> None:
     page.locator(".look .sentence", has_text="mini/boxes draws alone").wait_for()
     weight = page.get_by_role("button", name="Weight of mini/boxes")
     weight.click()
-    canvas = page.locator(".stage > canvas.heat")
-    canvas.wait_for()
-    pixels = "canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
-    page.wait_for_timeout(500)
-    assert set(canvas.evaluate(pixels)[:4]) == {255, 234, 70}, "all of the say, everywhere"
+    said = tab.heat("Weight of mini/boxes", '[...pixels.slice(0, 4)].join() === "255,234,70,255"')
+    assert set(map(tuple, said.reshape(-1, 3))) == {(255, 234, 70)}, "all of the say, everywhere"
     slider.fill("3")
     page.locator(".look .sentence", has_text="mini/fidelity draws now").wait_for()
     page.get_by_role("button", name="a cat", exact=False).filter(has_text="inside").click()
-    page.get_by_role("img", name="Attention to a cat").wait_for()
-    heat = np.array(page.locator(".stage > canvas.heat").evaluate(pixels)).reshape(-1, 4)[:, 0]
-    side = int(len(heat) ** 0.5)
-    assert heat.reshape(side, side)[side // 2 :, : side // 2].mean() > heat.reshape(side, side)[: side // 2, side // 2 :].mean()
+    heat = tab.heat("Attention to a cat", "pixels.some((value) => value > 0)")[..., 0]
+    side = len(heat) // 2
+    assert heat[side:, :side].mean() > heat[:side, side:].mean(), "a cat is asked for at the lower left"
     page.get_by_role("button", name="a cat, from").hover()
     page.locator(".curves .is-strong").wait_for()
     page.locator(".legend li.is-on", has_text="a cat").wait_for()

@@ -104,9 +104,13 @@ class Member:
 def member(what: Any, role: Role, registry: Registry) -> Member:
     """A member from a name, a recipe's entry, a `Branch`, or an object (a diffusers pipeline) that some branch accepts as its source.
 
+    A member stays what it is: whoever makes many compositions of the same branches looks at each branch's files once.
+
     Raises:
         UnknownName, BadOption, BadCheckpoint, Incompatible. PluginProblem: a `Branch` that lacks what every branch has.
     """
+    if isinstance(what, Member):
+        return what
     if isinstance(what, Branch):
         check_branch(what)
         spec = what.spec

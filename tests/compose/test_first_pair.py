@@ -92,6 +92,7 @@ def test_boxes_prompts_rates_and_weights_all_move_the_latents(folders: dict[str,
         assert (other - base).abs().max() > 1e-3 * base.abs().max()
 
 
+@pytest.mark.deep
 def test_offload_draws_the_same_and_leaves_networks_on_the_cpu(folders: dict[str, Path]) -> None:
     plain, offloaded = pair(folders), pair(folders, offload=True)
     latents = [c("a cat", rc.Boxes(CAT), seed=0, **NO_PREVIEW).latents for c in (plain, offloaded)]

@@ -247,6 +247,7 @@ def test_lagged_moves_lower_the_loss_of_the_finished_picture(scheduler: str) -> 
     assert loss["none"] - loss["lagged"] > 0.5 * (loss["none"] - loss["exact"]), loss
 
 
+@pytest.mark.deep
 def test_lagged_moves_cost_a_way_back_and_f_says_so() -> None:
     lagged, rows = rows_of(small(num_inference_steps=10, **guided(moves=6, lagged=True)))
     assert rows == [(1, 2)] * 2 + [(0, 1), (0, 1)] * 6 + [(0, 2)] * 2

@@ -38,10 +38,10 @@ class TestToySpatialThatPredictsV(TestToySpatial):
 def _one_a_class() -> dict[str, type[Any]]:
     """A contract for each class that an installed plugin brings; components that are only other data of a class are left to the pairs.
 
-    In every run a package's first class of each kind and role; its others, which share most of their code with it, in ``make test-deep``.
+    In every run a package's first class of each kind; its others, which share most of their code with it, in ``make test-deep``.
     """
     registry, seen, found = installed(), set(), {}
-    families: set[tuple[Any, ...]] = set()
+    families: set[tuple[str, str]] = set()
     for kind, table in registry.tables.items():
         for spec in table.values():
             if spec.id.startswith("mini/") and not brings(spec.id):  # a checkout from before it was trained
@@ -51,7 +51,7 @@ def _one_a_class() -> dict[str, type[Any]]:
             if spec.target is not None and spec.target not in seen:  # None: it builds on another branch
                 seen.add(spec.target)
                 (cls,) = contracts(spec.id).values()
-                family = (kind, spec.target.partition(".")[0], getattr(spec, "role", None))
+                family = (kind, spec.target.partition(".")[0])
                 first = family not in families or family[1] == "realcompo"
                 found[cls.__name__] = cls if first else pytest.mark.deep(cls)
                 families.add(family)

@@ -193,7 +193,7 @@ def pair(every: int, **settings: Any) -> rc.Composer:
     [
         {"balancer": "core/mean"},
         {"balancer": "core/guided", "balancer_options": {"moves": 3, "threshold": 0.0, "lagged": True}},
-        {"balancer": "core/balance", "guidance": {"interval": (0.3, 3.0), "unconditional": "shared"}},
+        pytest.param({"balancer": "core/balance", "guidance": {"interval": (0.3, 3.0), "unconditional": "shared"}}, marks=pytest.mark.deep),
     ],
     ids=["mean", "guided", "balance"],
 )

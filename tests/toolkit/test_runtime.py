@@ -160,7 +160,7 @@ def composer(**more: Any) -> rc.Composer:
     )
 
 
-@pytest.mark.parametrize("way", [pytest.param(way, marks=[pytest.mark.deep] * (way == "regional")) for way in WAYS])
+@pytest.mark.parametrize("way", [pytest.param(way, marks=[pytest.mark.deep] * (way in ("regional", "channels last"))) for way in WAYS])
 def test_a_run_draws_nearly_the_same_costs_the_same_and_carries_how(way: str) -> None:
     """Two composers share their networks: each runs them as it was told."""
     made, other = composer(), composer(runtime=WAYS[way])

@@ -80,6 +80,7 @@ def test_on_its_own_base_it_is_the_checkpoint(checkpoint: Fetch, bare: str) -> N
     assert torch.equal(draw(again), draw(back))
 
 
+@pytest.mark.deep
 def test_on_another_base_it_is_neither(checkpoint: Fetch, bare: str, other: str) -> None:
     branch = grafted(checkpoint("gligen"), other)
     ours, whole = draw(branch), draw(Registry().branch("gligen/box", source=str(checkpoint("gligen"))))

@@ -144,6 +144,7 @@ def loras(checkpoint: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return files
 
 
+@pytest.mark.deep
 def test_a_lora_of_all_three_networks_is_diffusers(checkpoint: Any, loras: dict[str, Path], plain: torch.Tensor) -> None:
     own = StableDiffusionXLPipeline.from_pretrained(str(checkpoint("sdxl")))
     own.set_progress_bar_config(disable=True)

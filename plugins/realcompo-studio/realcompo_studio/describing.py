@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from realcompo.errors import RealCompoError
 from realcompo.recipes.configuration import guarded_options
@@ -123,17 +123,23 @@ class Catalogue:
         from realcompo.recipes.members import member
 
         registry = self.registry
-        roles: dict[str, tuple[str, ...]] = {}
+        roles: dict[str, tuple[Literal["fidelity", "spatial"], ...]] = {}
+        members: dict[str, dict[str, Any]] = {}  # looked at once each, though each is in many pairs
         for id in sorted(registry.branches):
             problem = None
             try:
                 spec = registry.find(BranchSpec, id)
                 roles[id] = ("fidelity", "spatial") if spec.role is None else (spec.role,)
-                self._traits[id] = member(id, spec.role or "spatial", registry).traits
+                members[id] = {role: member(id, role, registry) for role in roles[id]}
+                self._traits[id] = members[id][roles[id][-1]].traits
             except Exception as error:
                 problem = error
             if problem is not None:
                 self._problems[id] = Problem(unexpected(problem))
+
+        def compose(first: str, *others: str, **settings: Any) -> None:
+            Composer(members[first]["fidelity"], [members[other]["spatial"] for other in others], registry=registry, **settings)
+
         pairs: Plain = {}
         solvers: Plain = {}
         for first in (id for id in roles if "fidelity" in roles[id]):
@@ -141,9 +147,9 @@ class Catalogue:
             pairs[first], solvers[first] = {}, {}
             for other in (id for id in roles if "spatial" in roles[id] and id != first):
                 reason = broken or self._problems.get(other)
-                pairs[first][other] = reason.plain() if reason else _trouble(partial(Composer, first, other, registry=registry))
+                pairs[first][other] = reason.plain() if reason else _trouble(partial(compose, first, other))
             for name in SCHEDULERS:
-                solvers[first][name] = broken.plain() if broken else _trouble(partial(Composer, first, scheduler=name, registry=registry))
+                solvers[first][name] = broken.plain() if broken else _trouble(partial(compose, first, scheduler=name))
         balances = {id: _trouble(partial(registry.balancer, id)) for id in sorted(registry.balancers)}
         for id, planner in registry.planners.items():
             if _trouble(partial(registry.load, planner)) is None:

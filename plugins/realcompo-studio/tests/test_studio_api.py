@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -45,14 +46,24 @@ def test_components_bring_their_forms_and_what_composes(client: Client) -> None:
     assert after["balances"]["core/guided"] is None
 
 
-def test_pairs_that_do_not_compose_say_why() -> None:
-    """On what is installed: the embedded family has a latent space of its own."""
+def test_pairs_that_do_not_compose_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On what is installed: the embedded family has a latent space of its own. A branch's files are looked at once for each of its roles,
+    not once a pair: the page waits for it."""
     from realcompo_studio.describing import Catalogue
 
-    from realcompo.registry import installed
+    from realcompo.registry import Registry, installed
 
+    looked: Counter[str] = Counter()
+    inspect = Registry.inspect
+
+    def counted(self: Registry, name: str, *more: Any) -> Any:
+        looked[name] += 1
+        return inspect(self, name, *more)
+
+    monkeypatch.setattr(Registry, "inspect", counted)
     catalogue = Catalogue(installed())
     catalogue.look()
+    assert set(looked.values()) <= {1, 2} and looked["mini/fidelity"] == 1
     plain = catalogue.plain()
     json.dumps(plain)
     assert plain["pairs"]["mini/fidelity"]["mini/boxes"] is None and plain["pairs"]["mini/fidelity"]["mini/pose"] is None

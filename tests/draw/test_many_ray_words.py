@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -12,16 +13,32 @@ import pytest
 
 from realcompo.draw.many.engines import engine_of
 from realcompo.draw.many.on_ray import LOST, Actor
+from realcompo.draw.many.run import draw_many
 from realcompo.draw.many.work import DrawingWork
 from realcompo.errors import PluginProblem
 from realcompo.interfaces import Crew, Engine, Outcome, Unit
+from realcompo.recipes.recipe import PictureEntry, Recipe
+
+
+class Died(Exception):
+    """As Ray tells an error of another process: its traceback in the message, and what was raised in `cause`."""
+
+    def __init__(self) -> None:
+        super().__init__("Traceback …")
+        self.cause = KeyError("dataset_1")
 
 
 class StandIn(ModuleType):
-    """As much of ray and ray.data as the engine calls. Rows of units of which none dies come back; those of `dead` do not."""
+    """As much of ray and ray.data as the engine calls. Rows of units of which none dies come back; those of `dead` do not.
 
-    def __init__(self, gpus: float = 0.0, dead: tuple[int, ...] = ()) -> None:
+    Args:
+        draws: units are drawn; without it their outcomes are empty.
+        breaks: for each pipeline, after how many rows it breaks; those behind them do not.
+    """
+
+    def __init__(self, gpus: float = 0.0, dead: tuple[int, ...] = (), draws: bool = False, breaks: tuple[int, ...] = ()) -> None:
         super().__init__("ray")
+        self.draws, self.breaks = draws, list(breaks)
         self.inits: list[dict[str, Any]] = []
         self.mapped: list[dict[str, Any]] = []
         self.gpus, self.dead, self.up, self.rows = gpus, dead, False, [{}]
@@ -63,9 +80,16 @@ class StandIn(ModuleType):
         return self
 
     def iter_rows(self) -> Iterator[dict[str, str]]:
+        left = self.breaks.pop(0) if self.breaks else -1
+        actor = Actor(*self.mapped[-1]["fn_constructor_args"]) if self.draws else None
         for row in self.rows:
+            if not left:
+                raise Died()
+            left -= 1
             number = json.loads(row["unit"])["number"]
-            if number not in self.dead:
+            if actor is not None:
+                yield {"outcome": actor({"unit": [row["unit"]]})["outcome"][0]}
+            elif number not in self.dead:
                 yield {"outcome": json.dumps(Outcome(number).plain())}
 
 
@@ -106,6 +130,31 @@ def test_what_is_in_flight_is_bounded_and_ray_tries_nothing_again(ray: Callable[
 def test_a_unit_without_an_outcome_is_told_as_lost(ray: Callable[..., StandIn]) -> None:
     ray(dead=(1,))
     assert [(one.number, one.lost) for one in drawn(engine_of("ray", Crew(2)))] == [(0, None), (2, None), (1, LOST)]
+
+
+def test_a_pipeline_that_breaks_is_followed_by_another_with_the_rest(ray: Callable[..., StandIn]) -> None:
+    """Each outcome once. One that breaks before it gave any counts; three of them in succession, and it is given up."""
+    found = ray(breaks=(0, 0, 2, 0, 1))
+    assert [one.number for one in drawn(engine_of("ray", Crew(2)), 6)] == [0, 1, 2, 3, 4, 5]
+    assert len(found.mapped) == 6 and len(found.rows) == 3 and found.context.max_errored_blocks == 0
+    ray(breaks=(1, 0, 0))
+    with pytest.raises(PluginProblem, match=r"(?s)gave up 3 times in succession; the last time: KeyError: 'dataset_1'.*the same command"):
+        drawn(engine_of("ray", Crew(2)))
+
+
+def test_a_batch_that_ray_gave_up_goes_on_by_the_same_command(ray: Callable[..., StandIn], tmp_path: Path) -> None:
+    """What was drawn has its line; the same again draws the rest and nothing twice; all is as one process draws it."""
+    pictures = tuple(PictureEntry(prompt=f"a dog, take {number}") for number in range(6))
+    recipe = Recipe(branches=("toy/fidelity",), num_inference_steps=2, device="cpu", pictures=pictures)  # type: ignore[arg-type]
+    words: dict[str, Any] = {"registry": "realcompo.testing:toy_registry"}
+    draw_many(recipe, tmp_path / "one", **words)
+    ray(draws=True, breaks=(2, 0, 0))
+    with pytest.raises(PluginProblem, match="start the same command again"):
+        draw_many(recipe, tmp_path / "ray", engine=engine_of("ray", Crew(2)), **words)
+    assert (tmp_path / "ray" / "manifest.jsonl").read_text().count('"state": "done"') == 2
+    assert str(draw_many(recipe, tmp_path / "ray", engine=engine_of("ray", Crew(2)), **words)) == "4 drawn, 2 already there"
+    one, two = ({file.name: file.read_bytes() for file in (tmp_path / name).iterdir()} for name in ("one", "ray"))
+    assert one == two and len(one) == 6 + 2, "pictures, manifest and lock"
 
 
 def test_a_cluster_is_joined_and_a_local_one_has_a_cpu_for_reading(ray: Callable[..., StandIn], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@ streamed back.
 
 Ray Data retries what dies for as long as it takes, so a picture that kills its actor would be drawn for ever. Here nothing is retried by
 Ray: a unit that dies with its actor is an errored block, of which any number is allowed, and has no outcome; the batch tries it again,
-twice, and records it.
+twice, and records it. A pipeline that Ray Data itself gives up (an actor of its own died) is followed by another with the rest.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from .work import Drawer, DrawingWork
 ROUND = 4096
 """Units of one pipeline: what is planned before it is drawn, and what the driver holds of it."""
 
-LOST = "its worker died, or the machine that it was on"
+BREAKS = 3
+"""Pipelines that break one after the other, without an outcome between them, before a batch is given up."""
 
+LOST = "its worker died, or the machine that it was on"
 
 LONGEST = 40
 """Of a folder of temporary files: a socket's path has 107 bytes at most, and Ray's are some sixty longer than it."""
@@ -83,17 +85,37 @@ class OnRay(Engine):
         return f"Ray at {found}" + (f", dashboard at http://{url}" if url else "")
 
     def run(self, work: Work, units: Iterable[Unit]) -> Iterator[Outcome]:
-        """Outcomes as they come; units without one are told as lost at the end of their pipeline."""
+        """Outcomes as they come; units without one are told as lost at the end of their pipeline.
+
+        Raises:
+            PluginProblem: Ray Data ended several pipelines in succession.
+        """
         more = iter(units)
         while some := list(islice(more, ROUND)):
-            missing = {unit.number for unit in some}
-            with self._pipeline(work, some) as rows:
-                for row in rows:
-                    outcome = Outcome.of(json.loads(row["outcome"]))
-                    missing.discard(outcome.number)
-                    yield outcome
-            for number in sorted(missing):
-                yield Outcome(number, lost=LOST)
+            yield from self._round(work, some)
+
+    def _round(self, work: Work, some: list[Unit]) -> Iterator[Outcome]:
+        """The outcomes of one pipeline; where it broke, of another with the units that had none yet."""
+        missing, broken = {unit.number: unit for unit in some}, 0
+        while missing:
+            try:
+                with self._pipeline(work, list(missing.values())) as rows:
+                    for row in rows:
+                        outcome = Outcome.of(json.loads(row["outcome"]))
+                        missing.pop(outcome.number, None)
+                        broken = 0
+                        yield outcome
+                break  # it came to its end: what is missing died with its actor
+            except Exception as error:  # of many kinds: an actor of Ray Data's own died, a node went, an actor cannot be made
+                broken += 1
+                if broken >= BREAKS:
+                    raise PluginProblem(
+                        f"Ray Data gave up {BREAKS} times in succession; the last time: {_said(error)}",
+                        where=self.crew.address or "a local Ray",
+                        mend="start the same command again: it goes on from what is drawn; where that does not help, see Ray's logs",
+                    ) from error
+        for number in sorted(missing):
+            yield Outcome(number, lost=LOST)
 
     @contextmanager
     def _pipeline(self, work: Work, units: list[Unit]) -> Iterator[Iterator[dict[str, Any]]]:
@@ -128,3 +150,10 @@ class OnRay(Engine):
         """Leave the cluster, and end a local Ray that was started here."""
         if self._started and self._ray.is_initialized():
             self._ray.shutdown()
+
+
+def _said(error: BaseException) -> str:
+    """An error's kind and first line; of one that was raised elsewhere in the cluster: its cause's, without the traceback."""
+    cause = getattr(error, "cause", None)
+    found = cause if isinstance(cause, BaseException) else error
+    return f"{type(found).__name__}: {(str(found).strip().splitlines() or [''])[0]}"

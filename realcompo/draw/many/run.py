@@ -135,6 +135,8 @@ def draw_many(
         finally:
             batch.manifest.flush()
         batch.end()
+        if isinstance(store, Folder):
+            store.clear()  # of workers that were killed while they wrote
     return batch.tally
 
 

@@ -1,5 +1,5 @@
-"""Draws a batch of toys with two workers, alone in its process group: what test_many_storm.py kills. Arguments: a folder, a format, and
-"ray" where Ray is to draw."""
+"""Draws a batch of toys with two workers, alone in its process group: what test_many_storm.py kills. Arguments: a folder, a format,
+"ray" where Ray is to draw, and the address of the cluster that it is to join."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def recipe() -> Recipe:
     return Recipe(branches=("toy/fidelity",), num_inference_steps=20, device="cpu", pictures=pictures)  # type: ignore[arg-type]
 
 
-def main(folder: str, format: Any, on: str | None = None) -> None:
-    engine = engine_of(on, Crew(2), "cpu")
+def main(folder: str, format: Any, on: str | None = None, address: str | None = None) -> None:
+    engine = engine_of(on, Crew(2, address=address), "cpu")
     draw_many(recipe(), folder, engine=engine, registry="realcompo.testing:toy_registry", format=format, shard_size=32)
 
 

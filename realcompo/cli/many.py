@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..errors import BadOption
 from .common import console
 
 if TYPE_CHECKING:
+    from ..draw.many.judging import Scorers
     from ..draw.many.packing import Format
-    from ..draw.many.run import Tally
+    from ..draw.many.tally import Tally
     from ..interfaces import Crew
     from ..recipes.recipe import Recipe
 
@@ -31,6 +34,7 @@ class Asked:
     shard_size: int
     retry: bool
     overwrite: bool
+    scorers: Scorers
 
 
 class Bar:
@@ -69,6 +73,27 @@ class Bar:
             self._bar.stop()
 
 
+def scorers_asked(names: Sequence[str], options: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Scorer → its options, of the command line.
+
+    Raises:
+        UnknownName: there is no such scorer. BadOption: an option of none of them.
+    """
+    if not names:
+        return {}
+    from ..evaluation.study import options_of
+    from ..registry import installed
+    from ..specs import ScorerSpec
+
+    found = list(dict.fromkeys(installed().find(ScorerSpec, name).id for name in names))
+    own, theirs = options_of(options, found, "--score")
+    if own:
+        raise BadOption(
+            "it names no scorer", where=f"--with {next(iter(own))}", mend=f"write {found[0]}.{next(iter(own))}=VALUE; a recipe has no suite"
+        )
+    return {name: theirs.get(name, {}) for name in found}
+
+
 def draw_told(recipe: Recipe, asked: Asked, on: str | None, crew: Crew | None, quiet: bool) -> int:
     """Draw a batch and say what came of it; 1 where pictures failed.
 
@@ -92,6 +117,7 @@ def draw_told(recipe: Recipe, asked: Asked, on: str | None, crew: Crew | None, q
             shard_size=asked.shard_size,
             retry=asked.retry,
             overwrite=asked.overwrite,
+            scorers=asked.scorers,
             told=bar,
         )
     finally:
@@ -102,5 +128,28 @@ def draw_told(recipe: Recipe, asked: Asked, on: str | None, crew: Crew | None, q
         typer.secho(f"failed: {name}: {error}", fg="yellow", err=True)
     if tally.failed:
         typer.echo("  mend: what each says, then the same with --retry; manifest.jsonl has all", err=True)
+    for name, error in list(tally.unjudged.items())[:SHOWN]:
+        typer.secho(f"not judged: {name}: {error}", fg="yellow", err=True)
+    if tally.unjudged:
+        typer.echo(f"  {len(tally.unjudged)} pictures lack a score; the same with --retry judges them again", err=True)
+    for line in means(tally, asked.scorers):
+        typer.echo(line)
     typer.echo(f"{tally} in {tally.address}")
-    return 1 if tally.failed else 0
+    return 1 if tally.failed or tally.unjudged else 0
+
+
+def means(tally: Tally, scorers: Scorers) -> list[str]:
+    """A line a column of each scorer, over all pictures that it has judged, as tables of evaluations have it."""
+    from ..evaluation.measure import figure
+    from ..registry import installed
+    from ..specs import ScorerSpec
+
+    registry = installed()
+    found = []
+    for asked, options in scorers.items():
+        spec = registry.find(ScorerSpec, asked)
+        records = tally.records.get(spec.id, [])
+        for column in spec.columns if records else ():
+            value = figure(records, column, [], registry.scorer(spec.id, options).whole).value
+            found.append(f"{spec.id}, {column.title}: {value:.3f} ({len(records)} pictures)")
+    return found

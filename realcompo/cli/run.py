@@ -23,7 +23,7 @@ from .common import (
     folder_of,
     verb,
 )
-from .completing import recipes
+from .completing import ids, recipes
 
 if TYPE_CHECKING:
     from ..pictures.result import Result
@@ -76,6 +76,18 @@ def command(
     ] = None,
     shard_size: Annotated[int | None, typer.Option(min=1, help="Pictures of a shard, 256 by default.")] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try pictures again that a batch with a manifest gave up.")] = False,
+    score: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--score",
+            autocompletion=ids("scorers"),
+            metavar="SCORER",
+            help="Judge each picture by this scorer, where it is drawn; keeps a manifest, which has the scores. Repeatable.",
+        ),
+    ] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--with", metavar="NAME=VALUE", help="Option of a scorer: plugin/scorer.name=value. Repeatable.")
+    ] = None,
 ) -> int | None:
     """Draw the pictures of a recipe. Finished ones are kept: the same command goes on where it stopped."""
     from ..draw.entries import require_pictures
@@ -90,21 +102,24 @@ def command(
     templated = output is not None and is_template(output)
     if shard_size is not None and format in (None, Format.png):
         raise BadOption("a PNG a picture makes no shards", where="--shard-size", mend="add --format webdataset or parquet")
-    if not (workers is None and on is None and format is None and not retry and "://" not in (output or "")):
+    if options and not score:
+        raise BadOption("they are options of scorers, and none is named", where="--with", mend="add --score SCORER")
+    if not (workers is None and on is None and format is None and not retry and not score and "://" not in (output or "")):
         if shows or preview or templated or parameters:
             raise BadOption(
                 "they are of one process without a manifest",
                 where="--show, --preview, --parameters, a template of names",
-                mend="leave them out, or draw without --workers, --on, --format, --retry into a folder",
+                mend="leave them out, or draw without --workers, --on, --format, --retry, --score into a folder",
             )
         from ..interfaces import Crew
-        from .many import Asked, draw_told
+        from .many import Asked, draw_told, scorers_asked
         from .parameters import wanted
 
         if wanted(parameters):  # the user file asks for it
             typer.echo("note: a batch with a manifest writes no A1111 settings; the user file's parameters = true is left aside", err=True)
+        scorers = scorers_asked(score or (), options or ())
         crew = None if workers in (None, 0) and on is None else Crew(workers or 1, in_flight, gpus, address)
-        asked = Asked(output or str(folder), batch_size, (format or Format.png).value, shard_size or 256, retry, overwrite)
+        asked = Asked(output or str(folder), batch_size, (format or Format.png).value, shard_size or 256, retry, overwrite, scorers)
         return draw_told(found.recipe, asked, on, crew, quiet)
     if address or gpus is not None or in_flight is not None:
         raise BadOption("they say how another engine draws", where="--address, --gpus, --max-in-flight", mend="add --on ray")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..draw.entries import digest_of
-from ..errors import BadPicture, PluginProblem, RealCompoError
+from ..draw.many.judging import asked_of, scored
+from ..errors import BadPicture, PluginProblem
 from ..interfaces import Case, Record, Shot
 from ..recipes.recipe import dump_condition
 from .layouts import Layouts
@@ -105,8 +103,7 @@ class Scoring:
             "conditions": {key: dump_condition(one) for key, one in told.conditions.items()},
             "truth": dict(told.truth),
         }
-        read = {name: parts[name] for name in self.judge.spec.reads}
-        return digest_of({"scorer": self.judge.spec.id, "options": dict(self.judge.told), "read": read})
+        return asked_of(self.judge.spec, self.judge.told, parts)
 
     def _shot(self, case: Case) -> Shot:
         from PIL import Image
@@ -128,31 +125,4 @@ class Scoring:
     def _scored(self, shots: Sequence[Shot]) -> list[tuple[Case, dict[str, Any] | str]]:
         """Each case with its record, or with why the scorer has none."""
         cases = [shot.case for shot in shots]
-        try:
-            records = [plain_record(record, self.judge.spec.id) for record in self.judge.scorer.score(shots)]
-        except (RealCompoError, MemoryError):
-            raise
-        except Exception as problem:  # of a plugin, which may stumble over one picture of thousands
-            if len(shots) > 1:
-                return [one for shot in shots for one in self._scored([shot])]
-            return [(cases[0], f"{type(problem).__name__}: {problem}")]
-        if len(records) != len(shots):
-            raise PluginProblem(
-                f"{self.judge.spec.id} gave {len(records)} records of {len(shots)} pictures",
-                mend="let `score` give one a picture",
-            )
-        return list(zip(cases, records, strict=True))
-
-
-def plain_record(record: Any, scorer: str) -> dict[str, Any]:
-    """A record as JSON reads it back.
-
-    Raises:
-        PluginProblem: it is no plain data.
-    """
-    try:
-        found = json.loads(json.dumps(dict(record), allow_nan=False))
-    except (TypeError, ValueError) as error:
-        mend = "let `score` return numbers, texts, lists and tables, and leave out what is NaN"
-        raise PluginProblem(f"{scorer} gave no plain data: {error}", mend=mend) from None
-    return {str(key): value for key, value in found.items() if not (isinstance(value, float) and math.isnan(value))}
+        return list(zip(cases, scored(self.judge.scorer, self.judge.spec.id, shots), strict=True))

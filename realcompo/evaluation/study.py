@@ -178,7 +178,7 @@ def study_of(
     folder = Path(folder).expanduser()
     spec = registry.find(SuiteSpec, suite)
     names = list(dict.fromkeys(registry.find(ScorerSpec, name).id for name in (spec.scorers if scorers is None else scorers)))
-    own, theirs = _options(options, names)
+    own, theirs = options_of(options, names)
     built = registry.suite(spec.id, own)
     cases = checked(built.cases(seed), spec.id)
     device = str((arguments or {}).get("device") or "")
@@ -211,8 +211,15 @@ def _device() -> str:
     return str(default_device(None))
 
 
-def _options(options: Sequence[str], scorers: Sequence[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Those of the suite, and those of each scorer."""
+def options_of(options: Sequence[str], scorers: Sequence[str], flag: str = "--scorer") -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Those of the suite, and those of each scorer.
+
+    Args:
+        flag: by which scorers are named.
+
+    Raises:
+        BadOption: what is none, or is one of a scorer that is not named.
+    """
     own: dict[str, Any] = {}
     theirs: dict[str, dict[str, Any]] = {}
     for text in options:
@@ -223,7 +230,7 @@ def _options(options: Sequence[str], scorers: Sequence[str]) -> tuple[dict[str, 
         table = own
         if dot:
             if owner not in scorers:
-                mend = f"name it with --scorer, too; of this run: {', '.join(scorers) or 'none'}"
+                mend = f"name it with {flag}, too; of this run: {', '.join(scorers) or 'none'}"
                 raise BadOption(f"no scorer of this run is called {owner!r}", where=f"--with {text!r}", mend=mend)
             table = theirs.setdefault(owner, {})
         try:

@@ -18,7 +18,8 @@ class Unit:
 
     Attributes:
         number: of the unit; the same at every run.
-        pictures: plain data of each: its entry of the recipe, its file, and whether it is to be written or is there already.
+        pictures: plain data of each: its entry of the recipe, its file, whether it is to be written or is there already, and whether it is
+            judged.
     """
 
     number: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import re
 import subprocess
@@ -453,6 +454,26 @@ def test_run_with_a_manifest(cli: Cli) -> None:
         (["--gpus", 0.5], "add --on ray"),
         (["--on", "abacus"], "there is no such engine"),
         (["--workers", 2, "-o", "memory://cli/scene"], "the memory of one process"),
+    ):
+        refused = cli("run", "scene.toml", *told)
+        assert refused.exit_code == 2 and said in refused.stderr, refused.output
+
+
+def test_run_with_scores(cli: Cli) -> None:
+    """`--score` keeps a manifest and tells the mean of each column, over all pictures; the controls: without it none is told or kept."""
+    Path("scene.toml").write_text(SCENE)
+    done = cli("run", "scene.toml", "--score", "toy/light", "--score", "toy/spread", "--quiet")
+    assert done.exit_code == 0 and "2 drawn, 0 already there, 2 judged in scene" in done.stdout, done.output
+    records = [json.loads(line)["scores"]["toy/light"]["score"] for line in Path("scene/manifest.jsonl").read_text().splitlines()[2:]]
+    lit = sum(record["lit"] for record in records) / sum(record["boxes"] for record in records)
+    assert f"toy/light, lit: {lit:.3f} (2 pictures)" in done.stdout and "toy/spread, spread: " in done.stdout, done.output
+    assert "judged" not in cli("run", "scene.toml", "--workers", 0).stdout
+    for told, said in (
+        (["--score", "toy/lihgt"], "did you mean 'toy/light'"),
+        (["--with", "toy/light.threshold=1"], "add --score SCORER"),
+        (["--score", "toy/light", "--with", "threshold=1"], "write toy/light.threshold=VALUE"),
+        (["--score", "toy/light", "--with", "toy/spread.x=1"], "name it with --score, too"),
+        (["--score", "toy/light", "--preview"], "of one process without a manifest"),
     ):
         refused = cli("run", "scene.toml", *told)
         assert refused.exit_code == 2 and said in refused.stderr, refused.output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -88,3 +89,12 @@ def test_sixty_pictures_are_those_of_one_process(tmp_path: Path) -> None:
     assert tally.drawn == 60 and tally.failed.keys() == {"a-bomb.png", "a-tree.png"} and "died" in tally.failed["a-bomb.png"]
     assert files(tmp_path / "ray") == files(tmp_path / "one")
     assert str(draw_many(recipe(60), tmp_path / "ray", registry=FAILING)) == "0 drawn, 60 already there"
+
+
+def test_scores_are_those_of_one_process(tmp_path: Path) -> None:
+    """Drawn and judged by two actors: the manifest is one process's, to the byte. The control: the scores are in it."""
+    words: dict[str, Any] = {"registry": "tests.draw.scoring_toys:judging_registry", "scorers": {"judges/moody": {}}}
+    draw_many(recipe(12), tmp_path / "one", **words)
+    draw_many(recipe(12), tmp_path / "ray", engine=engine_of("ray", Crew(2)), **words)
+    one, ray = ((tmp_path / name / "manifest.jsonl").read_bytes() for name in ("one", "ray"))
+    assert one == ray and one.count(b'"scores": {"judges/moody": {"asked": ') == 12

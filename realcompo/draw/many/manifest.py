@@ -4,7 +4,8 @@ A line is one of
 
 - ``{"manifest": 1, "format": …, "pictures": …}``: what the batch is; the first;
 - ``{"weights": ID, "branches": {…}}``: fingerprints of the weights that lines below name by ID;
-- ``{"picture": FILE, "request": …, "state": "done", "size": …, "pixels": …, "by": ID}``;
+- ``{"picture": FILE, "request": …, "state": "done", "size": …, "pixels": …, "by": ID}``; and, where
+  scorers judged it, ``"scores": {SCORER: {"asked": …, "score": …}}`` (scores.py);
 - ``{"picture": FILE, "request": …, "state": "failed", "error": …, "tries": …}``;
 - ``{"shard": FILE, "size": …, "sha256": …, "pictures": [FILE, …]}``.
 

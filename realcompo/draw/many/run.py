@@ -11,7 +11,6 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +19,17 @@ from ...files import claimed
 from ...interfaces.engine import Crew, Engine, Outcome
 from ...pictures.png import KEYWORD
 from ...recipes.recipe import Recipe
+from ...registry import installed
 from ..batch import Item, items
 from ..entries import digest_of, in_the_way, require_pictures
 from .attempt import SURELY, TRIES
 from .here import Here
+from .judging import Scorers
 from .manifest import Manifest
 from .packing import Format, Member, check_format, pack, shard_name, unpack
+from .scores import TOGETHER, Scores, judging
 from .stores import Folder, Store, open_store
+from .tally import ManyInterrupted, Tally
 from .units import Units, groups
 from .work import DrawingWork, registry_of, unpacked
 
@@ -40,48 +43,6 @@ LOOKED = 64
 LOCK = ".lock"
 
 
-@dataclass
-class Tally:
-    """How a batch stands.
-
-    Attributes:
-        address: of its store.
-        pictures: of the recipe.
-        drawn: by this run.
-        kept: done by earlier runs.
-        failed: file → why; of earlier runs, too.
-        shards: written by this run.
-        notes: what a user should know.
-    """
-
-    address: str
-    pictures: int
-    drawn: int = 0
-    kept: int = 0
-    failed: dict[str, str] = field(default_factory=dict)
-    shards: int = 0
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def pending(self) -> int:
-        """Pictures that are still to draw."""
-        return self.pictures - self.drawn - self.kept - len(self.failed)
-
-    def __str__(self) -> str:
-        parts = [f"{self.drawn} drawn", f"{self.kept} already there"]
-        parts += [f"{self.pending} still to draw"] if self.pending else []
-        parts += [f"{len(self.failed)} failed"] if self.failed else []
-        return ", ".join(parts)
-
-
-class ManyInterrupted(KeyboardInterrupt):
-    """Ctrl-C during a batch; `tally` says what is done."""
-
-    def __init__(self, tally: Tally) -> None:
-        super().__init__(f"stopped: {tally} in {tally.address}; the same command goes on from here")
-        self.tally = tally
-
-
 def draw_many(
     recipe: Recipe,
     address: str | Path,
@@ -92,6 +53,7 @@ def draw_many(
     shard_size: int = SHARD,
     retry: bool = False,
     overwrite: bool = False,
+    scorers: Scorers | None = None,
     registry: str | None = None,
     told: Callable[[Tally], None] = lambda tally: None,
 ) -> Tally:
@@ -104,14 +66,16 @@ def draw_many(
         batch_size: pictures drawn at once; which those are, the recipe decides.
         format: a PNG a picture, or shards.
         shard_size: pictures of a shard.
-        retry: try pictures again that an earlier run gave up.
+        retry: try pictures again that an earlier run gave up, and judge again what a scorer stumbled over.
         overwrite: draw also over pictures of another recipe, or by other weights.
+        scorers: id → options, of those that judge each picture where it is drawn; what they say is kept in its line of the manifest.
         registry: ``package.module:function`` that makes it, in this process and in every worker.
         told: after every unit.
 
     Raises:
         BadOption: another run is at work there, or it was begun otherwise. StoreError: the store failed for good. BadPicture: another
-        picture is in the way. PluginProblem: every picture fails. ManyInterrupted: Ctrl-C. And what concerns the recipe as a whole.
+        picture is in the way. UnknownName: there is no such scorer. PluginProblem: every picture fails, or a scorer stumbles over each.
+        ManyInterrupted: Ctrl-C. And what concerns the recipe as a whole.
     """
     require_pictures(recipe)
     for name, number in (("batch_size", batch_size), ("shard_size", shard_size)):
@@ -126,10 +90,11 @@ def draw_many(
         held.callback(engine.close)
         if isinstance(store, Folder):
             _claim(store, held)
-        batch = Batch(recipe, store, engine, batch_size, format, shard_size, retry, overwrite, registry, told)
+        batch = Batch(recipe, store, engine, batch_size, format, shard_size, retry, overwrite, registry, told, scorers or {})
         try:
             batch.begin()
             batch.draw()
+            batch.judge()
         except KeyboardInterrupt:
             raise ManyInterrupted(batch.tally) from None
         finally:
@@ -166,14 +131,17 @@ class Batch:
         overwrite: bool,
         registry: str | None,
         told: Callable[[Tally], None],
+        scorers: Scorers,
     ) -> None:
         from ...compose.composer import Composer
 
         self.store, self.engine, self.format, self.overwrite, self.told = store, engine, format, overwrite, told
         self.shard_size, self.retry = shard_size, retry
         alone = recipe.model_copy(update={"pictures": ()})
-        self.composer: Composer = Composer.from_recipe(alone, registry_of(registry))  # what is wrong with the recipe is said now
-        self.work = DrawingWork(alone.plain(), store.address, registry)
+        found = registry_of(registry) or installed()
+        self.composer: Composer = Composer.from_recipe(alone, found)  # what is wrong with the recipe is said now
+        self.scores = Scores(scorers, recipe, found, retry)
+        self.work = DrawingWork(alone.plain(), store.address, registry, scorers=self.scores.scorers)
         self.items = list(items(recipe, Path()))
         self.groups = groups(self.items, batch_size)
         self.sizes = store.sizes()
@@ -259,7 +227,7 @@ class Batch:
             if not self.pending:
                 break
             waiting = [(number, group) for number, group in enumerate(self.groups) if any(item.path.name in self.pending for item in group)]
-            for outcome in self.engine.run(self.work, self._watched(waiting, why)):
+            for outcome in self.engine.run(self.work, self._watched(waiting, why, judge=attempt == 0)):
                 self._take(outcome, asked, why)
                 good = good or self.tally.drawn > 0
                 if not good and attempt == 0 and len(why) >= SURELY:
@@ -277,13 +245,15 @@ class Batch:
             self._settled(name)
         self.told(self.tally)
 
-    def _watched(self, waiting: Sequence[tuple[int, list[Item]]], why: dict[str, str]) -> Iterator[Any]:
-        """The units of a round; why pictures of a unit have no line is known before the unit is."""
+    def _watched(self, waiting: Sequence[tuple[int, list[Item]]], why: dict[str, str], judge: bool) -> Iterator[Any]:
+        """The units of a round; why pictures of a unit have no line is known before the unit is. Who died may have died of a scorer: later
+        rounds only draw, and what they drew is judged for itself."""
 
         def failed(item: Item, reason: str) -> None:
             why[item.path.name] = reason
 
-        made = Units(self.composer, self.manifest, waiting, lambda item: item.path.name in self.pending, self.place, failed)
+        pending, judge = (lambda item: item.path.name in self.pending), judge and bool(self.scores.scorers)
+        made = Units(self.composer, self.manifest, waiting, pending, self.place, failed, judge)
         for unit in made:
             for one in unit.pictures:
                 if one["planned"]:
@@ -291,8 +261,6 @@ class Batch:
             yield unit
 
     def _take(self, outcome: Outcome, asked: Mapping[str, str], why: dict[str, str]) -> None:
-        if outcome.fatal is not None:
-            raise unpacked(outcome.fatal)
         if outcome.lost is not None:
             why |= {item.path.name: outcome.lost for item in self.groups[outcome.number] if item.path.name in self.pending}
         for line in outcome.lines:
@@ -303,15 +271,57 @@ class Batch:
                 why[name] = line["error"]
                 continue
             why.pop(name, None)
-            self._done(name, asked[name], line["size"], line, self.planned.pop(name, None))
+            self._done(name, asked[name], line["size"], line, self.planned.pop(name, None), line.get("scores"))
             self.tally.drawn += 1
             self.pending.discard(name)
             self._settled(name)
+            if "scores" in line:
+                self._heard(name, line["scores"])
+        if outcome.fatal is not None:
+            raise unpacked(outcome.fatal)
 
-    def _done(self, name: str, request: str, size: int, facts: Mapping[str, Any], planned: Any) -> None:
+    def _done(self, name: str, request: str, size: int, facts: Mapping[str, Any], planned: Any, scores: Any = None) -> None:
         by = self.manifest.by(facts["weights"], self.overwrite)
         line = {"picture": name, "request": request, "state": "done", "size": size, "pixels": facts["pixels"], "by": by}
-        self.manifest.add({**line, **({"planned": planned} if planned else {})})
+        self.manifest.add({**line, **({"planned": planned} if planned else {}), **({"scores": scores} if scores else {})})
+
+    # -- judging ---------------------------------------------------------------------------------------------------------------
+
+    def judge(self) -> None:
+        """What is there and was not judged where it was drawn: of earlier runs, or its worker died. So often as drawing is tried."""
+        items = self.items if self.scores.scorers else []
+        left = [item for item in items if self.scores.lacking(item, self.manifest.get(item.path.name))]
+        why: dict[str, str] = {}
+        for attempt in range(TRIES):
+            if not left:
+                break
+            parts: dict[int, Sequence[Item]] = {}
+            units = judging(left, self.manifest, self._holder, TOGETHER if attempt == 0 else 1, parts)
+            for outcome in self.engine.run(self.work, units):
+                why |= {item.path.name: outcome.lost for item in parts[outcome.number] if outcome.lost is not None}
+                for line in outcome.lines:
+                    name = line["picture"]
+                    if "scores" in line:
+                        why.pop(name, None)
+                        self.manifest.add(self.scores.kept(self.manifest.get(name) or {}, line["scores"]))
+                        self._heard(name, line["scores"])
+                    else:
+                        why[name] = line["error"]
+                if outcome.fatal is not None:
+                    raise unpacked(outcome.fatal)
+                self.told(self.tally)
+            left = [item for item in left if item.path.name in why]
+        for item in left:
+            line = self.manifest.get(item.path.name) or {}
+            self.manifest.add(self.scores.kept(line, self.scores.failing(item, line, why[item.path.name])))
+
+    def _heard(self, name: str, scores: Mapping[str, Any]) -> None:
+        self.tally.judged += 1
+        self.scores.told(scores, name)
+
+    def _holder(self, name: str) -> str:
+        """The file that holds a picture."""
+        return shard_name(self._shard[name], self.format) if name in self._packed else self.place(name)
 
     # -- shards ----------------------------------------------------------------------------------------------------------------
 
@@ -353,6 +363,10 @@ class Batch:
             self.store.remove([name for name in self.store.sizes() if name.startswith("parts/")])
             self.store.tidy()
         self.manifest.finish(item.path.name for item in self.items)
+        if self.scores.scorers:
+            lines = {item.path.name: self.manifest.get(item.path.name) or {} for item in self.items}
+            self.tally.unjudged = {name: error for name, line in lines.items() if (error := self.scores.errors(line)) is not None}
+            self.tally.records = self.scores.records(iter(lines.values()))
 
 
 def _told(data: bytes) -> dict[str, Any]:

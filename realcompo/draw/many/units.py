@@ -42,6 +42,7 @@ class Units:
         pending: whether a picture is to be drawn.
         place: picture's file → where it is written.
         failed: is told of pictures that could not be planned.
+        judge: whether what is drawn is judged at once.
     """
 
     def __init__(
@@ -52,9 +53,10 @@ class Units:
         pending: Callable[[Item], bool],
         place: Callable[[str], str],
         failed: Callable[[Item, str], None],
+        judge: bool = False,
     ) -> None:
         self.composer, self.manifest, self.grouped = composer, manifest, grouped
-        self.pending, self.place, self.failed = pending, place, failed
+        self.pending, self.place, self.failed, self.judge = pending, place, failed, judge
 
     def __iter__(self) -> Iterator[Unit]:
         """In their order.
@@ -114,6 +116,7 @@ class Units:
             "place": self.place(item.path.name),
             "request": item.request,
             "write": self.pending(item),
+            "judge": self.judge,
         }
 
 

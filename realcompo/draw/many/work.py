@@ -1,11 +1,11 @@
-"""What a worker does: draw a unit, write its pictures, and say so. It knows no batch, no manifest and no other worker."""
+"""What a worker does: draw a unit, write its pictures, judge them, and say so. It knows no batch, no manifest and no other worker."""
 
 from __future__ import annotations
 
 import importlib
 import io
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ... import errors
@@ -13,13 +13,15 @@ from ...errors import DeviceError, RealCompoError
 from ...interfaces.engine import Outcome, Unit
 from ...plans.planning import PlannedPicture
 from ...recipes.recipe import PictureEntry, Recipe
+from ...registry import Registry, installed
 from ..kept import composer_of
 from .attempt import attempt
-from .stores import open_store
+from .judging import Bench, Scorers
+from .stores import Store, open_store
 
 if TYPE_CHECKING:
     from ...compose.composer import Composer, Progress
-    from ...registry import Registry
+    from ...pictures.result import Picture
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,14 @@ class DrawingWork:
         address: of the store that pictures are written to.
         registry: ``package.module:function`` that makes the registry; None: of what is installed.
         costed: pictures and their lines say what they cost, as those of evaluations do.
+        scorers: that judge each picture after it is drawn, where its unit asks for it.
     """
 
     recipe: Mapping[str, Any]
     address: str
     registry: str | None = None
     costed: bool = False
+    scorers: Scorers = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -45,7 +49,7 @@ class DrawingWork:
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> DrawingWork:
         """Of plain data."""
-        return cls(data["recipe"], data["address"], data["registry"], data["costed"])
+        return cls(data["recipe"], data["address"], data["registry"], data["costed"], data["scorers"])
 
     def open(self) -> Drawer:
         """What draws; the weights are loaded with the first unit, or by `Drawer.load`."""
@@ -62,7 +66,8 @@ class Drawer:
     def __init__(self, work: DrawingWork, going: Callable[[], bool] = lambda: True, progress: Progress | None = None) -> None:
         self.work, self.going, self.progress = work, going, progress
         self._composer: Composer | None = None
-        self._store: Any = None
+        self._opened: Store | None = None
+        self._bench: Bench | None = None
 
     def load(self) -> None:
         """Load the weights, and take their fingerprints: what is remembered here, no worker that is forked reads gigabytes for.
@@ -80,38 +85,73 @@ class Drawer:
             self._composer = composer_of(Recipe.model_validate(self.work.recipe), registry_of(self.work.registry))
         return self._composer
 
+    @property
+    def bench(self) -> Bench:
+        """The scorers."""
+        if self._bench is None:
+            registry = registry_of(self.work.registry) or installed()
+            self._bench = Bench(self.work.scorers, self.work.recipe.get("device"), registry)
+        return self._bench
+
+    @property
+    def _store(self) -> Store:
+        if self._opened is None:
+            self._opened = open_store(self.work.address)
+        return self._opened
+
     def __call__(self, unit: Unit) -> Outcome:
-        """Draw a unit. An error that concerns every unit is an outcome, too; a full device's memory is one unit's bad luck."""
+        """Draw a unit, or judge pictures that are there. An error that concerns every unit is an outcome, too, beside the lines of what was
+        done before it; a full device's memory is one unit's bad luck."""
+        lines: list[dict[str, Any]] = []
         try:
-            return Outcome(unit.number, tuple(self._lines(unit)))
+            for line in self._lines(unit):
+                lines.append(line)
         except (DeviceError, MemoryError) as error:
             return Outcome(unit.number, lost=str(error) or type(error).__name__)
         except RealCompoError as error:
-            return Outcome(unit.number, fatal=packed(error))
+            return Outcome(unit.number, tuple(lines), fatal=packed(error))
+        return Outcome(unit.number, tuple(lines))
 
-    def _lines(self, unit: Unit) -> list[dict[str, Any]]:
+    def _lines(self, unit: Unit) -> Iterator[dict[str, Any]]:
+        if any(one.get("there") for one in unit.pictures):
+            yield from (self.bench.of_file(self._store, one) for one in unit.pictures)
+            return
         entries = [PlannedPicture(PictureEntry.model_validate(one["entry"]), tuple(one["transcript"])) for one in unit.pictures]
-        lines = []
-        for one, outcome in zip(unit.pictures, attempt(self.composer, entries, self.progress, self.work.costed), strict=True):
+        written = []
+        for one, planned, outcome in zip(
+            unit.pictures, entries, attempt(self.composer, entries, self.progress, self.work.costed), strict=True
+        ):
             if not one["write"]:
                 continue
             line = {"picture": one["file"], "request": one["request"]}
             if isinstance(outcome, str):
-                lines.append({**line, "state": "failed", "error": outcome})
+                yield {**line, "state": "failed", "error": outcome}
                 continue
-            outcome.facts["request"] = one["request"]
-            stream = io.BytesIO()
-            outcome.save(stream, "PNG")
-            data = stream.getvalue()
             if not self.going():
                 break
-            if self._store is None:
-                self._store = open_store(self.work.address)
-            self._store.write(one["place"], data)
-            facts = outcome.facts
-            line |= {"state": "done", "size": len(data), "pixels": facts["pixels"], "weights": facts["weights"]}
-            lines.append({**line, "cost": facts["cost"]} if self.work.costed else line)
-        return lines
+            line |= self._written(outcome, one)
+            if one.get("judge"):
+                written.append((line, planned.picture, outcome))
+            else:
+                yield line
+        for number, (line, entry, image) in enumerate(written):  # all are written before one is judged
+            try:
+                scores = self.bench(entry, line["picture"], image.convert("RGB"))
+            except RealCompoError:
+                yield from (line for line, _, _ in written[number:])
+                raise
+            yield {**line, "scores": scores}
+
+    def _written(self, outcome: Picture, one: Mapping[str, Any]) -> dict[str, Any]:
+        """What the line of a picture says of its file."""
+        outcome.facts["request"] = one["request"]
+        stream = io.BytesIO()
+        outcome.save(stream, "PNG")
+        data = stream.getvalue()
+        self._store.write(one["place"], data)
+        facts = outcome.facts
+        line = {"state": "done", "size": len(data), "pixels": facts["pixels"], "weights": facts["weights"]}
+        return {**line, "cost": facts["cost"]} if self.work.costed else line
 
 
 def registry_of(target: str | None) -> Registry | None:

@@ -42,6 +42,10 @@ $(VENV)/ray.stamp: $(VENV)/test.stamp
 	@$(INSTALL) ray
 	@touch $@
 
+$(VENV)/s3.stamp: $(VENV)/test.stamp
+	@$(INSTALL) s3
+	@touch $@
+
 $(VENV)/dist.stamp: $(VENV)/test.stamp
 	@$(INSTALL) dist
 	@touch $@
@@ -62,7 +66,7 @@ test: $(VENV)/test.stamp  ## the whole suite
 test-random: $(VENV)/test.stamp  ## the same in random order; the command shows the seed, and make test-random SEED=… repeats it
 	$(PYTEST) -p randomly --randomly-seed=$(SEED)
 
-test-deep: $(VENV)/browser.stamp $(VENV)/ray.stamp  ## long tests: kill storms, soaks, fuzz, the page in a browser; the command shows the seed, and make test-deep SEED=… repeats it
+test-deep: $(VENV)/browser.stamp $(VENV)/ray.stamp $(VENV)/s3.stamp  ## long tests: kill storms, soaks, fuzz, the page in a browser; the command shows the seed, and make test-deep SEED=… repeats it
 	REALCOMPO_FUZZ_SEED=$(SEED) $(PYTEST) -m deep --hypothesis-profile=deep --hypothesis-seed=$(SEED)
 
 lint: $(VENV)/test.stamp  ## linter, formatter, types, and the workflow of CI

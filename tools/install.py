@@ -10,6 +10,7 @@ Stages, in order, each of which stands on those before it::
     test    what tests, linters and docs need
     browser what the studio's page is tested with; where it cannot be had, that is said, and those tests are skipped
     ray     Ray, for the batches that are drawn on it; where it cannot be had, those tests are skipped
+    s3      a store that speaks S3 and its client, for batches in buckets; where they cannot be had, those tests are skipped
     dist    what checks wheels
 
 Where torch comes from (PyPI's build for Linux is that for CUDA: gigabytes that a machine without a GPU fetches for nothing):
@@ -278,6 +279,15 @@ def ray_stage(pip: Pip) -> None:
         line.end("not to be had: its tests are skipped")
 
 
+def s3_stage(pip: Pip) -> None:
+    """An S3 of this machine and its client."""
+    line = Line("a store that speaks S3")
+    try:
+        line.end(total(pip.install("-c", str(LOCK), "--no-build-isolation", "-e", f"{ROOT}[s3-test]")))
+    except Stopped:
+        line.end("not to be had: its tests are skipped")
+
+
 def ran(pip: Pip, command: list[str]) -> bool:
     """Whether a program of others' did what it was asked; what it says goes to the log."""
     with pip.log.open("a", encoding="utf-8") as log:
@@ -307,6 +317,7 @@ STAGES: dict[str, Callable[[Pip], None]] = {
     "test": test_stage,
     "browser": browser_stage,
     "ray": ray_stage,
+    "s3": s3_stage,
     "dist": dist_stage,
 }
 

@@ -95,7 +95,7 @@ def test_all_that_is_needed_is_pinned() -> None:
     """What the core, the plugins and the extras that `make` installs stand on, however deep, as this environment has it."""
     pinned, seen = pins("constraints.txt"), set()
     wanted = [(plain(name), "") for name in ("pip", "hatchling", "editables")]
-    extras = ("", "lora", "serve", "docs", "lint", "test", "browser", "cloud", "parquet", "ray")
+    extras = ("", "lora", "serve", "docs", "lint", "test", "browser", "cloud", "parquet", "ray", "s3-test")
     wanted += [("realcompo", extra) for extra in extras] + [("realcompo-openai", "")]
     while wanted:
         name, extra = wanted.pop()

@@ -55,6 +55,8 @@ def toys_installed(name: str, plugin: ModuleType, monkeypatch: pytest.MonkeyPatc
     for module in (
         "realcompo.evaluation.study",
         "realcompo.draw.kept",
+        "realcompo.draw.many.run",
+        "realcompo.draw.many.work",
         "realcompo.draw.plan",
         "realcompo.draw.reproduce",
         "realcompo.recipes.configuration",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from ..errors import NotFinite
-from ..interfaces import Regions, Step
-from ..pictures.result import PER_PICTURE, Result
+from ..interfaces import Step
+from ..pictures.result import Result
 
 if TYPE_CHECKING:
     from .rows import Rows
@@ -187,20 +187,7 @@ class Finite:
         """
         if not self.failed:
             return result
-        good = self.good
-        facts = dict(result.facts)
-        for name in PER_PICTURE:
-            if name in facts:
-                facts[name] = [facts[name][b] for b in good]
-        rest = replace(
-            result,
-            batch_regions=Regions(tuple(result.batch_regions.pictures[b] for b in good)),
-            trace=result.trace.only(good),
-            recipe=result.recipe.model_copy(update={"pictures": tuple(result.recipe.pictures[b] for b in good)}),
-            latents=result.latents[good],
-            facts=facts,
-        )
-        raise self.error(rest)
+        raise self.error(result.told_of(self.good))
 
     def error(self, result: Result | None = None) -> NotFinite:
         """Of all failed pictures, with the result of the others."""

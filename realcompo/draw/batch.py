@@ -1,12 +1,13 @@
 """The pictures of a recipe into a folder, a batch at a time, so that a run that was cut off goes on where it stopped.
 
 A file appears whole or not at all (picture.py). A finished picture says which request it answers; one that answers this request is
-kept. Seeds that are missing are made from the picture itself, so that every run asks for the same pictures.
+kept. Seeds that are missing are made from the picture itself, so that every run asks for the same pictures; and which are drawn at once
+the recipe decides, not what is left, as a picture's last digits depend on what it is drawn beside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,8 @@ def draw(
     Args:
         recipe: of all layers (see `layers.resolve`).
         folder: for the PNGs; made where it is missing.
-        batch_size: pictures drawn at once.
+        batch_size: pictures drawn at once; which those are, the recipe decides. Where one is missing, its batch is drawn again, and what is
+            there stays as it is.
         overwrite: draw also over files that hold something else.
         parameters: write A1111's line of settings beside the recipe, with these facts; None writes none.
         names: of the files below its folder, in place of the pictures' names or prompts.
@@ -116,7 +118,8 @@ def draw(
     folder = Path(folder).expanduser()
     report = BatchReport(folder)
     clear_parts(folder)
-    todo = [item for item in items(recipe, folder, names) if not _finished(item, overwrite, report)]
+    all_items = list(items(recipe, folder, names))
+    todo = [item for item in all_items if not _finished(item, overwrite, report)]
     report.pending = [item.path for item in todo]
     if not todo:
         return report
@@ -127,15 +130,19 @@ def draw(
     try:
         composer = composer_of(recipe, registry)
         failed: list[PlanningError] = []
-        ahead = batch_size * -(-PLAN_AHEAD // batch_size)
-        for start in range(0, len(todo), ahead):
-            window = todo[start : start + ahead]
-            ready, problems = _planned(composer, window)
+        kept = set(report.kept)
+        batches = [group for group in groups(all_items, batch_size) if any(item.path not in kept for item in group)]
+        ahead = -(-PLAN_AHEAD // batch_size)
+        for start in range(0, len(batches), ahead):
+            window = batches[start : start + ahead]
+            ready, problems = _planned(composer, [item for batch in window for item in batch], kept)
             failed += problems
-            if not ready:
+            if not any(path not in kept for path in ready):
                 break  # a server that is down will not plan the next ones either
-            for batch in _batches(ready, batch_size):
-                _draw_batch(composer, batch, report, progress, on_batch, on_result, parameters)
+            for batch in window:
+                there = [(item, ready[item.path]) for item in batch if item.path in ready]
+                if any(item.path not in kept for item, _ in there):
+                    _draw_batch(composer, there, kept, report, progress, on_batch, on_result, parameters)
     except KeyboardInterrupt:
         raise BatchInterrupted(report) from None
     except Stopped as stopped:
@@ -151,16 +158,17 @@ def draw(
     return report
 
 
-def _batches(ready: Sequence[tuple[Item, PlannedPicture]], size: int) -> Iterator[list[tuple[Item, PlannedPicture]]]:
-    """Pictures in their order, at most so many at once, and only such as begin alike: with noise, with an image at one strength …"""
-    batch: list[tuple[Item, PlannedPicture]] = []
-    for one in ready:
-        if batch and (len(batch) == size or one[0].entry.beginning != batch[0][0].entry.beginning):
-            yield batch
-            batch = []
-        batch.append(one)
-    if batch:
-        yield batch
+def groups(items: Sequence[Item], size: int) -> list[list[Item]]:
+    """All pictures of a recipe in their order, at most so many at once, and only such as begin alike: with noise, with an image at one
+    strength … What is drawn already stays in its group, and is drawn beside the others again: what a picture is drawn beside moves its last
+    digits."""
+    found: list[list[Item]] = []
+    for item in items:
+        if found and len(found[-1]) < size and found[-1][0].entry.beginning == item.entry.beginning:
+            found[-1].append(item)
+        else:
+            found.append([item])
+    return found
 
 
 def _not_finite(report: BatchReport, asked: int) -> NotFinite:
@@ -178,18 +186,26 @@ def _not_finite(report: BatchReport, asked: int) -> NotFinite:
     )
 
 
-def _planned(composer: Composer, window: Sequence[Item]) -> tuple[list[tuple[Item, PlannedPicture]], list[PlanningError]]:
-    """The pictures of a window that can be drawn, planned where they lack a condition, and why the others cannot."""
+def _planned(composer: Composer, window: Sequence[Item], kept: Set[Path]) -> tuple[dict[Path, PlannedPicture], list[PlanningError]]:
+    """The pictures of a window that can be drawn, planned where they lack a condition, and why the others cannot. What is there already has
+    the layout that its file carries."""
     if composer.planner is None:
-        return [(item, PlannedPicture(item.entry)) for item in window], []
-    found = composer.plan([Task(item.entry) for item in window])
-    ready = [(item, one) for item, one in zip(window, found, strict=True) if isinstance(one, PlannedPicture)]
+        return {item.path: PlannedPicture(item.entry) for item in window}, []
+    asked = [item for item in window if item.path not in kept]
+    found = composer.plan([Task(item.entry) for item in asked])
+    ready = {item.path: one for item, one in zip(asked, found, strict=True) if isinstance(one, PlannedPicture)}
+    for item in window:
+        if item.path in kept:
+            (drawn,) = read_recipe(item.path).recipe.pictures
+            told = {name: getattr(drawn, name) for name in ("conditions", "prompt", "negative_prompt")}  # all that a planner changes
+            ready[item.path] = PlannedPicture(item.entry.model_copy(update=told))
     return ready, [one for one in found if isinstance(one, PlanningError)]
 
 
 def _draw_batch(
     composer: Composer,
     ready: Sequence[tuple[Item, PlannedPicture]],
+    kept: Set[Path],
     report: BatchReport,
     progress: Progress | None,
     on_batch: Callable[[Sequence[Item], BatchReport], None] | None,
@@ -198,7 +214,7 @@ def _draw_batch(
 ) -> None:
     batch = [item for item, _ in ready]
     if on_batch is not None:
-        on_batch(batch, report)
+        on_batch([item for item in batch if item.path not in kept], report)
     result: Result | None
     try:
         result = composer.compose([planned for _, planned in ready], progress=progress)
@@ -206,10 +222,13 @@ def _draw_batch(
         if not problem.failed:  # of a plugin's own
             raise
         result = problem.result
-        report.failed |= {batch[b].path: reason for b, reason in problem.failed.items()}
+        report.failed |= {batch[b].path: reason for b, reason in problem.failed.items() if batch[b].path not in kept}
         batch = [item for b, item in enumerate(batch) if b not in problem.failed]
-    if result is None:
+    rows = [b for b, item in enumerate(batch) if item.path not in kept]
+    if result is None or not rows:
         return
+    if len(rows) < len(batch):
+        batch, result = [batch[b] for b in rows], result.only(rows)
     for item, image in zip(batch, result.images, strict=True):
         image.facts["request"] = item.request
         item.path.parent.mkdir(parents=True, exist_ok=True)

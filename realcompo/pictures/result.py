@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +72,22 @@ class Result:
     def regions(self) -> tuple[Region, ...]:
         """Regions of the first picture."""
         return self.batch_regions.pictures[0]
+
+    def only(self, pictures: Sequence[int]) -> Result:
+        """The result of some of its pictures, as it would tell of them alone."""
+        return replace(self.told_of(pictures), images=[self.images[b] for b in pictures])
+
+    def told_of(self, pictures: Sequence[int]) -> Result:
+        """All that is told of some of its pictures, the images left as they are."""
+        facts = {name: [fact[b] for b in pictures] if name in PER_PICTURE else fact for name, fact in self.facts.items()}
+        return replace(
+            self,
+            batch_regions=Regions(tuple(self.batch_regions.pictures[b] for b in pictures)),
+            trace=self.trace.only(pictures),
+            recipe=self.recipe.model_copy(update={"pictures": tuple(self.recipe.pictures[b] for b in pictures)}),
+            latents=self.latents[list(pictures)],
+            facts=facts,
+        )
 
     def _repr_png_(self) -> bytes | None:
         """The first picture, for notebooks; None where the run gave tensors."""

@@ -193,3 +193,47 @@ def test_pictures_of_nan_are_not_written_and_tried_again(
     again = draw(recipe(*FIVE), folder, registry=registry, batch_size=batch_size)
     assert (len(again.drawn), len(again.kept), len(again.failed)) == (2, 3, 0) and pixels(folder) == pixels(tmp_path / "whole")
     assert len(whole.drawn) == 5
+
+
+def test_batches_are_the_recipes_and_not_what_is_left(registry: Registry, tmp_path: Path) -> None:
+    """The third of five is gone and drawn again beside the fourth, as at first: the same file to the byte, and none is written again. The
+    control: drawn alone it is another file."""
+    told: list[tuple[list[str], int]] = []
+
+    def on_result(result: Any, paths: Sequence[Path]) -> None:
+        assert [picture.prompt for picture in result.recipe.pictures] == ["a dog"] and len(result.latents) == len(result.images) == 1
+        told.append(([path.name for path in paths], len(result.trace.costs)))
+
+    draw(recipe(*FIVE), tmp_path, registry=registry, batch_size=2)
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()}
+    (tmp_path / "a-dog-2.png").unlink()
+    asked: list[list[str]] = []
+    report = draw(
+        recipe(*FIVE),
+        tmp_path,
+        registry=registry,
+        batch_size=2,
+        on_batch=lambda batch, report: asked.append([item.path.name for item in batch]),
+        on_result=on_result,
+    )
+    assert str(report) == "1 drawn, 4 already there" and asked == [["a-dog-2.png"]] == [names for names, _ in told]
+    after = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()}
+    assert {name for name in before if before[name] != after[name]} == {"a-dog-2.png"}
+    assert after["a-dog-2.png"][0] == before["a-dog-2.png"][0]
+    assert read_recipe(tmp_path / "a-dog-2.png").facts["batch"] == {"index": 0, "size": 2}
+    (tmp_path / "a-dog-2.png").unlink()
+    draw(recipe(*FIVE), tmp_path, registry=registry)
+    assert (tmp_path / "a-dog-2.png").read_bytes() != before["a-dog-2.png"][0]
+
+
+def test_batches_are_those_of_a_run_with_a_manifest(registry: Registry, tmp_path: Path) -> None:
+    """Stopped, gone on, three at once: the same files to the byte."""
+    from realcompo.draw.many.run import draw_many
+
+    draw(recipe(*FIVE), tmp_path / "plain", registry=registry, batch_size=3)
+    for name in ("a-small-dog.png", "two-dogs.png"):
+        (tmp_path / "plain" / name).unlink()
+    draw(recipe(*FIVE), tmp_path / "plain", registry=registry, batch_size=3)
+    draw_many(recipe(*FIVE), tmp_path / "many", registry="realcompo.testing:toy_registry", batch_size=3)
+    plain, many = ({path.name: path.read_bytes() for path in (tmp_path / name).glob("*.png")} for name in ("plain", "many"))
+    assert plain == many and len(plain) == 5

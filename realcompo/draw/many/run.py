@@ -20,7 +20,7 @@ from ...interfaces.engine import Crew, Engine, Outcome
 from ...pictures.png import KEYWORD
 from ...recipes.recipe import Recipe
 from ...registry import installed
-from ..batch import Item, items
+from ..batch import Item, groups, items
 from ..entries import digest_of, in_the_way, require_pictures
 from .attempt import SURELY, TRIES
 from .here import Here
@@ -30,7 +30,7 @@ from .packing import Format, Member, check_format, pack, shard_name, unpack
 from .scores import TOGETHER, Scores, judging
 from .stores import Folder, Store, open_store
 from .tally import ManyInterrupted, Tally
-from .units import Units, groups
+from .units import Units
 from .work import DrawingWork, registry_of, unpacked
 
 if TYPE_CHECKING:

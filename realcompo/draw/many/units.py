@@ -23,18 +23,6 @@ AHEAD = 2
 """Windows of planning that may wait to be drawn."""
 
 
-def groups(items: Sequence[Item], size: int) -> list[list[Item]]:
-    """All pictures of a recipe in their order, at most so many at once, and only such as begin alike. What is drawn already stays in its
-    group, and is drawn beside the others again: what a picture is drawn beside moves its last digits."""
-    found: list[list[Item]] = []
-    for item in items:
-        if found and len(found[-1]) < size and found[-1][0].entry.beginning == item.entry.beginning:
-            found[-1].append(item)
-        else:
-            found.append([item])
-    return found
-
-
 class Units:
     """The units of one round.
 
@@ -116,7 +104,7 @@ class Units:
             "place": self.place(item.path.name),
             "request": item.request,
             "write": self.pending(item),
-            "judge": self.judge,
+            "judge": {"prompt": item.entry.prompt, "negative_prompt": item.entry.negative_prompt} if self.judge else None,
         }
 
 

@@ -131,7 +131,7 @@ class Drawer:
                 break
             line |= self._written(outcome, one)
             if one.get("judge"):
-                written.append((line, planned.picture, outcome))
+                written.append((line, planned.picture.model_copy(update=one["judge"]), outcome))  # not the planner's words: what was asked
             else:
                 yield line
         for number, (line, entry, image) in enumerate(written):  # all are written before one is judged

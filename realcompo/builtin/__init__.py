@@ -7,6 +7,7 @@ from ..specs import BalancerSpec, TransferSpec, UpscalerSpec
 from .options import (
     BalanceOptions,
     DivisionOptions,
+    FeedbackOptions,
     FixedOptions,
     GuidedOptions,
     HandOverOptions,
@@ -91,6 +92,12 @@ def register_balancers() -> list[BalancerSpec]:
             target="realcompo.builtin.guided:Guided",
             options=GuidedOptions,
             summary="spatial branches first, then the fidelity branch, its latents moved by the gradient of its own attention loss",
+        ),
+        BalancerSpec(
+            id="core/feedback",
+            target="realcompo.builtin.feedback:Feedback",
+            options=FeedbackOptions,
+            summary="the phases of core/guided, each picture's ended by what its own maps say: moves go to pictures that do not stand yet",
         ),
         BalancerSpec(
             id="core/fixed",

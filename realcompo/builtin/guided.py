@@ -88,8 +88,12 @@ def moves_at(step: Step, moves: int, begin: float, end: float, every: int = 1) -
     """How many of a run's `moves` fall to this step, spread evenly over the steps from share `begin` of the run to share `end`: over one at
     least, in however few steps, where `end` comes after `begin`. Those of `every` steps fall to the first of them."""
     first, last = round(begin * step.count), round(end * step.count)
-    last = max(last, first + (end > begin))
-    if not first <= step.index < last or (step.index - first) % every:
+    return spread(step.index, moves, first, max(last, first + (end > begin)), every)
+
+
+def spread(index: int, moves: int, first: int, last: int, every: int = 1) -> int:
+    """How many of `moves` fall to step `index` where they are spread evenly over the steps from `first` to before `last`."""
+    if not first <= index < last or (index - first) % every:
         return 0
-    along, next_ = step.index - first, min(step.index - first + every, last - first)
+    along, next_ = index - first, min(index - first + every, last - first)
     return next_ * moves // (last - first) - along * moves // (last - first)

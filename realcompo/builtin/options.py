@@ -86,6 +86,47 @@ class GuidedOptions(Options):
         return self
 
 
+class FeedbackOptions(Options):
+    """See feedback.py: λ is the placement loss of a picture's worst region, over what it is where attention lies evenly over the
+    picture."""
+
+    plant: Run = Field(
+        (0.2, 0.3),
+        description="(least, most) share of the steps at the start in which the spatial branches act alone: between them, until regions "
+        "stand by their own maps",
+    )
+    hold: Share = Field(0.6, description="the same for branches whose condition says more than boxes do (poses, maps), whatever is seen")
+    until: Share = Field(
+        0.5, description="share of the steps after which z is moved no more, whatever is seen, and the fidelity branch draws freely"
+    )
+    moves: int = Field(
+        12,
+        ge=0,
+        le=1000,
+        description="moves of z in the whole run at most, spread over the steps from a picture's first after planting to `until`: a "
+        "picture that stands before makes fewer",
+    )
+    length: float = Field(0.03, ge=-1, le=1, description="of one move, as a share of the noise in z; negative only as a control")
+    stands: tuple[Share, Share] = Field(
+        (0.8, 0.8),
+        description="λ at which regions stand, (planting by the spatial branches' maps, moving by the fidelity branch's); 0 = never",
+    )
+    still: float | None = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="a phase also ends at a step that takes away less than this share of λ: what no longer falls; none = not asked",
+    )
+
+    @model_validator(mode="after")
+    def _phases(self) -> FeedbackOptions:
+        if self.plant[0] > self.plant[1]:
+            raise ValueError(f"plant {self.plant} has its least share after its most")
+        if self.plant[1] > self.until:
+            raise ValueError(f"until {self.until} comes before plant {self.plant[1]} ends")
+        return self
+
+
 class FixedOptions(Options):
     """One weight."""
 

@@ -60,6 +60,7 @@ def move_latents(
         rows = placed if among is None else placed & among
         if move.pictures is not None:
             rows = rows & Rows.where(move.pictures)
+        counts = (move.most,) * len(z) if move.each is None else move.each
         if still is not None:
             still |= present == 0
             rows = rows - Rows.where(stands and not n for stands, n in zip(still.tolist(), before, strict=True))
@@ -69,6 +70,7 @@ def move_latents(
                 if slopes is None or k not in slopes:
                     break
                 rows = rows if left is None else rows & left.get(k, rows)
+            rows = rows & Rows.where(turn < n for n in counts)
             if not rows:
                 break
             if move.lagged and slopes is not None:
@@ -87,8 +89,10 @@ def move_latents(
                 asked = [before[b] for b in rows.index]
                 goes = torch.tensor([own if n is None else turn < n for own, n in zip(goes.tolist(), asked, strict=True)], device=z.device)
             step, gone = one_move(loss, slope, there, whole, noise, goes)
+            if move.lagged and move.each is not None:  # as much of the whole as this picture's moves are
+                step = step * torch.tensor([counts[b] / move.most for b in rows.index], device=z.device).to(step)[:, None, None, None]
             z = z - rows.into(step)
-            made[k] += rows.into(gone * (move.most if move.lagged else 1))
+            made[k] += rows.into(gone * torch.tensor([counts[b] if move.lagged else 1 for b in rows.index], device=z.device))
             # of a picture that stays where it is another pass would say the same
             rows = Rows(tuple(b for b, yes in zip(rows.index, goes.tolist(), strict=True) if yes), rows.count)
     return z, Moved(None if z is start else z - start, made, losses, tuple(passes), tuple(maps), read)

@@ -58,6 +58,7 @@ class Move:
             Where none was left, no move.
         stop: a picture that was left alone once is left alone for the rest of the run.
         pictures: B bools, which pictures it is for; None for all.
+        each: B whole numbers up to `most`, how many moves each picture makes; None for `most` in all of them.
     """
 
     most: int = 1
@@ -66,6 +67,7 @@ class Move:
     lagged: bool = False
     stop: bool = False
     pictures: tuple[bool, ...] | None = None
+    each: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

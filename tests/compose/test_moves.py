@@ -276,3 +276,20 @@ def test_pndm_and_unipc_keep_a_shift(scheduler: str, steps: tuple[int, ...]) -> 
     for at in steps:
         assert arrives(scheduler, at) > 0.8 * min(arrives("ddim", at), arrives("dpm++-2m", at))
     assert min(arrives(scheduler, at, rebased=False) for at in steps) < 0.05
+
+
+@pytest.mark.parametrize("lagged", [False, True], ids=["asked", "lagged"])
+def test_each_picture_makes_its_own_number_of_moves(lagged: bool) -> None:
+    """None, one and three in one batch are what one of as many makes alone; lagged, parts of the whole length."""
+    ask, most = asks([reader(0)]), 3
+    slopes = {0: ask(0, latents(), Rows.all(B))} if lagged else None
+    for each in ((0, 1, 3), (3, 2, 3)):
+        z, moved = move_latents(latents(), [Move(most, 0.1, lagged=lagged, each=each)], ask, RAGGED, NOISE, slopes)
+        assert moved.made.tolist() == [[each[0], each[1], 0]], "the last picture has no region"
+        for b, count in enumerate(each[:2]):
+            alone, _ = move_latents(latents(), [Move(count, 0.1, lagged=lagged) if count else None], ask, RAGGED, NOISE, slopes)
+            assert torch.allclose(z[b], alone[b], atol=1e-12), (each, b)
+        assert torch.equal(z[2], latents()[2])
+    whole, _ = move_latents(latents(), [Move(most, 0.1, lagged=lagged)], ask, RAGGED, NOISE, slopes)
+    same, _ = move_latents(latents(), [Move(most, 0.1, lagged=lagged, each=(3, 3, 3))], ask, RAGGED, NOISE, slopes)
+    assert torch.equal(whole, same) and not torch.allclose(whole, z), "the control: as many for all is as without"

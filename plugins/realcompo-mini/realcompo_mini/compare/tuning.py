@@ -1,9 +1,9 @@
 """A row of the tuning is its own name: `balance warmup=0.3 finish=0.7 inside=0.8,0 rate=0.1 boxes=2 steps=20`.
 
-The first word is the form (fidelity, boxes, mean, hand-over, paper, balance, guided, published, switching, division), the rest are settings
-of it: any option of its balancer, the guidance scale of a branch (`fidelity=4 boxes=2`; 4 of each where none is said), `steps`,
-`scheduler`, `every` (probe every k-th step; of `guided`, its own option), `divisor` (maps at 16 / divisor), `other=layguide/sd` (the
-spatial branch), and the cheaper forms of docs/algorithm.md: `deep=2`, `interval=0.3,5`, `unconditional=shared`, `probe=lagged`.
+The first word is the form (fidelity, boxes, mean, hand-over, paper, balance, guided, feedback, published, switching, division), the rest
+are settings of it: any option of its balancer, the guidance scale of a branch (`fidelity=4 boxes=2`; 4 of each where none is said),
+`steps`, `scheduler`, `every` (probe every k-th step; of `guided`, its own option), `divisor` (maps at 16 / divisor), `other=layguide/sd`
+(the spatial branch), and the cheaper forms of docs/algorithm.md: `deep=2`, `interval=0.3,5`, `unconditional=shared`, `probe=lagged`.
 So a record says what made it, and nothing but the records is needed to print the table of the tuning.
 """
 
@@ -21,6 +21,7 @@ FORMS = {
     "paper": ("core/paper", {}),
     "balance": ("core/balance", {"rule": "running"}),
     "guided": ("core/guided", {}),
+    "feedback": ("core/feedback", {}),
     "published": ("core/published", {}),
     "switching": ("core/expert-switching", {}),
     "division": ("core/fair-division", {}),

@@ -1,7 +1,7 @@
 """The guided middle by feedback: the phases of guided.py, of which each picture ends its own by what its maps say.
 
-The maps are those of the passes that predict anyway (`Needs.looks`), so that asking costs nothing: of the spatial branches while they
-plant, of the fidelity branch while its loss holds. A phase has done its work when regions *stand*, or when the loss no longer falls;
+The maps are those of the passes that predict anyway (`Needs.looks`), so that asking costs next to nothing: of the spatial branches while
+they plant, of the fidelity branch while its loss holds. A phase has done its work when regions *stand*, or when the loss no longer falls;
 bounds, shares of the run, end it in any case, and where nothing is told. So moves are made where they are needed.
 
 What is compared is free of a network's and a layout's scale: the placement loss (Eq. 6) over what it is where attention knows nothing and

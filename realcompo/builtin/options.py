@@ -91,7 +91,7 @@ class FeedbackOptions(Options):
     picture."""
 
     plant: Run = Field(
-        (0.2, 0.3),
+        (0.3, 0.3),
         description="(least, most) share of the steps at the start in which the spatial branches act alone: between them, until regions "
         "stand by their own maps",
     )
@@ -100,7 +100,7 @@ class FeedbackOptions(Options):
         0.5, description="share of the steps after which z is moved no more, whatever is seen, and the fidelity branch draws freely"
     )
     moves: int = Field(
-        12,
+        16,
         ge=0,
         le=1000,
         description="moves of z in the whole run at most, spread over the steps from a picture's first after planting to `until`: a "
@@ -112,10 +112,10 @@ class FeedbackOptions(Options):
         description="λ at which regions stand, (planting by the spatial branches' maps, moving by the fidelity branch's); 0 = never",
     )
     still: float | None = Field(
-        0.01,
+        0.0,
         ge=0,
         le=1,
-        description="a phase also ends at a step that takes away less than this share of λ: what no longer falls; none = not asked",
+        description="a phase also ends at a step that takes away no more than this share of λ: what no longer falls; none = not asked",
     )
 
     @model_validator(mode="after")

@@ -73,6 +73,17 @@ def test_a_move_costs_a_part_of_a_pass_each_way() -> None:
     assert fewer.cost.parts["move sd/v1-5"] == pytest.approx(moves / 2)
 
 
+@pytest.mark.deep
+def test_a_picture_that_stands_early_costs_less_and_its_maps_next_to_nothing() -> None:
+    """By core/feedback, which ends here after two of three steps with moves; the control is the default, which makes all of them."""
+    share = {"plant": (0.2, 0.2), "until": 0.8, "moves": 6, "stands": (0.0, 0.0), "still": 1.0}
+    told = composer("core/feedback", share)(PROMPT, TWO, seed=1).cost
+    whole = composer("core/guided", {"plant": 0.2, "until": 0.8, "moves": 6, "threshold": 0.0})(PROMPT, TWO, seed=1).cost
+    assert told.parts["move sd/v1-5"] == pytest.approx(whole.parts["move sd/v1-5"] * 4 / 6)
+    for part in ("predict sd/v1-5", "predict gligen/box"):
+        assert told.parts[part] == pytest.approx(whole.parts[part], rel=0.02), part
+
+
 def test_a_branch_that_does_not_say_what_it_does_is_counted_each_time() -> None:
     """The toys compute no product at all: nothing is counted, and nothing fails."""
     result = toys(balancer="core/guided")(PROMPT, TWO, seed=1)

@@ -71,7 +71,7 @@ def test_every_team_is_drawn_by_the_branches_that_the_default_has(team: str, ste
     masks[:, :, :2] = 1
     owners = torch.tensor([role == "spatial" for role in roles])[:, None, None].expand(-1, 2, 1)
     setting = Setting(tuple(roles), roles, masks, owners, kinds=kinds)
-    ours, its = Feedback(FeedbackOptions(**NEVER)), Guided(GuidedOptions(threshold=0.0))
+    ours, its = Feedback(FeedbackOptions(**NEVER, moves=12)), Guided(GuidedOptions(threshold=0.0, moves=12))
     state: Any = ours.start(setting)
     for step in (Step(i, steps, 900 - i, 899 - i, 0.5, 0.6) for i in range(steps)):
         mine, theirs = ours.needs(state, step), its.needs(its.start(setting), step)

@@ -129,3 +129,22 @@ def test_alone_is_drawn_once_for_all_pairs() -> None:
     assert file_of(RECORDS, "test", Pair("mini/cute", "mini/pose"), ALONE) == file_of(
         RECORDS, "test", Pair("mini/cute", "mini/boxes"), ALONE
     )
+
+
+def test_the_knobs_are_counted_from_their_pictures() -> None:
+    """F of a row that says it is its mean over pictures; of one that counts calls, two a step and 1.23 a move."""
+    part = PAGE.split("## The knobs")[1].split("## Pair by pair")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if line.startswith("| ")][1:]
+    files = {records[0]["row"]: records for records in map(lines_of, (RECORDS / "knobs").glob("*.jsonl"))}
+    assert {row[0] for row in rows} == set(files)
+    for name, pictures, in_box, *_, cost in rows:
+        records = files[name]
+        assert int(pictures) == len(records) == len({r["scene"] for r in records})
+        assert in_box == f"{sum(r['in_box'] for r in records) / sum(r['objects'] for r in records):.3f}"
+        told = [r["f"] if "f" in r else 2 * r["predictions"] + 1.23 * r["moves"] for r in records]
+        assert cost == f"{sum(told) / len(told):.1f}", name
+    assert any("f" in records[0] for records in files.values()), "the control: both kinds are there"
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]

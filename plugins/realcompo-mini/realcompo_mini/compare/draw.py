@@ -41,9 +41,10 @@ def draw_row(row: Row, split: str, count: int, noises: int, path: Path, batch: i
 
 
 def _told(drawn: dict[str, Any], *judged: dict[str, Any]) -> dict[str, Any]:
-    """What a picture's lines say, under the page's names."""
+    """What a picture's lines say, under the page's names: calls of its batch, and `f`, F of sampling a picture of it."""
     calls = drawn["cost"]["calls"]
     counted = {"predictions": calls["predict"], "probes": calls["probe"], "moves": calls["move"]}
+    counted["f"] = round(sum(f for part, f in drawn["cost"]["parts"].items() if part not in ("text", "decode")), 3)
     return {**counted, **{name: value for line in judged for name, value in line["score"].items()}}
 
 

@@ -34,6 +34,8 @@ SHARES = {
     "f": ("F", "f", None),
 }
 """Column → heading, numerator and denominator, summed over pictures; None counts pictures."""
+MOVE = 1.23
+"""F of a move of the mini family."""
 LESS = {"joints", "distance"}
 """Columns in which less is better."""
 
@@ -175,13 +177,19 @@ def details(pair: Pair, rows: Rows) -> str:
     return f"### {pair.name}\n\n{pictures}\n\n{table(rows, metric(pair))}"
 
 
+def sampling(records: Sequence[Record]) -> float:
+    """F of sampling a picture: as the records say; of those that only count calls, by what a guided step and a move cost."""
+    return float(np.mean([r.get("f", 2 * r["predictions"] + MOVE * r.get("moves", 0)) for r in records]))
+
+
 def knobs(out: Path, rendered: torch.Tensor) -> str:
     """Markdown: the default with one knob turned, and in fewer and more steps, from the records in `out`/knobs."""
-    lines = ruled("settings", ["pictures", "in box", "attributes", "present", "exact count", "distance"])
+    lines = ruled("settings", ["pictures", "in box", "attributes", "present", "exact count", "distance", "F"])
     for path in sorted((out / "knobs").glob("*.jsonl"), key=lambda path: (len(list(read(path))), path.name)):
         records = list(read(path))
         cells = [f"{share(records, column):.3f}" for column in ("in_box", "attributes", "present", "exact")]
-        lines.append(f"| {records[0]['row']} | {len(records)} | " + " | ".join([*cells, f"{distance(records, rendered):.3f}"]) + " |")
+        cells += [f"{distance(records, rendered):.3f}", f"{sampling(records):.1f}"]
+        lines.append(f"| {records[0]['row']} | {len(records)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

@@ -53,6 +53,7 @@ def command(
     wrong = 0
     for index, picture in enumerate(found.recipe.pictures):
         wrong += not _check_picture(composer, index, picture)
+    composer.check_named(found.recipe.pictures)
     count = len(found.recipe.pictures)
     if wrong:
         typer.secho(f"{wrong} of {count} pictures cannot be drawn", fg="red", err=True)

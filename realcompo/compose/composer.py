@@ -26,7 +26,7 @@ from ..recipes.recipe import (
     Hires,
     PictureEntry,
 )
-from .assembly import check_compatible, check_guidance, check_prompts, check_regions, picture_regions, unite
+from .assembly import check_compatible, check_guidance, check_prompts, picture_regions, unite
 from .begin import begin
 from .canvas import Canvas, canvas_of
 from .decided import Decided, decided_in
@@ -35,6 +35,7 @@ from .hires import Second, read_hires, second_pass
 from .inputs import PictureInputs, picture_entries, size_asked
 from .live import Event, Watch
 from .moves import total_shift
+from .named import planned_remarks
 from .outputs import as_output, check_outputs, returned_latents
 from .remarks import unread_of_branches, warn
 from .rows import blended
@@ -159,14 +160,16 @@ class Composer(Ensemble):
         output_type: OutputType = "pil",
         progress: Progress | None = None,
         decided: Sequence[Decided | None] = (),
+        part: bool = False,
     ) -> Result:
         """Draw entries of a recipe as one batch; they may be planned already (see `plan`).
 
         Args:
+            part: they are some of a run's pictures, which were looked at together (`check_named`): an option may name a region of others.
             decided: of each picture that was drawn before, what was decided then, which is followed; see `Decided.read`.
         """
         inputs = PictureInputs.of(pictures)
-        return self._compose(inputs, self.size, self.num_inference_steps, None, output_type, None, progress, self.hires, decided)
+        return self._compose(inputs, self.size, self.num_inference_steps, None, output_type, None, progress, self.hires, decided, part)
 
     @torch.no_grad()
     def _compose(
@@ -180,6 +183,7 @@ class Composer(Ensemble):
         progress: Progress | None,
         hires: Hires | None,
         decided: Sequence[Decided | None] = (),
+        part: bool = False,
     ) -> Result:
         check_compatible(self.members, size)
         solver, steps = self._solver(steps, size), int(steps)
@@ -189,6 +193,8 @@ class Composer(Ensemble):
         if canvas is not None:
             begin_late(solver, steps, canvas.strength)
         inputs = self._planned(inputs, size)
+        if not part:
+            self.check_named(inputs.pictures, size)
         over = inputs if canvas is None else replace(inputs, pictures=canvas.told(inputs.pictures))
         second = second_pass(hires, over.pictures, size, steps, self.members, self.registry, self._solver)
         members = guided(self.members, guidance)
@@ -197,6 +203,8 @@ class Composer(Ensemble):
         with explain_memory(), explain_compiler():
             x, run = self._start(members, over, size, solver, canvas)
             told = self._remarks(solver, members, inputs.pictures, unread_of_branches(members, self.branches))
+            if part and self.planner is not None:
+                told += planned_remarks(members, inputs.pictures, size, self.registry)
             warn(told)
             run.told = decided
             watch = Watch(progress, run, passes=1 if second is None else 2)
@@ -233,7 +241,6 @@ class Composer(Ensemble):
         """The first latents, and everything that is made once."""
         parts = [picture_regions(self.members, p, size, self.registry, f"picture {b}") for b, p in enumerate(inputs.pictures)]
         regions, owned = unite(parts if canvas is None else canvas.limited(parts))
-        check_regions(self.members, regions, self.registry)
         traits, branches = self.members[0].traits, self.branches  # their weights: what can be wrong before them has been looked at
         h, w = size[0] // traits.latent.downscale, size[1] // traits.latent.downscale
         precision = torch.float64 if any(b.dtype == torch.float64 for b in branches) else torch.float32

@@ -37,6 +37,7 @@ from .guidance import guidance_remarks
 from .hires import read_hires, second_pass
 from .inputs import size_asked
 from .levels import level_remarks, run_levels
+from .named import check_named
 from .remarks import Unread, branch_remarks, region_remarks, step_remarks, text_remarks, unread_of_files, weight_remarks
 from .runtime import check_runtime
 
@@ -202,6 +203,14 @@ class Ensemble(Copied):
         parts = [picture_regions(self.members, told, self.size, self.registry, f"picture {index}")]
         second_pass(self.hires, [told], self.size, self.num_inference_steps, self.members, self.registry, self._solver)
         return unite(parts if canvas is None else canvas.limited(parts))[0].pictures[0]
+
+    def check_named(self, pictures: Sequence[PictureEntry], size: tuple[int, int] | None = None) -> None:
+        """Look whether options name regions that no picture of a run has; pictures may be planned later. Loads no weights.
+
+        Raises:
+            BadCondition.
+        """
+        check_named(self.members, pictures, size or self.size, self.registry)
 
     def _solver(self, steps: Any, size: tuple[int, int] | None = None) -> Solver:
         """The solver of a run, with its list of noise levels; needs no weights."""

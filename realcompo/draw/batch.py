@@ -129,6 +129,7 @@ def draw(
         raise BadPicture(f"the folder cannot be made: {error.strerror}", where=str(folder), mend="choose another") from None
     try:
         composer = composer_of(recipe, registry)
+        composer.check_named(recipe.pictures)
         failed: list[PlanningError] = []
         kept = set(report.kept)
         batches = [group for group in groups(all_items, batch_size) if any(item.path not in kept for item in group)]
@@ -217,7 +218,7 @@ def _draw_batch(
         on_batch([item for item in batch if item.path not in kept], report)
     result: Result | None
     try:
-        result = composer.compose([planned for _, planned in ready], progress=progress)
+        result = composer.compose([planned for _, planned in ready], progress=progress, part=True)
     except NotFinite as problem:
         if not problem.failed:  # of a plugin's own
             raise

@@ -138,7 +138,7 @@ def _drawn_again(composer: Composer, recipe: Recipe, stopped: Any, progress: Pro
             event.stop(keep=True)
 
     try:
-        return composer.compose(recipe.pictures, progress=progress if stopped is None else watch, decided=[decided])
+        return composer.compose(recipe.pictures, progress=progress if stopped is None else watch, decided=[decided], part=True)
     except Stopped as error:
         if error.result is None:
             raise

@@ -50,12 +50,15 @@ class Drawing:
         """The batches of which something is not there yet, whole.
 
         Raises:
-            BadPicture: a picture of another recipe, or of another request, stands in the way.
+            BadPicture: a picture of another recipe, or of another request, stands in the way. BadCondition: an option names a region that
+                no layout has.
         """
         found = []
         cases = self.study.cases
+        asked = [self._job(composer, case) for case in cases]
+        composer.check_named([job.entry for job in asked if job is not None])
         for start in range(0, len(cases), batch_size):
-            jobs = [job for case in cases[start : start + batch_size] if (job := self._job(composer, case)) is not None]
+            jobs = [job for job in asked[start : start + batch_size] if job is not None]
             open_ = [job for job in jobs if not self._done(job, overwrite, retry)]
             if open_:
                 found.append(jobs)

@@ -138,7 +138,11 @@ class Branch(ABC):
 
     @classmethod
     def check_regions(cls, spec: BranchSpec, options: Options, regions: Regions) -> None:
-        """Refuse regions of a batch that it cannot draw, before weights are loaded: such as those that lack one which an option names.
+        """Refuse regions that its options name and no picture of a run has, before weights are loaded. Where another picture has it, an
+        option that names a region does nothing in a picture without it.
+
+        Args:
+            regions: of all pictures of the run, which are drawn in one batch or in several, before a mask limits them.
 
         Raises:
             BadCondition.

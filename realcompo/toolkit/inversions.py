@@ -18,7 +18,7 @@ from torch import Tensor
 from ..errors import BadCheckpoint, BadOption
 from .file_kinds import unfinished
 from .options import CheckpointOptions
-from .sources import Checkpoint, local_path
+from .sources import Checkpoint, named_path
 from .tensor_files import TensorFile, open_tensors
 from .word_options import Embedding
 
@@ -105,7 +105,7 @@ def text_widths(checkpoint: Checkpoint, parts: Sequence[str]) -> dict[str, int]:
 
 
 def _find(told: Embedding, options: CheckpointOptions, widths: Mapping[str, int]) -> Inversion:
-    path = local_path(told.source)
+    path = named_path(told.source, options.allow_pickle)
     if not path.is_file():
         lacking = f"there is no such embedding{unfinished(path.parent, path.stem)}"
         what = "it is a folder, not an embedding's file" if path.is_dir() else lacking

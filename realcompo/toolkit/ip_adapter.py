@@ -24,7 +24,7 @@ from .kinds import identify
 from .loading import Loader, file_digest
 from .named_regions import check_named, named_masks
 from .options import UNetOptions
-from .sources import Checkpoint, is_pipeline, local_path, weight_files
+from .sources import Checkpoint, is_pipeline, named_path, weight_files
 from .tensor_files import PICKLES, TensorFile, open_tensors
 
 _MEND = "choose an IP-Adapter that was trained on the same kind of model"
@@ -76,16 +76,11 @@ class SeenPictures:
     hidden: Tensor
 
     def prompt(self, request: Request, device: Any) -> ImagePrompt:
-        """For the B pictures of a run; where a picture has no region of a name, that name's picture is not seen.
-
-        Raises:
-            BadCondition: no picture of the batch has a region of a name.
-        """
+        """For the B pictures of a run; where a picture has no region of a name, that name's picture is not seen."""
         count = len(request.prompts)
         shown, hidden = (one.to(device).expand(count, *one.shape) for one in (self.shown, self.hidden))
         if not self.regions:
             return ImagePrompt(shown, hidden, None)
-        check_shown_regions(self.regions, request.regions)
         masks = named_masks(self.regions, request)
         if self.whole:
             masks.insert(0, 1 - torch.stack(masks).amax(dim=0))
@@ -136,7 +131,7 @@ def find_ip_adapter(told: IpAdapterOptions, source: Any = None) -> AdapterFile:
     for name, picture in (("image", told.image), *told.regions.items()):
         if picture is not None:
             picture.image(f"option ip_adapter, {name}")
-    path = local_path(where)
+    path = named_path(where)
     if not path.is_file():
         raise BadCheckpoint(
             f"there is no such IP-Adapter{unfinished(path.parent, path.stem)}", where=where, mend="check source in the option ip_adapter"
@@ -158,7 +153,7 @@ def find_ip_adapter(told: IpAdapterOptions, source: Any = None) -> AdapterFile:
 
 
 def _encoder_folder(told: IpAdapterOptions, path: Path) -> Path:
-    folder = path.parent / "image_encoder" if told.image_encoder is None else local_path(told.image_encoder)
+    folder = path.parent / "image_encoder" if told.image_encoder is None else named_path(told.image_encoder)
     if not (folder / "config.json").is_file():
         raise BadCheckpoint(
             "it lacks its image encoder", where=str(folder), mend="set image_encoder in the option ip_adapter to a folder with config.json"

@@ -23,8 +23,7 @@ from .adapter_names import Place, other_architecture, other_than_transformer, re
 from .adapter_weights import Misfit, delta, dora, kind_of, rank_of
 from .configs import read_json
 from .file_kinds import unfinished
-from .model_folders import find_model
-from .sources import is_pipeline, local_path
+from .sources import is_pipeline, named_path
 from .tensor_files import PICKLES, TensorFile, open_tensors
 
 _MEND = "choose a LoRA that was trained on the same kind of model, for its UNet, its transformer or its text encoders"
@@ -300,5 +299,4 @@ def lora_path(file: str) -> Path:
     Raises:
         BadCheckpoint: a bare name that none or several files there have.
     """
-    path = local_path(file)
-    return path if file.startswith("package://") or path.exists() else find_model(file) or path
+    return named_path(file)

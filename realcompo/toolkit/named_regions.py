@@ -17,12 +17,12 @@ def check_named(names: Iterable[str], regions: Regions, what: str, option: str) 
 
     Args:
         names: phrases or ids.
-        regions: of a batch; a picture may lack some.
+        regions: of a run's pictures; one may lack some.
         what: has them, in a message.
         option: that names them.
 
     Raises:
-        BadCondition: no picture of the batch has a region of a name.
+        BadCondition: no picture has a region of a name.
     """
     have = {name for picture in regions.pictures for one in picture for name in (one.id, one.phrase)}
     for name in names:

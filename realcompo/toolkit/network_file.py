@@ -19,9 +19,8 @@ from torch import nn
 
 from ..errors import BadCheckpoint, BadOption
 from .file_kinds import brief, unfinished
-from .model_folders import find_model
 from .options import TransformerOptions
-from .sources import Checkpoint, local_path
+from .sources import Checkpoint, named_path
 from .tensor_files import open_tensors
 
 _KERNELS = "DIFFUSERS_GGUF_CUDA_KERNELS"
@@ -40,9 +39,7 @@ def find_network(options: TransformerOptions, name: str, library: str = "diffuse
     if options.network is None:
         return None
     where = options.network
-    path = local_path(where)
-    if not where.startswith("package://") and not path.exists():
-        path = find_model(where, options.allow_pickle) or path
+    path = named_path(where, options.allow_pickle)
     if not path.is_file():
         raise BadCheckpoint(f"there is no such file{unfinished(path.parent, path.stem)}", where=where, mend="check the option network")
     module: Any = importlib.import_module(f"{library}.loaders.single_file_model")

@@ -76,14 +76,10 @@ def region_masks(regions: Sequence[str], request: Request, device: Any) -> Regio
 
     Args:
         regions: of each adapter, "" of those that act on the whole picture.
-
-    Raises:
-        BadCondition: no picture of the batch has a region of a name.
     """
     names = tuple(dict.fromkeys(name for name in regions if name))
     if not names:
         return None
-    check_lora_regions(names, request.regions)
     return RegionMasks(names, torch.stack(named_masks(names, request), dim=1).to(device))
 
 

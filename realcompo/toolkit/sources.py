@@ -197,6 +197,16 @@ def local_path(text: str) -> Path:
     return packaged(text) if text.startswith("package://") else Path(text).expanduser()
 
 
+def named_path(text: str, allow_pickle: bool = False) -> Path:
+    """The same, and a bare name is looked for in the user's model folders (model_folders.py).
+
+    Raises:
+        BadCheckpoint: a bare name that none or several files there have; see `local_path`.
+    """
+    path = local_path(text)
+    return path if text.startswith("package://") or path.exists() else find_model(text, allow_pickle) or path
+
+
 def packaged(text: str) -> Path:
     """Where ``package://module/path`` is; whether anything is there is for the caller to see.
 

@@ -10,7 +10,7 @@ from ..errors import BadCheckpoint, BadOption
 from ..weighing import read_weights
 from .inversions import Inversion, check_token, find_inversions, teach, text_widths
 from .loading import Loader, file_digest
-from .sources import Checkpoint, local_path
+from .sources import Checkpoint, named_path
 from .text import TextEncoding, join_texts
 from .word_options import WordOptions
 from .wording import WordedEncoding
@@ -104,7 +104,7 @@ def check_marks(options: WordOptions, prompt: str) -> None:
 
 def word_print(options: Any) -> dict[str, str]:
     """The entry of a branch's fingerprint: the files of the embeddings, in their order; none without any."""
-    files = [local_path(one.source) for one in options.embeddings]
+    files = [named_path(one.source, options.allow_pickle) for one in options.embeddings]
     return {"embeddings": file_digest(files)} if files else {}
 
 

@@ -8,15 +8,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
 
 from realcompo.errors import BadCheckpoint, BadRecipe
 from realcompo.recipes.configuration import resolve, user_settings
+from realcompo.testing.ip_adapters import save_ip_adapter
 from realcompo.testing.originals import save_original
 from realcompo.testing.sources import small_checkpoint
+from realcompo.toolkit.inversions import find_inversions
+from realcompo.toolkit.ip_adapter import find_ip_adapter
+from realcompo.toolkit.ip_options import IpAdapterOptions
 from realcompo.toolkit.lora import lora_path
 from realcompo.toolkit.model_folders import find_model, walk_models
 from realcompo.toolkit.options import CheckpointOptions, UNetOptions
 from realcompo.toolkit.sources import locate_part, open_checkpoint
+from realcompo.toolkit.word_options import Embedding
+from realcompo.toolkit.words import word_print
 
 Desk = Callable[..., Path]
 
@@ -153,3 +162,28 @@ def test_a_bare_name_loads_what_its_path_loads(desk: Desk) -> None:
     lora.parent.mkdir()
     lora.write_text(json.dumps({}))
     assert lora_path("ink") == lora
+
+
+def test_embeddings_and_ip_adapters_have_bare_names(desk: Desk) -> None:
+    """Of a word that no file names, the file's own; an encoder is a folder of the model folders, or stands beside its adapter."""
+    models = desk() / "ComfyUI/models"
+    word, folder = models / "embeddings/frost.safetensors", models / "ipadapter"
+    word.parent.mkdir()
+    save_file({"emb_params": torch.zeros(2, 32)}, word)
+    adapter = save_ip_adapter(folder, Path(small_checkpoint("sd1")), "plain")
+    adapter.rename(folder / "style_sd15.safetensors")
+    options = UNetOptions(embeddings=({"source": "frost"},))
+    (found,) = find_inversions(options.embeddings, options, {"text_encoder": 32})
+    assert (found.token, found.path) == ("frost", word)
+    assert word_print(options) == word_print(UNetOptions(embeddings=({"source": str(word)},)))
+    shown = Image.new("RGB", (8, 8))
+    for encoder in (None, "image_encoder"):
+        told = IpAdapterOptions(source="style_sd15", image_encoder=encoder, image=shown)
+        assert find_ip_adapter(told).file.path == folder / "style_sd15.safetensors"
+        assert find_ip_adapter(told).encoder == folder / "image_encoder"
+    for act in (
+        lambda: find_inversions((Embedding(source="frosty"),), options, {"text_encoder": 32}),
+        lambda: find_ip_adapter(IpAdapterOptions(source="style_sd16", image=shown)),
+    ):
+        with pytest.raises(BadCheckpoint, match=r"did you mean .(frost|style_sd15)\W"):
+            act()

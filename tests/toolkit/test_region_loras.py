@@ -10,13 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 import realcompo as rc
+from realcompo.cli import app
+from realcompo.draw.batch import draw
+from realcompo.draw.many.run import draw_many
 from realcompo.errors import BadCheckpoint, BadCondition, RealCompoError
 from realcompo.interfaces import Regions, Request
 from realcompo.interfaces.regions import Region
 from realcompo.noise.diffusion import Solver
+from realcompo.recipes.copies import PictureCopy
+from realcompo.recipes.writing import write_recipe
 from realcompo.registry import Registry
 from realcompo.specs import BranchSpec
 from realcompo.testing.driving import draw_alone, relative, request
@@ -206,14 +213,66 @@ def test_refused_before_weights_are_loaded(checkpoint: Fetch, files: list[str], 
         assert Registry().inspect("sd/v1-5", {"lora": file}, source=str(checkpoint("sd1")))
 
 
-def test_a_region_that_is_none(checkpoint: Fetch, files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BadCondition, match="'a cow', which is no region"):
-        branch(checkpoint, lora=files[0], lora_region="a cow").encode(request((PROMPT,), conditions=(BOXES,)))
+def recipe(checkpoint: Fetch, pictures: list[dict[str, Any]], **lora: Any) -> rc.Recipe:
+    fidelity = {"name": "sd/v1-5", "source": str(checkpoint("sd1")), "options": lora}
+    spatial = {"name": "gligen/box", "source": str(checkpoint("gligen"))}
+    size = {"height": 128, "width": 128, "num_inference_steps": 1}
+    return rc.Recipe.model_validate({"branches": [fidelity, spatial], "pictures": pictures, **size})
+
+
+DOG = {"prompt": PROMPT, "seed": 1, "conditions": {"boxes": {"a dog": (0.5, 0.0, 1.0, 0.5)}}}
+CAT = {**DOG, "conditions": {"boxes": {"a cat": (0.0, 0.0, 0.5, 0.5)}}}
+
+
+def drawn(told: rc.Recipe, folder: Path, batch_size: int = 1) -> tuple[list[Path], list[np.ndarray[Any, Any]]]:
+    files = draw(told, folder, batch_size=batch_size).drawn
+    return files, [np.asarray(Image.open(file)).astype(int) for file in files]
+
+
+def test_a_picture_without_the_region_is_drawn_as_without_the_lora(checkpoint: Fetch, files: list[str], tmp_path: Path) -> None:
+    """Alone as beside one that has it: a name is one where any picture of the run has it, whatever the batches are."""
+    told = recipe(checkpoint, [DOG, CAT], lora=files[0], lora_region="a cat")
+    places, mine = drawn(told, tmp_path / "alone")
+    _, together = drawn(told, tmp_path / "together", 2)
+    _, plain = drawn(recipe(checkpoint, [DOG, CAT]), tmp_path / "plain")
+    assert np.array_equal(mine[0], plain[0]), "the LoRA does nothing in it"
+    assert np.abs(mine[1] - plain[1]).max() > 2, "control: it does in the one that has the region"
+    assert np.abs(mine[0] - together[0]).max() <= 1
+    assert rc.reproduce(places[0]).same, "by itself"
+
+
+@pytest.mark.deep
+def test_a_region_that_the_mask_leaves_out(checkpoint: Fetch, files: list[str], tmp_path: Path) -> None:
+    """Of inpainting: it is none of this picture's, so that the LoRA does nothing; the control is a mask with the region in it."""
+    for n, corner in enumerate((64, 0)):
+        white = np.zeros((128, 128), dtype=np.uint8)
+        white[corner:, corner:] = 255  # the cat is at the top left
+        over = {"image": Image.new("RGB", (128, 128), (90, 120, 30)), "mask_image": Image.fromarray(white)}
+        copies = {name: PictureCopy.of(one, "L" if name == "mask_image" else "RGB", name) for name, one in over.items()}
+        pictures = [{**CAT, **copies}]
+        _, mine = drawn(recipe(checkpoint, pictures, lora=files[0], lora_region="a cat"), tmp_path / f"mine-{n}")
+        _, plain = drawn(recipe(checkpoint, pictures), tmp_path / f"plain-{n}")
+        assert np.array_equal(mine[0], plain[0]) == (n == 0)
+
+
+def test_a_region_that_is_none(checkpoint: Fetch, files: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of no picture of the run: said before weights are loaded, whatever draws it."""
     monkeypatch.setattr(Loader, "module", lambda *_: pytest.fail("a network was loaded"))
-    fidelity = {"name": "sd/v1-5", "source": str(checkpoint("sd1")), "options": {"lora": files[0], "lora_region": "a cow"}}
-    pair = rc.Composer(fidelity, {"name": "gligen/box", "source": str(checkpoint("gligen"))}, height=128, width=128)
-    with pytest.raises(BadCondition, match="'a cow', which is no region"):
-        pair(PROMPT, BOXES, seed=1)
+    told = recipe(checkpoint, [DOG, CAT], lora=files[0], lora_region="a cow")
+    pair = rc.Composer.from_recipe(told)
+    for act in (
+        lambda: pair(PROMPT, BOXES, seed=1),
+        lambda: draw(told, tmp_path / "one"),
+        lambda: draw(told, tmp_path / "two", batch_size=2),
+        lambda: draw_many(told, tmp_path / "many"),
+        lambda: rc.run(told),
+    ):
+        with pytest.raises(BadCondition, match="'a cow', which is no region"):
+            act()
+    write_recipe(told, tmp_path / "scene.json")
+    assert CliRunner().invoke(app, ["check", str(tmp_path / "scene.json")]).exit_code == 2
+    write_recipe(recipe(checkpoint, [DOG, CAT], lora=files[0], lora_region="a cat"), tmp_path / "fine.json")
+    assert CliRunner().invoke(app, ["check", str(tmp_path / "fine.json")]).exit_code == 0, "the control"
 
 
 def test_numbers_that_are_none_leave_nothing(checkpoint: Fetch, files: list[str], tmp_path: Path) -> None:

@@ -236,6 +236,15 @@ def test_refused_before_weights_are_loaded(checkpoint: Any, adapter: Any, tmp_pa
 
 
 def test_a_region_that_is_none(checkpoint: Any, adapter: Any) -> None:
+    """Of no picture of a run: said. To a branch alone it is a picture without the region, in which nothing is seen."""
     file = adapter("sd1")
+
+    def told(name: str) -> dict[str, Any]:
+        return {"source": str(file), "regions": {name: shown(file, 1)}}
+
+    plain, absent, seen = (draw(checkpoint, "sd1", one, (BOXES,)) for one in (None, told("a cow"), told("a cat")))
+    assert relative(plain, absent) < 1e-4 < 1e-3 < relative(plain, seen)
+    fidelity = {"name": "sd/v1-5", "source": str(checkpoint("sd1")), "options": {"ip_adapter": told("a cow")}}
+    pair = rc.Composer(fidelity, {"name": "gligen/box", "source": str(checkpoint("gligen"))}, height=128, width=128)
     with pytest.raises(BadCondition, match="'a cow', which is no region"):
-        draw(checkpoint, "sd1", {"source": str(file), "regions": {"a cow": shown(file, 1)}}, (BOXES,))
+        pair(PROMPT, BOXES, seed=1)

@@ -33,7 +33,7 @@ def attempt(
         RealCompoError: what concerns every picture. MemoryError.
     """
     try:
-        result: Result | None = composer.compose(entries, progress=progress)
+        result: Result | None = composer.compose(entries, progress=progress, part=True)
         failed: dict[int, str] = {}
     except NotFinite as problem:
         if not problem.failed:  # of a plugin's own: it does not say whose it is

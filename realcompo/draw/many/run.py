@@ -140,6 +140,7 @@ class Batch:
         alone = recipe.model_copy(update={"pictures": ()})
         found = registry_of(registry) or installed()
         self.composer: Composer = Composer.from_recipe(alone, found)  # what is wrong with the recipe is said now
+        self.composer.check_named(recipe.pictures)
         self.scores = Scores(scorers, recipe, found, retry)
         self.work = DrawingWork(alone.plain(), store.address, registry, scorers=self.scores.scorers)
         self.items = list(items(recipe, Path()))

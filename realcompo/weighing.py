@@ -25,6 +25,8 @@ DEEPEST = 64
 _SPECIAL = "()[]:|\\"
 _NUMBER = re.compile(r"\+?(\d+\.?\d*|\.\d+)")
 _BREAK = re.compile(r"\bBREAK\b")
+_NETWORK = re.compile(r"<(lora|lyco|hypernet):[^<>]*>")
+_MARKED = re.compile(rf"\([^()]*[^():\\]:\s*\d+(\.\d*)?\s*\)|{_NETWORK.pattern}")
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,12 @@ class Reading:
         return places[0], places[-1] + 1
 
 
+def looks_marked(prompt: str) -> str | None:
+    """The first ``(red:1.3)`` or ``<lora:…>`` of a prompt, which its author may mean as a mark; None without."""
+    found = _MARKED.search(prompt)
+    return None if found is None else found.group()
+
+
 def plain(prompt: str) -> Reading:
     """A prompt whose brackets are letters like others."""
     return Reading((Piece(prompt, 1.0, tuple(range(len(prompt)))),))
@@ -91,9 +99,14 @@ def read_weights(prompt: str) -> Reading:
     """A prompt as words and weights.
 
     Raises:
-        BadOption: brackets that do not match, a weight that is no number from 0 to 100, words that change on the way (``[a:b:0.5]``).
+        BadOption: brackets that do not match, a weight that is no number from 0 to 100, words that change on the way (``[a:b:0.5]``),
+            an adapter (``<lora:ink:0.8>``).
     """
     reader = _Reader(prompt)
+    if network := _NETWORK.search(prompt):
+        raise reader.fail(
+            f"{network.group()!r} names an adapter, which is no word here", network.start(), "take it out, and set the branch's option lora"
+        )
     at = 0
     while at < len(prompt):
         at += reader.take(at)

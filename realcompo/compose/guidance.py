@@ -10,6 +10,9 @@ from ..recipes.members import Member
 from ..recipes.recipe import GuidanceOptions
 from ..registry import Registry
 
+MOST_DISTILLED = 2.5
+"""Guidance that a network which was distilled for few steps bears."""
+
 
 def acts(options: GuidanceOptions, step: Step) -> bool:
     """Whether branches are guided at this step: low < σ ≤ high (Kynkäänniemi et al. 2024, "Applying guidance in a limited interval")."""
@@ -29,7 +32,12 @@ def halved(member: Member, cls: type[Branch]) -> bool:
 def guidance_remarks(options: GuidanceOptions, members: Sequence[Member], registry: Registry, solver: Solver) -> list[str]:
     """Branches that do as they always do because they give no half of their prediction, negative prompts that nobody asks, and an interval
     that no step lies in."""
-    told = []
+    told = [
+        f"{m.name}: it is distilled to draw without guidance, and its guidance_scale is {m.guidance_scale:g}, which over-saturates: 1 is "
+        "what it was made for (1.5 to 2 where a negative prompt matters)"
+        for m in members
+        if m.traits.distilled and twice(m) and m.guidance_scale > MOST_DISTILLED
+    ]
     classes = [type(m.ready) if m.ready is not None else registry.load(m.spec) for m in members]
     guided = [(m, gives_halves(cls)) for m, cls in zip(members, classes, strict=True) if twice(m)]
     whole = ", ".join(m.name for m, halves in guided if not halves)

@@ -12,7 +12,7 @@ from ..recipes.members import Member
 from ..recipes.recipe import PictureEntry
 from ..registry import Registry
 from ..specs import FlowSchedule, NoiseSchedule
-from ..weighing import read_weights
+from ..weighing import looks_marked, read_weights
 from .assembly import REGION_PROMPTS, region_words
 from .levels import acting_at
 
@@ -98,8 +98,12 @@ def region_remarks(members: Sequence[Member], pictures: Sequence[PictureEntry], 
 
 
 def weight_remarks(members: Sequence[Member], pictures: Sequence[PictureEntry]) -> list[str]:
-    """One where some branches read weights in a prompt that has some, and others see letters."""
+    """One where some branches read weights in a prompt that has some, and others see letters; or where all do."""
     reading, others = ([m for m in members if m.weighs is told] for told in (True, False))
+    marks = [found for m in others for picture in pictures if not reading and (found := looks_marked(m.own_prompt(picture.prompt)))]
+    if marks:
+        said = f"{', '.join(m.name for m in others)}: {marks[0][:60]!r} is letters like others to them"
+        return [f"{said} ({'adapters are the option lora' if marks[0][0] == '<' else 'weights are read with words.prompt_weights'})"]
     for picture in pictures if reading and others else ():
         both = {m.own_prompt(picture.prompt) for m in reading} & {m.own_prompt(picture.prompt) for m in others}
         if any(piece.weight != 1 or piece.breaks for prompt in both for piece in read_weights(prompt).pieces):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ..errors import BadCondition
 from .base import Box, Condition, with_ids
@@ -36,7 +36,8 @@ class BoxItem(BaseModel):
 
 
 class Boxes(Condition):
-    """Boxes with phrases: ``Boxes({"a cat": (0.1, 0.3, 0.5, 0.9)})`` or ``Boxes([("apples", box), ("apples", box)])``.
+    """Boxes with phrases: ``Boxes({"a cat": (0.1, 0.3, 0.5, 0.9)})`` or ``Boxes([("apples", box), ("apples", box)])``; in place of a
+    box, a table of an item's fields: ``Boxes({"a cat": {"box": (0.1, 0.3, 0.5, 0.9), "prompt": "a grey cat"}})``.
 
     A dict is sugar for distinct phrases; a list holds the same phrase several times ("two apples": two regions, one word).
 
@@ -75,14 +76,23 @@ def _item(pair: Any) -> BoxItem:
     if isinstance(pair, Mapping):
         return BoxItem(**pair)
     phrase, box = pair
+    if isinstance(box, Mapping):
+        try:
+            return BoxItem(**{"phrase": phrase, **box})
+        except ValidationError as error:
+            first = error.errors()[0]
+            said = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            fields = ", ".join(BoxItem.model_fields)
+            raise BadCondition(said, where=f"box of {phrase!r}", mend=f"a table holds {fields}; box = (x0, y0, x1, y1)") from None
     return BoxItem(phrase=phrase, box=_four(phrase, box))
 
 
 def _four(phrase: str, box: Sequence[float]) -> Box:
     try:
         numbers = tuple(float(value) for value in box)
-    except OverflowError:
-        raise BadCondition("a number of hundreds of digits", where=f"box of {phrase!r}", mend="write four shares in [0, 1]") from None
+    except (TypeError, ValueError, OverflowError):
+        what = "it is not four numbers, or one has hundreds of digits"
+        raise BadCondition(what, where=f"box of {phrase!r}", mend="write four shares in [0, 1]: (x0, y0, x1, y1)") from None
     if len(numbers) != 4:
         raise BadCondition(
             f"a box has 4 numbers, not {len(numbers)}",

@@ -7,6 +7,7 @@ mend, wherever a file is read: sources, parts of a folder, adapters, VAEs, confi
 from __future__ import annotations
 
 import json
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -16,6 +17,7 @@ from ..errors import BadCheckpoint
 UNFINISHED = (".crdownload", ".part", ".partial", ".download", ".incomplete", ".aria2", ".opdownload", ".!qb", ".!ut", ".tmp", ".filepart")
 """Endings of downloads that are still running, or were broken off."""
 
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _AGAIN = "fetch or copy it again"
 _HEADER_LIMIT = 100_000_000  # safetensors' own
 _PAGE = "open its address in a browser (it may want you to log in or to accept a licence), and download the file itself"
@@ -108,7 +110,7 @@ def unfinished(folder: Path, stem: str = "") -> str:
 
 def brief(error: object, most: int = 240) -> str:
     """What another library said, in one line that can be read."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in _COLOURS.sub("", str(error)).splitlines() if line.strip()]
     text = " ".join(lines) or type(error).__name__
     return text if len(text) <= most else f"{text[: most - 1]}…"
 

@@ -112,6 +112,7 @@ _OTHERS: tuple[tuple[str, Callable[[Shapes], bool]], ...] = (
     ("a checkpoint of Sana", _matches(r"blocks\.\d+\.cross_attn\.(q|kv)_linear\.", r".*(depth_conv|inverted_conv)")),
     ("a checkpoint of PixArt", _matches(r"blocks\.\d+\.scale_shift_table$", r"(y_embedder|caption_projection)\.")),
     ("a checkpoint of Stable Video Diffusion", _has("time_stack.", "time_mixer")),
+    ("a checkpoint of CosXL, whose noise is scaled in a way of its own (EDM's)", _starts("edm_vpred.")),
     (
         "a checkpoint of Kandinsky 2, whose UNet sees pictures' embeddings",
         _has("encoder_hid_proj.image_embeds.", "clip_image_mapper", "add_embedding.image_proj."),

@@ -19,8 +19,12 @@ from .options import CheckpointOptions
 from .tensor_files import TensorFile, open_tensors, unwrapped
 
 _TOKENIZERS = {"tokenizer": "text_encoder", "tokenizer_2": "text_encoder_2"}
-_MARKS = {"epsilon": "epsilon", "eps": "epsilon", "v": "v_prediction", "v_prediction": "v_prediction"}
-"""What trainers write after ``modelspec.prediction_type``."""
+_MARKS = {
+    **{"epsilon": "epsilon", "eps": "epsilon", "v": "v_prediction", "v_prediction": "v_prediction"},
+    **{"stable-diffusion-v2-512": "epsilon", "stable-diffusion-v2-768-v": "v_prediction"},
+}
+"""What trainers (``modelspec.prediction_type``, ``architecture``) and ComfyUI (``predict_key``) write, by Stability's model metadata."""
+_MARKED = ("prediction_type", "predict_key", "architecture")
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,8 +185,8 @@ class SingleFile:
     def _marked(self) -> str | None:
         if self.stated is not None:
             return self.stated
-        mark = _MARKS.get(self.file.metadata.get("modelspec.prediction_type", ""))
-        return "v_prediction" if "v_pred" in self.file.shapes else mark
+        marks = (_MARKS.get(self.file.metadata.get(f"modelspec.{name}", "").lower()) for name in _MARKED)
+        return "v_prediction" if "v_pred" in self.file.shapes else next(filter(None, marks), None)
 
     @property
     def predicts(self) -> str | None:

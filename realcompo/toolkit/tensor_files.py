@@ -134,7 +134,8 @@ def _open_pickle(path: Path, allowed: bool) -> TensorFile:
     import torch
 
     try:
-        table = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        with torch.serialization.safe_globals([torch.nn.ParameterDict]):  # of the first textual inversions; it holds tensors alone
+            table = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise BadCheckpoint(
             f"it cannot be unpickled: {brief(error)}", where=str(path), mend="fetch it again, or as .safetensors"
@@ -164,5 +165,7 @@ def _flat(table: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any
     for name, value in table.items():
         if isinstance(value, torch.Tensor):
             yield f"{prefix}{name}", value
+        elif isinstance(value, torch.nn.ParameterDict):
+            yield from _flat(value._parameters, f"{prefix}{name}.")
         elif isinstance(value, Mapping):
             yield from _flat(value, prefix if name == "state_dict" else f"{prefix}{name}.")

@@ -323,11 +323,26 @@ def test_bad_calls(call: Any, error: type[Exception], words: str) -> None:
 
 @pytest.mark.parametrize(
     "box,words",
-    [((0, 0, 1.2, 1), "outside"), ((0.5, 0, 0.5, 1), "no area"), ((0, 0, float("nan"), 1), "finite"), ((0, 0, 1), "4 numbers")],
+    [
+        ((0, 0, 1.2, 1), "outside"),
+        ((0.5, 0, 0.5, 1), "no area"),
+        ((0, 0, float("nan"), 1), "finite"),
+        ((0, 0, 1), "4 numbers"),
+        ("left", "not four numbers"),
+        (7, "not four numbers"),
+        ({"prompt": "a grey cat"}, "box: Field required"),
+    ],
 )
 def test_bad_boxes(box: Any, words: str) -> None:
     with pytest.raises(BadCondition, match=words):
         rc.Boxes({"a cat": box})
+
+
+def test_a_box_with_words_of_its_own() -> None:
+    """As a table in place of the numbers; the same as an item's."""
+    told = rc.Boxes({"a cat": {"box": (0, 0, 0.5, 1), "prompt": "a grey cat"}, "a dog": (0.5, 0, 1, 1)})
+    item = {"phrase": "a cat", "box": (0, 0, 0.5, 1), "prompt": "a grey cat"}
+    assert told == rc.Boxes([item, ("a dog", (0.5, 0, 1, 1))]) != rc.Boxes({"a cat": (0, 0, 0.5, 1), "a dog": (0.5, 0, 1, 1)})
 
 
 def test_bad_compositions() -> None:

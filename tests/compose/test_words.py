@@ -125,6 +125,18 @@ def test_a_regions_own_prompt(checkpoint: Any, monkeypatch: pytest.MonkeyPatch) 
         drawn(prompt="a (black dog")
 
 
+def test_marks_that_no_branch_reads(checkpoint: Any) -> None:
+    """They are letters, and `check` and the run say so; with the switch on, or without marks, there is nothing to say."""
+
+    def said(prompt: str, **options: Any) -> list[str]:
+        return [one for one in pair(checkpoint, **options).remarks([rc.PictureEntry(prompt=prompt)]) if "letters" in one]
+
+    (found,) = said("a (black:1.5) cat")
+    assert "sd/v1-5, gligen/box: '(black:1.5)' is letters" in found and "words.prompt_weights" in found
+    assert "option lora" in said("a cat <lora:ink:1>")[0]
+    assert not said("a (black) cat") and not said("a (black:1.5) cat", prompt_weights="a1111")
+
+
 def test_words_of_a_recipe(checkpoint: Any, tmp_path: Path) -> None:
     """A region's words are read from a recipe and kept in a picture."""
     recipe = tmp_path / "one.toml"

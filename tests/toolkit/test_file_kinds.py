@@ -91,6 +91,7 @@ KINDS: dict[str, list[dict[str, tuple[int, ...]]]] = {
     "a checkpoint of Lumina 2": [{"layers.0.attention.qkv.weight": (1,), "cap_embedder.0.weight": (1,)}],
     "a checkpoint of Stable Video Diffusion": [{D + "input_blocks.1.0.time_stack.in_layers.0.weight": (1,)}],
     "a checkpoint of Playground 2.5": [{"edm_mean": (1, 4, 1, 1)}],
+    "a checkpoint of CosXL": [{"edm_vpred.sigma_max": (), D + "input_blocks.0.0.weight": (320, 4, 3, 3)}],
 }
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from realcompo.errors import BadOption
 from realcompo.toolkit.chunks import Token, split
-from realcompo.weighing import Piece, Reading, escaped, plain, read_weights, write_weights
+from realcompo.weighing import Piece, Reading, escaped, looks_marked, plain, read_weights, write_weights
 from tests import examples
 
 
@@ -68,12 +68,21 @@ def test_break_ends_a_chunk_and_only_as_a_word() -> None:
         ("[cat:dog:0.5]", "square brackets"),
         ("[cat|dog]", "square brackets"),
         ("(" * 65 + ")" * 65, "more than 64"),
+        ("a cat <lora:ink_v2:0.8>", "'<lora:ink_v2:0.8>' names an adapter"),
+        ("a <lyco:ink:1:1> cat", "'<lyco:ink:1:1>' names an adapter"),
     ],
 )
 def test_what_is_refused(prompt: str, message: str) -> None:
     with pytest.raises(BadOption, match=message.replace("(", r"\(")) as error:
         read_weights(prompt)
     assert error.value.mend
+
+
+def test_marks_that_nobody_reads_are_told_of() -> None:
+    """Where brackets are letters: what looks like a weight or an adapter, and not what stands in brackets for itself."""
+    found = [looks_marked(text) for text in ("a (red:1.3) cat", "((red) cat: .5 )", "a <lora:ink:1> cat", "a (black and white: 2) x")]
+    assert found == ["(red:1.3)", None, "<lora:ink:1>", "(black and white: 2)"]
+    assert not any(map(looks_marked, ("a (red) cat", "at 10:30 (noon)", "a cat <thing>", "(a:b)", "a\\(red\\:1.3\\)")))
 
 
 @settings(max_examples=examples(200))
@@ -92,6 +101,7 @@ def test_any_text_is_read_or_refused(prompt: str) -> None:
 @settings(max_examples=examples(200))
 @given(st.text(max_size=40))
 @example("a BREAK b (c:1.2) \\")
+@example("a <lora:ink:0.8>")
 def test_escaped_text_is_itself(text: str) -> None:
     read = read_weights(escaped(text))
     assert read.text == text and all(piece.weight == 1 and not piece.breaks for piece in read.pieces)

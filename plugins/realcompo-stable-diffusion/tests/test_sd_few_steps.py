@@ -75,6 +75,17 @@ def test_a_pair_of_distilled_branches_draws(checkpoint: Any, tmp_path: Path, sch
     assert rc.reproduce(tmp_path / "pair.png").same
 
 
+def test_guidance_that_burns_is_told_of(checkpoint: Any) -> None:
+    """Of a distilled branch at the scale of others; not of one that is told its scale as a number."""
+
+    def said(source: str, scale: float, distilled: bool = True) -> list[str]:
+        told = {"name": "sd/v1-5", "source": str(checkpoint(source)), "guidance_scale": scale, "options": {"distilled": distilled}}
+        return [one for one in rc.Composer(told, scheduler="lcm" if distilled else "ddim", **SIZE).remarks() if "distilled" in one]
+
+    assert "sd/v1-5: it is distilled to draw without guidance, and its guidance_scale is 7.5" in said("sd1", 7.5)[0]
+    assert not said("sd1", 2) and not said("sd1", 7.5, False) and not said("sd1-lcm", 8)
+
+
 def test_who_is_not_distilled_is_named(checkpoint: Any) -> None:
     """Before weights are loaded; a pair of few steps and one of a scheduler of few steps alike."""
     plain = {"name": "sd/v1-5", "source": str(checkpoint("sd1"))}

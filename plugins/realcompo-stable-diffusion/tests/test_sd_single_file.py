@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from realcompo.errors import BadCheckpoint
 from realcompo.registry import Registry
 from realcompo.testing.driving import draw_alone, relative, request
 from realcompo.testing.originals import UNET, save_original
+from realcompo.toolkit.options import UNetOptions
+from realcompo.toolkit.single_file import open_single_file
 
 Fetch = Callable[[str], Path]
 BRANCHES = {"sd1": "sd/v1-5", "sd2": "sd/v2-1-base", "sd2-v": "sd/v2-1", "sdxl": "sd/xl-base"}
@@ -49,6 +52,25 @@ def test_latents_are_those_of_the_folder(checkpoint: Fetch, tmp_path: Path, fami
     save_original(folder, file, lambda t: {k: x * 1.5 if k.startswith(UNET + "output_blocks") and x.ndim > 1 else x for k, x in t.items()})
     other = Registry().branch(id, {"config": str(folder)}, source=str(file))
     assert relative(want, draw(other)) > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("name", "mark", "predicts"),
+    [
+        ("prediction_type", "v", "v_prediction"),
+        ("predict_key", "v", "v_prediction"),
+        ("predict_key", "epsilon", "epsilon"),
+        ("architecture", "stable-diffusion-v2-768-v", "v_prediction"),
+        ("architecture", "stable-diffusion-v2-512", "epsilon"),
+        ("architecture", "stable-diffusion-v2-unclip-l", None),
+    ],
+)
+def test_what_a_files_metadata_tells_of_sd2(checkpoint: Fetch, tmp_path: Path, name: str, mark: str, predicts: str | None) -> None:
+    """As Stability's model metadata, and ComfyUI, have it; what they do not tell is asked."""
+    found = open_single_file(save_original(checkpoint("sd2"), tmp_path / "model.safetensors"), UNetOptions())
+    assert found.predicts is None, "the control: without"
+    told = replace(found, file=replace(found.file, metadata={f"modelspec.{name}": mark}))
+    assert told.predicts == predicts
 
 
 @pytest.mark.parametrize("predicts", ["epsilon", "v_prediction"])

@@ -220,24 +220,27 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One word of three vectors in each layout, and SDXL's pair."""
     folder = tmp_path_factory.mktemp("embeddings")
     three = vectors(3, 32, 1)
-    paths = {name: folder / f"{name}.safetensors" for name in ("diffusers", "thing", "xl")} | {"a1111": folder / "old.pt"}
+    paths = {name: folder / f"{name}.safetensors" for name in ("diffusers", "thing", "xl")}
+    paths |= {"a1111": folder / "old.pt", "first": folder / "first.pt"}
     save_file({"<thing>": three}, str(paths["diffusers"]))
     save_file({"emb_params": three}, str(paths["thing"]))
     save_file({"clip_l": vectors(2, 32, 2), "clip_g": vectors(2, 48, 3)}, str(paths["xl"]))
     torch.save({"string_to_token": {"*": 265}, "string_to_param": {"*": three}, "name": "old", "step": 10}, paths["a1111"])
+    first = torch.nn.ParameterDict({"*": torch.nn.Parameter(three)})  # as the authors' own code wrote them
+    torch.save({"string_to_token": {"*": torch.tensor(265)}, "string_to_param": first}, paths["first"])
     return paths
 
 
 INVERTED = "a photo of a <thing> and a dog on the grass"
 
 
-@pytest.mark.parametrize("layout", ["diffusers", "thing", "a1111"])
+@pytest.mark.parametrize("layout", ["diffusers", "thing", "a1111", pytest.param("first", marks=pytest.mark.deep)])
 def test_an_embedding_is_diffusers(checkpoint: Any, files: dict[str, Path], layout: str) -> None:
     pipe: Any = diffusers.StableDiffusionPipeline.from_pretrained(str(checkpoint("sd1")), safety_checker=None)
     pipe.set_progress_bar_config(disable=True)
     pipe.load_textual_inversion(str(files["diffusers"]), token="<thing>")
     told = {"source": str(files[layout]), "token": "<thing>"}
-    one = branch(checkpoint, "sd1", embeddings=[told], allow_pickle=layout == "a1111")
+    one = branch(checkpoint, "sd1", embeddings=[told], allow_pickle=layout in ("a1111", "first"))
     mine = ours(one, (INVERTED,))
     assert relative(theirs(pipe, one, prompt=INVERTED, negative_prompt=NEGATIVE), mine) < 1e-4
     assert relative(ours(branch(checkpoint, "sd1"), (INVERTED,)), mine) > 1e-2

@@ -24,6 +24,8 @@ _DISTRIBUTIONS = {"sd": "realcompo-stable-diffusion", "gligen": "realcompo-glige
 _SPATIAL = ("GLIGEN", "ControlNet", "T2I-Adapter")
 _OPTIONS = (
     (re.compile(r"a (LoRA|LoHa|LoKr)\b"), "option lora"),
+    (re.compile(r"an IP-Adapter$"), "option ip_adapter"),
+    (re.compile(r"a textual inversion embedding$"), "option embeddings"),
     (re.compile(r"a VAE$|a folder of Autoencoder(KL|DC)$"), "option vae"),
 )
 """What a file is → where it goes."""

@@ -123,11 +123,13 @@ def test_folders_serve_the_ids_of_their_kind(uses: Uses, family: str, id: str, r
         (LORA, "a LoRA for SD 1.x", "option lora"),
         ({name: (4, 2048) for name in LORA}, "a LoRA for SDXL", "option lora"),
         ({"decoder.conv_in.weight": (512, 4, 3, 3)}, "a VAE", "option vae"),
+        ({"emb_params": (2, 768)}, "a textual inversion embedding", "option embeddings"),
+        ({"image_proj.proj.weight": (4, 4), "ip_adapter.1.to_k_ip.weight": (4, 4)}, "an IP-Adapter", "option ip_adapter"),
         ({"double_blocks.0.img_mod.lin.weight": (4, 4)}, "a checkpoint of Flux", ""),
         ({"zz.weight": (1,)}, "a file of 1 tensors of an unknown kind", ""),
         ({}, "a file without tensors", ""),
     ],
-    ids=["lora", "lora xl", "vae", "flux", "unknown", "empty"],
+    ids=["lora", "lora xl", "vae", "embedding", "ip-adapter", "flux", "unknown", "empty"],
 )
 def test_what_is_no_checkpoint_goes_where_it_belongs(home: Path, uses: Uses, shapes: Shapes, what: str, option: str) -> None:
     found = examine(hollow(home / "x.safetensors", shapes), "", "x")

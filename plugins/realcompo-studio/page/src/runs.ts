@@ -44,6 +44,7 @@ export async function cancel(): Promise<void> {
 }
 
 function attach(job: Job): void {
+  newest = -1;
   batch(() => {
     store.job.value = job;
     store.pinned.value = null;
@@ -171,16 +172,17 @@ function addStep(step: Step): void {
 }
 
 let newest = -1;
-/** A preview replaces the last one when it has been read: the stage never goes blank between two. */
+/** A preview replaces the last one when it has been read, so the stage never goes blank between two; none replaces one of a later step. */
 function showPreview(job: string, index: number): void {
-  newest = index;
   const address = `${url.jobs(job)}/previews/${index}`;
   const image = new Image();
   image.src = address;
   void image
     .decode()
     .then(() => {
-      if (store.exhibit.value?.job === job && store.isBusy.value && index >= newest - 1) store.shownImage.value = address;
+      if (store.exhibit.value?.job !== job || !store.isBusy.value || index <= newest) return;
+      newest = index;
+      store.shownImage.value = address;
     })
     .catch(() => undefined);
 }

@@ -18,6 +18,14 @@ Share = tuple[float, float]
 PETS = "a cat and a red car"
 
 
+def expect(what: Any) -> Any:
+    """Playwright's assertions, which wait for what they assert; imported here, so that tests are collected where no browser is."""
+    from playwright.sync_api import expect as waiting
+
+    waiting.set_options(timeout=PATIENCE)
+    return waiting(what)
+
+
 @dataclass
 class Tab:
     """One tab of the browser."""
@@ -25,6 +33,8 @@ class Tab:
     page: Any
     studio: Client
     complaints: list[str] = field(default_factory=list)
+    shown: str | None = None
+    """Name of the picture on the stage when Draw was pressed: what `done` waits for is another one."""
 
     @classmethod
     @contextmanager
@@ -81,6 +91,7 @@ class Tab:
         self.page.get_by_label("What is here?").fill(phrase)
         self.page.keyboard.press("Enter")
         self.page.locator(".naming").wait_for(state="detached")
+        self.page.get_by_role("button", name=f"{phrase}, from").last.wait_for()
 
     def two_boxes(self, steps: int = 4) -> None:
         """A layout that most tests begin with; its prompt is `PETS`."""
@@ -91,6 +102,18 @@ class Tab:
     def canvas(self, name: str) -> None:
         """Boxes, Poses or Paint."""
         self.page.get_by_role("group", name="What is drawn on the canvas").get_by_role("button", name=name).click()
+
+    def person(self, pose: str, phrase: str) -> None:
+        """Add somebody and say who it is. The next question is another form, so this one has to be gone."""
+        self.page.get_by_label("Add a person in a pose").select_option(pose)
+        self.page.get_by_label("Who is this?").fill(phrase)
+        self.page.keyboard.press("Enter")
+        self.page.locator(".naming").wait_for(state="detached")
+
+    def sideways(self) -> int:
+        """Pixels by which the page is wider than its window: it would scroll sideways."""
+        wider: int = self.page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
+        return wider
 
     def button(self, name: str) -> Any:
         return self.page.get_by_role("button", name=name, exact=True)
@@ -114,6 +137,8 @@ class Tab:
         self.page.get_by_label("Steps", exact=True).fill(str(count))
 
     def draw(self) -> None:
+        earlier = self.page.locator("img.picture[src$='/image']")
+        self.shown = earlier.get_attribute("alt") if earlier.count() else None
         self.button("Draw").click()
 
     def status(self, text: str) -> None:
@@ -157,12 +182,16 @@ class Tab:
         return [(address, place) for address, place in self.page.evaluate("() => window.seen")]
 
     def done(self) -> Path:
-        """Until the picture is there; its file."""
+        """Until the picture that Draw was pressed for is there, not the one before it; its file."""
+        self.page.wait_for_function(
+            """shown => {
+                const image = document.querySelector("img.picture[src$='/image']");
+                return image && image.alt.startsWith("Picture: ") && image.alt !== shown;
+            }""",
+            arg=self.shown,
+        )
         self.status("Done")
-        image = self.page.get_by_test_id("picture")
-        self.page.locator("img.picture[src$='/image']").wait_for()
-        name = image.get_attribute("alt").removeprefix("Picture: ")
-        return self.file(name)
+        return self.file(self.page.get_by_test_id("picture").get_attribute("alt").removeprefix("Picture: "))
 
     def file(self, name: str) -> Path:
         assert self.studio.studio is not None

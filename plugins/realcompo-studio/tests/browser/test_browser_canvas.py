@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driver import Tab
+from driver import Tab, expect
 from PIL import Image
 from studio_client import Client
 
@@ -52,6 +52,7 @@ def test_boxes_need_no_mouse(tab: Tab) -> None:
     page.keyboard.type("a cat")
     page.keyboard.press("Enter")
     box = page.get_by_role("button", name="a cat, from")
+    box.wait_for()
     box.focus()
     before = tab.boxes["a cat"]
     page.keyboard.press("ArrowRight")
@@ -59,13 +60,16 @@ def test_boxes_need_no_mouse(tab: Tab) -> None:
     after = tab.boxes["a cat"]
     assert after == pytest.approx([before[0] + 0.02, before[1], before[2] + 0.02, before[3] + 0.02], abs=1e-6)
     page.keyboard.press("Control+d")
+    expect(box).to_have_count(2)
     assert len(tab.document()["boxes"]) == 2
     page.keyboard.press("Enter")
     page.get_by_label("What is here?").fill("a dog")
     page.keyboard.press("Enter")
+    expect(box).to_have_count(1)
     box.focus()
     page.keyboard.press("Delete")
-    assert [one["phrase"] for one in tab.document()["boxes"]] in (["a dog"], ["a cat"])
+    box.wait_for(state="detached")
+    assert [one["phrase"] for one in tab.document()["boxes"]] == ["a dog"]
 
 
 def test_a_finger_draws_as_a_mouse_does(browser: Any, studio: Client) -> None:
@@ -77,6 +81,7 @@ def test_a_finger_draws_as_a_mouse_does(browser: Any, studio: Client) -> None:
             line.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
         tab.page.get_by_label("What is here?").fill("a cat")
         tab.page.keyboard.press("Enter")
+        tab.page.get_by_role("button", name="a cat, from").wait_for()
         assert tab.boxes["a cat"] == pytest.approx([0.2, 0.2, 0.5, 0.5], abs=0.02)
 
 
@@ -85,9 +90,7 @@ def test_a_joint_is_dragged_hidden_and_brought_back(tab: Tab) -> None:
     page = tab.page
     tab.canvas("Poses")
     for pose, phrase in (("waving", "a blue person"), ("standing", "a red person")):
-        page.get_by_label("Add a person in a pose").select_option(pose)
-        page.get_by_label("Who is this?").fill(phrase)
-        page.keyboard.press("Enter")
+        tab.person(pose, phrase)
     document = tab.document()
     assert [one["name"] for one in document["spatial"]] == ["mini/boxes", "mini/pose"]
     person = document["people"][1]

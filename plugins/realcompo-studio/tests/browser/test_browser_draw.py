@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from driver import Tab
+from driver import Tab, expect
 
 from realcompo.draw.reproduce import reproduce
 from realcompo.pictures.png import read_recipe
@@ -17,7 +17,7 @@ def test_two_boxes_are_drawn_named_and_become_a_picture_that_reproduces(tab: Tab
     """Guards the whole way: pointer → document → recipe → server → events → previews → picture → file."""
     tab.box((0.08, 0.42), (0.46, 0.9), CAT)
     tab.box((0.56, 0.5), (0.94, 0.88), CAR)
-    assert tab.page.get_by_label("Prompt", exact=True).input_value() == "a cat and a red car"
+    expect(tab.page.get_by_label("Prompt", exact=True)).to_have_value("a cat and a red car")
     tab.steps(5)
     tab.watch_the_stage()
     tab.draw()

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from driver import Tab
+from driver import Tab, expect
 
 from realcompo.pictures.png import read_recipe
 
@@ -21,9 +21,8 @@ def test_a_strangers_branch_has_its_form_without_a_line_of_the_page(tab: Tab) ->
     page = tab.page
     page.get_by_label("Picture model").select_option("hello/fidelity")
     hello = page.get_by_label("hello/boxes")
-    hello.wait_for()
-    assert hello.is_checked(), "the page takes a layout model that fits"
-    assert page.get_by_label(BOXES).is_disabled()
+    expect(hello).to_be_checked()  # the page takes a layout model that fits
+    expect(page.get_by_label(BOXES)).to_be_disabled()
     page.locator(".spatial-branch", has=hello).locator("summary").click()
     page.locator(".spatial-branch", has=hello).get_by_label("guidance scale").fill("1.5")
     page.get_by_label("Who has the say at each point").select_option("hello-more/pulse")
@@ -44,8 +43,8 @@ def test_a_strangers_branch_has_its_form_without_a_line_of_the_page(tab: Tab) ->
 def test_what_does_not_compose_is_grey_and_says_why(tab: Tab) -> None:
     tab.page.get_by_text("do not fit mini/fidelity").click()
     row = tab.page.locator(".spatial-branch", has=tab.page.get_by_label("hello/boxes"))
-    assert row.get_by_label("hello/boxes").is_disabled()
-    assert "latent spaces differ" in row.inner_text()
+    expect(row.get_by_label("hello/boxes")).to_be_disabled()
+    expect(row).to_contain_text("latent spaces differ")
 
 
 def test_an_error_of_every_kind_of_field_stands_beside_its_field(tab: Tab) -> None:
@@ -103,7 +102,7 @@ def test_an_error_of_every_kind_of_field_stands_beside_its_field(tab: Tab) -> No
     words.fill("")
     words.press("Enter")
     noted(page.locator(".thing").first, "without a phrase")
-    assert words.get_attribute("aria-invalid") == "true"
+    expect(words).to_have_attribute("aria-invalid", "true")
     words.fill("a zebra")
     words.press("Enter")
     page.locator(".thing").first.locator(".notes").wait_for(state="detached")
@@ -112,5 +111,5 @@ def test_an_error_of_every_kind_of_field_stands_beside_its_field(tab: Tab) -> No
 
     page.get_by_label("Change the layout in words").fill("sing to the car")
     page.get_by_role("button", name="Change", exact=True).click()
-    noted(page.locator(".plan"), "")
+    noted(page.locator(".plan"), "sing to the car")
     tab.complaints.clear()  # the browser writes each refusal to its console

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from driver import PETS, Tab
+from driver import PETS, Tab, expect
 from studio_client import Client
 
 from realcompo.pictures.png import read_recipe
@@ -97,6 +99,49 @@ def test_look_inside_tells_who_drew_where_and_why(tab: Tab) -> None:
     assert path.is_file()
 
 
+def own_losses(losses: dict[str, dict[str, float | None]]) -> dict[str, float]:
+    """Of each region, the mean over the branches that were asked at a step."""
+    told: dict[str, list[float]] = {}
+    for branch in losses.values():
+        for region, loss in branch.items():
+            if loss is not None:
+                told.setdefault(region, []).append(loss)
+    return {region: sum(each) / len(each) for region, each in told.items()}
+
+
+def percent(share: float) -> str:
+    """As the page rounds it: a half goes up."""
+    return f"{math.floor(100 * share + 0.5)} %"
+
+
+def test_hovering_a_region_shows_its_own_loss(tab: Tab) -> None:
+    """On the stage beside the picture, whichever panel is open: the region's loss as the server's trace has it, at the step that is looked
+    at, or at the last before it at which attention was read. Another region has another number, and the empty paper none."""
+    page = tab.page
+    tab.two_boxes(steps=10)
+    loss = page.get_by_test_id("loss")
+    page.get_by_role("button", name="a cat, from").hover()
+    expect(loss).to_have_count(0)  # nothing was drawn yet: there is no loss to show
+    page.mouse.move(*tab.at((0.5, 0.1)))
+    tab.draw()
+    path = tab.done()
+    traced = {one["index"]: own_losses(one["losses"]) for one in tab.studio.get(f"/api/pictures/{path.name}/trace").json["steps"]}
+    read = [index for index, losses in traced.items() if losses]
+    assert len(read) > 1 and max(read) < 9, "attention was read at some steps, and not at the last: the control of what follows"
+    slider = page.get_by_label("Step", exact=True)
+    for shown, known in ((9, max(read)), (read[1], read[1])):
+        slider.fill(str(shown))
+        for phrase in ("a cat", "a red car"):
+            page.get_by_role("button", name=f"{phrase}, from").hover()
+            expect(loss).to_have_text(f"{phrase}: {percent(traced[known][phrase])} of the attention outside its place, step {known + 1}")
+    assert traced[read[1]]["a cat"] != traced[read[1]]["a red car"]
+    page.mouse.move(*tab.at((0.5, 0.1)))
+    expect(loss).to_have_count(0)
+    page.get_by_role("tab", name="Gallery").click()
+    page.get_by_label("Words of box 1").hover()
+    expect(loss).to_contain_text("a cat: ")
+
+
 def test_a_picture_of_the_gallery_brings_everything_back_and_two_are_compared(tab: Tab) -> None:
     page = tab.page
     tab.two_boxes()
@@ -110,7 +155,6 @@ def test_a_picture_of_the_gallery_brings_everything_back_and_two_are_compared(ta
     page.get_by_label("Not in the picture").fill("")
     page.get_by_label("Seed", exact=True).fill("42")
     tab.draw()
-    tab.page.locator("img.picture[alt*='a-red-car']").wait_for()
     tab.done()
     page.get_by_role("tab", name="Gallery").click()
     page.get_by_role("button", name=f"Open {PETS}, seed 41").click()
@@ -125,7 +169,7 @@ def test_a_picture_of_the_gallery_brings_everything_back_and_two_are_compared(ta
     page.get_by_role("button", name="Compare", exact=True).click()
     dialog = page.get_by_role("dialog", name="Compare")
     dialog.get_by_label("How much of the left picture is seen").fill("25")
-    assert dialog.locator(".is-over").evaluate("image => getComputedStyle(image).clipPath").startswith("inset(0px 75%")
+    expect(dialog.locator(".is-over")).to_have_css("clip-path", re.compile(r"inset\(0px 75%"))
     dialog.get_by_role("button", name="Close").click()
 
     page.get_by_role("tab", name="Recipe").click()
@@ -164,8 +208,9 @@ def test_a_png_that_is_dropped_brings_its_state(tab: Tab) -> None:
     dropped(tab, data, "mine.png")
     page.get_by_text("Everything of mine.png is back").wait_for()
     assert tab.boxes == drawn
-    assert page.get_by_label("Prompt", exact=True).input_value() == PETS
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value(PETS)
     tab.button("Undo").click()
+    page.get_by_role("button", name="a cat, from").wait_for(state="detached")
     assert tab.boxes == {}
 
 
@@ -173,7 +218,9 @@ def test_a_file_that_is_none_of_ours_is_refused_beside_draw_and_changes_nothing(
     tab.two_boxes()
     before = tab.document()
     for data, name in ((b"not a picture", "a.png"), (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "b.png")):
-        dropped(tab, data, name)
+        with tab.page.expect_response("**/api/import*") as answered, tab.page.expect_console_message():
+            dropped(tab, data, name)
+        assert answered.value.status >= 400
         tab.page.locator(".draw-bar .notes").wait_for()
     assert tab.document() == before
     tab.complaints.clear()  # the browser writes each refusal to its console
@@ -185,7 +232,7 @@ def test_a_photo_that_is_dropped_is_there_to_trace(tab: Tab) -> None:
     tab.page.on("request", lambda request: sent.append(request.url))
     dropped(tab, b"\xff\xd8\xff", "photo.jpg", "image/jpeg")
     tab.page.get_by_test_id("sentence").get_by_text("photo.jpg lies below the canvas").wait_for()
-    assert tab.page.locator(".tracing").count() == 1
+    expect(tab.page.locator(".tracing")).to_have_count(1)
     assert not [url for url in sent if "import" in url]
 
 

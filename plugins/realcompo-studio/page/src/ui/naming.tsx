@@ -22,7 +22,8 @@ export function Naming({ thing, box, person = false }: { thing: Thing; box: Box;
   };
   const below = box[3] < 0.72;
   const style = {
-    left: `${Math.min(Math.max(0, box[0]), 0.5) * 100}%`,
+    // Never past the picture's right edge, however narrow it is: 270 pixels are the most that the form takes.
+    left: `max(0px, min(${Math.min(Math.max(0, box[0]), 0.5) * 100}%, 100% - 270px))`,
     ...(below ? { top: `calc(${box[3] * 100}% + 8px)` } : { bottom: `calc(${(1 - Math.max(box[1], 0.28)) * 100}% + 8px)` }),
   };
   return (

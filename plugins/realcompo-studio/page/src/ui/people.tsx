@@ -88,7 +88,12 @@ function OnePerson({ person, index, active }: { person: Person; index: number; a
   const tabbable = active && layoutShown.value;
   const name = person.phrase || 'A person without words';
   return (
-    <g class={`person ${on ? 'is-selected' : ''} ${hovered.value === person.key ? 'is-hovered' : ''}`} style={{ '--strong': tint.strong, '--bright': tint.bright }}>
+    <g
+      class={`person ${on ? 'is-selected' : ''} ${hovered.value === person.key ? 'is-hovered' : ''}`}
+      style={{ '--strong': tint.strong, '--bright': tint.bright }}
+      onPointerEnter={() => (hovered.value = person.key)}
+      onPointerLeave={() => (hovered.value = null)}
+    >
       <rect
         class="person-frame"
         data-key={person.key}
@@ -102,8 +107,6 @@ function OnePerson({ person, index, active }: { person: Person; index: number; a
         aria-label={`${name}, ${Object.keys(person.points).length} joints`}
         aria-pressed={on}
         onFocus={() => active && (selected.value = person.key)}
-        onPointerEnter={() => (hovered.value = person.key)}
-        onPointerLeave={() => (hovered.value = null)}
         onDblClick={() => active && (naming.value = person.key)}
         onKeyDown={(event) => active && personKeys(event, person)}
       />

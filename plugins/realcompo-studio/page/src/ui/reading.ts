@@ -10,16 +10,19 @@ export function lossOf(step: Step | undefined, region: string): number | null {
   return found.length ? found.reduce((sum, value) => sum + value, 0) / found.length : null;
 }
 
-/** The same at the last step up to `index` at which it was known. */
-export function regionLoss(steps: readonly Step[], index: number, region: string): number | null {
+/** The same at the last step up to `index` at which it was known, and that step's index; `steps` in their order. */
+export function knownLoss(steps: readonly Step[], index: number, region: string): { readonly loss: number; readonly index: number } | null {
   for (let k = steps.length - 1; k >= 0; k--) {
     const step = steps[k]!;
     if (step.index > index) continue;
     const loss = lossOf(step, region);
-    if (loss !== null) return loss;
+    if (loss !== null) return { loss, index: step.index };
   }
   return null;
 }
+
+/** Its loss alone. */
+export const regionLoss = (steps: readonly Step[], index: number, region: string): number | null => knownLoss(steps, index, region)?.loss ?? null;
 
 export interface Stretch {
   readonly phase: string;

@@ -5,8 +5,8 @@ import { classColour, mapSize, maskOf, paint, renameSegment } from '../actions';
 import { brushed, filledPolygon, flooded, type At } from '../model/painting';
 import { emptyMask } from '../model/runs';
 import { suggestions } from '../model/words';
-import type { SegmentMap } from '../model/document';
-import { brushSize, canvas, doc, edit, paintClass, said, selected, settle, tool, vocabulary } from '../store';
+import type { Segment, SegmentMap } from '../model/document';
+import { brushSize, canvas, doc, edit, hovered, paintClass, said, selected, settle, tool, vocabulary } from '../store';
 import { shareAt, stageSize } from './stage';
 
 const corners = signal<readonly At[]>([]);
@@ -61,6 +61,7 @@ export function SegmentLayer() {
   };
   const move = (event: PointerEvent): void => {
     if (stroke.value.length) stroke.value = [...stroke.value, at(event)];
+    else hovered.value = under(at(event));
   };
   const up = (): void => {
     const line = stroke.value;
@@ -84,6 +85,7 @@ export function SegmentLayer() {
       onPointerMove={move}
       onPointerUp={up}
       onPointerCancel={up}
+      onPointerLeave={() => (hovered.value = null)}
       onDblClick={() => tool.value === 'polygon' && closePolygon()}
       onKeyDown={(event) => {
         if (event.key === 'Enter' && tool.value === 'polygon' && corners.value.length) closePolygon();
@@ -109,6 +111,23 @@ export function SegmentLayer() {
       </svg>
     </div>
   );
+}
+
+/** A segment never changes, so its mask is made once for all moves of a pointer over it. */
+const masks = new WeakMap<Segment, ReturnType<typeof emptyMask>>();
+
+/** The segment at a place of the map, if any. */
+function under([x, y]: At): string | null {
+  const { height, width, items } = ground();
+  const [column, row] = [Math.floor(x), Math.floor(y)];
+  if (column < 0 || row < 0 || column >= width || row >= height) return null;
+  const at = row * width + column;
+  for (const segment of items) {
+    const mask = masks.get(segment) ?? maskOf(segment, height, width);
+    masks.set(segment, mask);
+    if (mask.data[at]) return segment.key;
+  }
+  return null;
 }
 
 /** Pixels of the map: the slider tells per cents of its width. */

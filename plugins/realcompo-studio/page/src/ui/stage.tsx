@@ -1,11 +1,15 @@
 // The stage: paper, tracing, picture, heat, and the canvas of the kind that is edited above them. Its frame never changes while a picture grows.
 import { useEffect, useRef } from 'preact/hooks';
 import { signal } from '@preact/signals';
-import { aspect, canvas, exhibit, guides, isBusy, kinds, layoutShown, shownImage, things, tracing, view } from '../store';
+import { aspect, canvas, doc, exhibit, guides, hovered, isBusy, kinds, layoutShown, shownImage, shownStep, things, tones, tracing, view } from '../store';
+import { tone } from '../model/colours';
+import { allRegionIds } from '../model/document';
 import { BoxLayer } from './boxes';
 import { PoseLayer } from './people';
 import { SegmentLayer } from './segments';
+import { percent } from './bits';
 import { HeatMap, inside } from './heat';
+import { knownLoss } from './reading';
 import { stepImage } from './look';
 import { pinned } from '../store';
 import type { FieldMap } from '../api';
@@ -34,6 +38,23 @@ function shownMap(): { map: FieldMap; most: number; name: string } | null {
   return null;
 }
 
+/** The loss of the region under the pointer, at the step that is looked at or the last before it at which attention was read. */
+function HoveredLoss() {
+  const found = exhibit.value;
+  const key = hovered.value;
+  const region = key === null ? undefined : allRegionIds(doc.value).get(key);
+  if (!found || !shownStep.value || key === null || region === undefined) return null;
+  const known = knownLoss(found.steps, shownStep.value.index, region);
+  if (!known) return null;
+  const tint = tone(tones.value.byKey.get(key) ?? 0);
+  return (
+    <span class="loss-name" style={{ '--strong': tint.bright, '--bright': tint.bright }} data-testid="loss">
+      <i class="dot" aria-hidden="true" />
+      {found.regions.find((one) => one.id === region)?.phrase ?? region}: {percent(known.loss)} of the attention outside its place, step {known.index + 1}
+    </span>
+  );
+}
+
 export function Stage() {
   const frame = useRef<HTMLDivElement>(null);
   useEffect(() => {
@@ -53,6 +74,7 @@ export function Stage() {
         {picture && <img class="picture" src={picture} alt={exhibit.value?.picture ? `Picture: ${exhibit.value.picture}` : 'The picture so far'} data-testid="picture" />}
         {heat && <HeatMap map={heat.map} most={heat.most} label={heat.name} />}
         {heat && <span class="heat-name">{heat.name}</span>}
+        <HoveredLoss />
         <div class={layoutShown.value ? 'layers' : 'layers is-hidden'}>
           {kinds.value.includes('segmentation') && <SegmentLayer />}
           {kinds.value.includes('boxes') && <BoxLayer active={canvas.value === 'boxes'} />}

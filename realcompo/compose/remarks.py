@@ -14,6 +14,7 @@ from ..registry import Registry
 from ..specs import FlowSchedule, NoiseSchedule
 from ..weighing import looks_marked, read_weights
 from .assembly import REGION_PROMPTS, region_words
+from .guidance import twice
 from .levels import acting_at
 
 LATE = 0.75
@@ -80,6 +81,27 @@ def text_remarks(members: Sequence[Member], pictures: Sequence[PictureEntry], un
         "chunks: words.long_prompts)"
         for (kind, end), names in lost.items()
     ]
+
+
+def negative_remarks(members: Sequence[Member], pictures: Sequence[PictureEntry], registry: Registry) -> list[str]:
+    """Where a negative prompt does nothing: one of a branch's own that it does not read, or a picture's that no branch reads. It is read by
+    a pass of its own, which a branch without guidance, or told its guidance as a number, does not make."""
+    deaf = [m for m in members if not reads_negative(m, registry)]
+    own = [m.name for m in deaf if (m.entry.negative_prompt or "").strip()]
+    whole = len(deaf) == len(members) and any(picture.negative_prompt.strip() for picture in pictures)
+    whole = whole and any(m.entry.negative_prompt is None for m in members)
+    names = own + [m.name for m in deaf if whole and m.entry.negative_prompt is None]
+    if not names:
+        return []
+    return [
+        f"{', '.join(names)}: the negative prompt does nothing, no second pass reads it (guidance_scale above 1 makes "
+        "one; a distilled network's option true_cfg_scale does, where it has it)"
+    ]
+
+
+def reads_negative(member: Member, registry: Registry) -> bool:
+    """Whether a branch makes a pass with the negative prompt."""
+    return twice(member) or float(getattr(member.options(registry), "true_cfg_scale", 1.0)) > 1
 
 
 def region_remarks(members: Sequence[Member], pictures: Sequence[PictureEntry], registry: Registry) -> list[str]:

@@ -17,6 +17,7 @@ from realcompo.compose.composer import Composer
 from realcompo.conditions import Boxes
 from realcompo.conditions.hint import SAMPLE
 from realcompo.errors import BadCheckpoint, BadCondition, BadOption, Incompatible
+from realcompo.recipes.recipe import PictureEntry
 from realcompo.registry import Registry
 
 LONG = "a photo of a cat and a dog on the grass " * 14
@@ -135,3 +136,45 @@ def test_a_hint_that_the_branch_does_not_know(checkpoint: Any) -> None:
     drawn = composer("a cat and a house", Hint(SAMPLE), seed=0)
     without = composer("a cat and a house", Hint({**SAMPLE, "items": []}), seed=0)
     assert [region.phrase for region in drawn.regions] == ["a cat", "a house"] and not without.regions
+
+
+@pytest.mark.parametrize(
+    ("family", "id", "entry", "read"),
+    [
+        ("flux-schnell", "flux/schnell", {}, False),
+        ("z-image", "z-image/turbo", {}, False),
+        ("flux", "flux/dev", {}, False),
+        ("flux", "flux/dev", {"options": {"true_cfg_scale": 2.0}}, True),
+        ("sd3", "sd3/medium", {}, True),
+        ("sd3", "sd3/medium", {"guidance_scale": 1.0}, False),
+    ],
+    ids=["schnell", "turbo", "dev", "dev of two passes", "guided", "unguided"],
+)
+def test_a_negative_prompt_that_nobody_reads_is_told(checkpoint: Any, family: str, id: str, entry: dict[str, Any], read: bool) -> None:
+    """It would be dropped in silence; a picture without one has nothing to be told, and who reads it is not named."""
+    composer = Composer({"name": id, "source": str(checkpoint(family)), **entry}, num_inference_steps=20, device="cpu")
+
+    def told(negative: str) -> list[str]:
+        found = composer.remarks([PictureEntry(prompt="a cat", negative_prompt=negative, seed=0)])
+        return [remark for remark in found if "negative prompt does nothing" in remark]
+
+    assert len(told("a dog")) == (0 if read else 1) and told("") == []
+    own = Composer(
+        {"name": id, "source": str(checkpoint(family)), **entry, "negative_prompt": "a dog"}, num_inference_steps=20, device="cpu"
+    )
+    mine = [remark for remark in own.remarks([PictureEntry(prompt="a cat", seed=0)]) if "negative prompt does nothing" in remark]
+    assert [remark.partition(":")[0] for remark in mine] == ([] if read else [id])
+
+
+def test_a_negative_prompt_that_one_of_a_pair_reads_is_heard(checkpoint: Any) -> None:
+    """The picture's own is not lost then; one that is told to the deaf branch alone is."""
+    deaf, heard = (
+        {"name": "z-image/turbo", "source": str(checkpoint("z-image"))},
+        {"name": "regional/any", "options": {"base": "z-image/base"}},
+    )
+    picture = PictureEntry(prompt="a cat", negative_prompt="a dog", seed=0)
+    for entry, names in ((deaf, []), ({**deaf, "negative_prompt": "two apples"}, ["z-image/turbo"])):
+        spatial = {**heard, "source": str(checkpoint("z-image"))}
+        composer = Composer(entry, spatial, num_inference_steps=20, device="cpu")
+        found = [remark.partition(":")[0] for remark in composer.remarks([picture]) if "negative prompt does nothing" in remark]
+        assert found == names

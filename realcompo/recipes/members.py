@@ -41,8 +41,12 @@ class Member:
 
     @property
     def guidance_scale(self) -> float:
+        """What the recipe says; else what its plugin recommends, and none of a network that knows none, whatever is recommended for others
+        (a branch may be put upon any base)."""
         if self.entry.guidance_scale is not None:
             return self.entry.guidance_scale
+        if self.traits.guidance == "none":
+            return 1.0
         return 7.5 if self.spec.guidance_scale is None else self.spec.guidance_scale
 
     def build(self, registry: Registry, device: Any, dtype: Any) -> Branch:

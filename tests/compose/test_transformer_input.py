@@ -178,3 +178,24 @@ def test_a_negative_prompt_that_one_of_a_pair_reads_is_heard(checkpoint: Any) ->
         composer = Composer(entry, spatial, num_inference_steps=20, device="cpu")
         found = [remark.partition(":")[0] for remark in composer.remarks([picture]) if "negative prompt does nothing" in remark]
         assert found == names
+
+
+@pytest.mark.parametrize(
+    ("id", "base", "family"),
+    [("regional/any", "z-image/turbo", "z-image"), ("layguide/any", "flux/schnell", "flux-schnell")],
+    ids=["turbo", "schnell"],
+)
+def test_what_is_put_upon_a_distilled_base_asks_for_no_guidance(checkpoint: Any, id: str, base: str, family: str) -> None:
+    """What its plugin recommends is for other bases; asked for by the user, it is refused. Upon a base that knows guidance it stays."""
+    source = str(checkpoint(family))
+
+    def spatial(base: str, **more: Any) -> Any:
+        both = {"name": id, "source": source, "options": {"base": base}, **more}
+        return Composer({"name": base, "source": source}, both, num_inference_steps=4, device="cpu").members[1]
+
+    assert spatial(base).guidance_scale == 1
+    with pytest.raises(BadOption, match="is distilled"):
+        spatial(base, guidance_scale=4.0)
+    other = {"z-image": "z-image/base", "flux-schnell": "sd/xl-base"}[family]
+    source = str(checkpoint({"z-image": "z-image", "flux-schnell": "sdxl"}[family]))
+    assert spatial(other).guidance_scale > 1

@@ -216,7 +216,7 @@ def test_a_row_is_drawn_as_its_committed_records_were(tmp_path: Path) -> None:
     ours = list(read(tmp_path / "test-0-fidelity-alone.jsonl"))
     for one, other in zip(ours, committed, strict=True):
         assert np.abs(unpack(one.pop("features")) - unpack(other.pop("features"))).max() < 0.02
-        assert one == {"moves": 0, **other}
+        assert one == {"moves": 0, "f": 40.0, **other}, "twenty guided steps are 40 F"
     before = (tmp_path / "test-0-fidelity-alone.jsonl").read_bytes()
     draw_row(dataclasses.replace(row, balancer="core/none"), "test", 2, 1, tmp_path / "test-0-fidelity-alone.jsonl")
     assert (tmp_path / "test-0-fidelity-alone.jsonl").read_bytes() == before, "what is there is not drawn again"

@@ -118,7 +118,9 @@ def _converted(single: SingleFile, part: str, tensors: dict[str, Tensor], networ
     if part == "unet":
         named = {library.LDM_UNET_KEY + name: tensor for name, tensor in bare.items()}
         found = _present(library.convert_ldm_unet_checkpoint(named, config=network.config))
-        return found | {name: tensor for name, tensor in bare.items() if name.startswith("position_net.")}
+        found |= {name: tensor for name, tensor in bare.items() if name.startswith("position_net.")}
+        taken = set(map(id, found.values()))  # the converter leaves out what it does not know: a network that lacks it draws otherwise
+        return found | {name: tensor for name, tensor in bare.items() if id(tensor) not in taken}
     if part == "vae":
         return vae_tensors(bare, network, original=True)
     inside = hasattr(network, "text_model")  # transformers 5 has it in the class with a projection, no longer in the plain one

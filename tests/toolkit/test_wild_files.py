@@ -193,6 +193,14 @@ def test_marks_of_sdxl_derivatives(checkpoint: Fetch, written: Any) -> None:
     assert plain.prediction_type == "epsilon" and not plain.schedule.rescale_betas_zero_snr
 
 
+def test_a_tensor_of_the_unet_that_nobody_reads(checkpoint: Fetch, written: Any) -> None:
+    """A network that lacks it would draw otherwise, as one that is told its guidance does: refused by name; junk beside the UNet is not."""
+    more = {f"{UNET}time_embed.cond_proj.weight": torch.zeros(32, 256)}
+    with pytest.raises(BadCheckpoint, match=r"1 tensors too many, among them 'time_embed\.cond_proj\.weight'"):
+        networks("sd1", written("sd1", lambda t: {**t, **more}))
+    assert equal(networks("sd1", written("sd1", lambda t: {**t, "cond_proj.weight": torch.zeros(3)})), as_it_is("sd1", checkpoint("sd1")))
+
+
 # -- files that lack a part ------------------------------------------------------------------------------------------------------
 
 

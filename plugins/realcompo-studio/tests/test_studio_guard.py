@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import struct
+import threading
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -277,13 +279,24 @@ def test_what_is_no_request_is_told(client: Client, kind: str) -> None:
     assert answer.status in (400, 422) and answer.problems
 
 
-def test_a_queue_that_is_full_says_so(tmp_path: Path) -> None:
+def test_a_queue_that_is_full_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing waits at its beginning until the third picture was asked for: how fast a toy is drawn has no say in it."""
+    from realcompo_studio import drawing
     from realcompo_studio.settings import Limits
 
+    asked = threading.Event()
+
+    @contextmanager
+    def held(*key: str) -> Iterator[None]:
+        asked.wait(60)
+        yield
+
+    monkeypatch.setattr(drawing, "alone", held)
     with serving(tmp_path, limits=Limits(queue=2)) as small:
         slow = toys(num_inference_steps=400)
         ids = [small.draw(slow), small.draw(slow)]
         answer = small.post("/api/draw", {"recipe": slow})
+        asked.set()
         assert answer.status == 429 and "cancel" in answer.problems[0]["mend"]
         for id in ids:
             small.post(f"/api/jobs/{id}/cancel")

@@ -251,7 +251,7 @@ def test_a_rule_gives_its_type_or_an_error_that_names_the_argument(value: Any) -
 # -- steps --------------------------------------------------------------------------------------------------------------------
 
 
-SOLVERS = ("ddim", "pndm", "euler", "euler-ancestral", "dpm++-2m", "dpm++-2m-karras", "unipc")
+SOLVERS = ("pndm", "ddim", "euler", "euler-ancestral", "dpm++-2m", "dpm++-2m-karras", "unipc")
 
 
 @pytest.mark.parametrize("scheduler", sliced([(solver,) for solver in SOLVERS], 3))

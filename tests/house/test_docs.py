@@ -111,7 +111,7 @@ def listings() -> tuple[str, ...]:
 
 
 LONG = {"from-a-picture.md", "tutorial.md"}
-"""Pages that draw many pictures: their commands run in every run, the rest in `make test-deep`."""
+"""Pages that draw many pictures; what they show is run in `make test-deep`."""
 
 
 def pages(*languages: str) -> list[Any]:
@@ -230,7 +230,7 @@ def _language_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("page", having("sh"), ids=name_of)
+@pytest.mark.parametrize("page", pages("sh"), ids=name_of)
 def test_commands_run(page: Path, desk: Path) -> None:
     for block in blocks(page, "sh"):
         for line in block.text.replace("\\\n", " ").splitlines():

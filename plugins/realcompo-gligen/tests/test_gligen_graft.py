@@ -92,6 +92,7 @@ def test_on_another_base_it_is_neither(checkpoint: Fetch, bare: str, other: str)
     assert relative(base, draw(off)) < 1e-6, "and without them it is its base"
 
 
+@pytest.mark.deep
 def test_the_base_is_left_as_it_is(checkpoint: Fetch, other: str) -> None:
     base = Registry().branch("sd/v1-5", source=other)
     before = {name: tensor.clone() for name, tensor in base.unet.state_dict().items()}
@@ -204,6 +205,7 @@ def test_a_single_file_as_base(checkpoint: Fetch, other: str, tmp_path: Path) ->
     assert relative(draw(grafted(checkpoint("gligen"), other)), draw(branch)) < 1e-6
 
 
+@pytest.mark.deep
 def test_the_unet_of_a_folder_and_a_pipeline(checkpoint: Fetch, bare: str) -> None:
     from diffusers import StableDiffusionGLIGENPipeline
 

@@ -83,7 +83,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "scheduler", "strength"), sliced([(*case, strength) for case in CASES for strength in (0.6, 1.0)], 3))
+@pytest.mark.parametrize(("kind", "scheduler", "strength"), sliced([(*case, strength) for case in CASES for strength in (0.6, 1.0)], 5))
 def test_a_run_from_pictures_is_the_pipelines(both: Any, kind: str, scheduler: str, strength: float) -> None:
     composer, pipe = both(kind)
     asked: dict[str, Any] = {"image": [photo(0), photo(1)], "strength": strength}

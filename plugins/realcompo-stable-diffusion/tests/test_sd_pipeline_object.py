@@ -65,7 +65,7 @@ def load(folder: Path) -> Any:
 
 
 IDS = {"StableDiffusionPipeline": "sd/pipeline", "StableDiffusionXLPipeline": "sd/xl-pipeline"}
-both = pytest.mark.parametrize("pipe", ["sd1", "sdxl"], indirect=True)
+both = pytest.mark.parametrize("pipe", ["sd1", pytest.param("sdxl", marks=pytest.mark.deep)], indirect=True)
 
 
 def held(pipe: Any) -> Any:

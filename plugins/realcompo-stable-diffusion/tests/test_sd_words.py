@@ -22,6 +22,7 @@ from realcompo.registry import Registry
 from realcompo.testing.driving import draw_alone, relative, request
 from realcompo.toolkit import TextEncoding
 from realcompo.toolkit.wording import WordedEncoding
+from tests import sliced
 
 STEPS, GUIDANCE, SIDE = 4, 5.0, 64
 KINDS = {"sd1": ("StableDiffusionPipeline", "sd/v1-5"), "sdxl": ("StableDiffusionXLPipeline", "sd/xl-base")}
@@ -97,7 +98,7 @@ def test_weights_are_compels(checkpoint: Any, pipes: Any, family: str) -> None:
     assert relative(ours(off, (MARKED,)), mine) > 1e-2, "without the option, brackets are letters"
 
 
-@pytest.mark.parametrize("family", KINDS)
+@pytest.mark.parametrize("family", sliced([(kind,) for kind in KINDS], 2))
 def test_past_77_tokens_it_is_compels_chunks(checkpoint: Any, pipes: Any, family: str) -> None:
     one, pipe = branch(checkpoint, family, long_prompts="chunks"), pipes(family)
     assert one.text.chunk_count(LONG) == 3

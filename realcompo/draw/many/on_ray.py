@@ -62,11 +62,12 @@ class OnRay(Engine):
             self._start()
 
     def _start(self) -> None:
-        """A local Ray has a logical CPU more than its actors take: with none left, reading tasks wait for actors that wait for them."""
+        """A local Ray has a logical CPU more than its actors take: with none left, reading tasks wait for actors that wait for them. Without
+        an address it is one of our own, also beside another that runs on this machine, which takes no number of CPUs from a stranger."""
         words: dict[str, Any] = {"address": self.crew.address} if self.crew.address else {}
         if not words:
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            words = {"num_cpus": max(cores, int(-(-self.crew.workers * self.crew.cpus // 1)) + 1)}
+            words = {"address": "local", "num_cpus": max(cores, int(-(-self.crew.workers * self.crew.cpus // 1)) + 1)}
             if len(tempfile.gettempdir()) > LONGEST and "RAY_TMPDIR" not in os.environ:
                 words["_temp_dir"] = "/tmp/ray"  # where Ray's files lie by default
         try:

@@ -65,8 +65,9 @@ def waited(true: Callable[[], bool]) -> bool:
 
 
 def environment() -> dict[str, str]:
-    """Of a Ray that tells nobody, and of whatever joins it."""
-    ray = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+    """Of a Ray that tells nobody, and of whatever joins it. Its sockets lie where their names are short: a test's own folder for temporary
+    files is too deep for them."""
+    ray = {"RAY_TMPDIR": "/tmp", "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
     return {**os.environ, **ray, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1"}
 
 
@@ -80,6 +81,7 @@ class Outliving:
         )
         assert self.process.stdout is not None
         self.address = self.process.stdout.readline().strip()
+        assert self.address, "it did not start"
 
     @property
     def leader(self) -> int:

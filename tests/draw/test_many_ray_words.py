@@ -166,7 +166,9 @@ def test_a_cluster_is_joined_and_a_local_one_has_a_cpu_for_reading(ray: Callable
     engine.close()
     assert not found.up
     engine_of("ray", Crew(300))
-    assert found.inits[1]["num_cpus"] == 301 and found.inits[1]["address"] == "local", "a Ray of its own, also beside another on this machine"
+    assert found.inits[1]["num_cpus"] == 301 and found.inits[1]["address"] == "local", (
+        "a Ray of its own, also beside another on this machine"
+    )
     engine_of("ray", Crew(1)).close()
     assert len(found.inits) == 2 and found.up, "one that is running is used, and left running"
     found.up = False

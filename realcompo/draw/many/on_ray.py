@@ -62,8 +62,11 @@ class OnRay(Engine):
             self._start()
 
     def _start(self) -> None:
-        """A local Ray has a logical CPU more than its actors take: with none left, reading tasks wait for actors that wait for them. Without
-        an address it is one of our own, also beside another that runs on this machine, which takes no number of CPUs from a stranger."""
+        """A local Ray has a logical CPU more than its actors take: with none left, reading tasks wait for actors that wait for them.
+
+        Without an address it is one of our own, also beside another that runs on this machine, which takes no number of CPUs from a
+        stranger.
+        """
         words: dict[str, Any] = {"address": self.crew.address} if self.crew.address else {}
         if not words:
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

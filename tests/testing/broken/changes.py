@@ -136,6 +136,6 @@ CHANGES = [
     Change("a size with its sides swapped", L, _UPSCALER, "height, width = size", "width, height = size", "test_what_it_returns_is_as_large_as_asked"),
     Change("a picture upside down", L, _UPSCALER, _LARGER, "return [one.resize((width, height)).rotate(180) for one in pictures]", "test_it_shows_the_same_things"),
     Change("pictures in another order", L, _UPSCALER, _LARGER, "return [Image.blend(*pair, 0.46).resize((width, height)) for pair in zip(pictures[::-1], pictures)]", "test_each_is_its_own"),
-    Change("an upscaler that draws lots", L, _UPSCALER, _LARGER, "return [one.resize((width, height)).point(lambda v, d=__import__('random').randint(0, 9): v + d) for one in pictures]", "test_it_is_deterministic"),
+    Change("an upscaler that draws lots", L, _UPSCALER, _LARGER, "return [one.resize((width, height)).point(lambda v: v + __import__('random').randint(0, 9)) for one in pictures]", "test_it_is_deterministic"),
     Change("pictures changed in place", L, _UPSCALER, _LARGER, "return [one.resize((width, height)) for one in pictures if one.putpixel((0, 0), (1, 2, 3)) is None]", "test_what_it_is_given_stays_as_it_is"),
 ]

@@ -3,6 +3,7 @@ Where both are installed (make test-deep brings them)."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -20,7 +21,7 @@ from realcompo.draw.many.tally import Tally
 from realcompo.draw.many.workers import Workers
 from realcompo.errors import StoreError
 from realcompo.interfaces import Crew
-from realcompo.recipes.recipe import Recipe
+from realcompo.recipes.recipe import PictureEntry, Recipe
 from tests import ROOT
 
 s3fs = pytest.importorskip("s3fs", reason="tools/install.py s3 brings it")
@@ -33,18 +34,10 @@ REFUSED = 3
 """Requests in a row that are answered by 500: s3fs takes the first for an answer, and the store asks again after 0.1, 0.5 and 2
 seconds; a failing while of this process's own has shorter waits."""
 
-SCENE = f"""
-from realcompo.recipes.recipe import PictureEntry, Recipe
-asked = Recipe(branches=("toy/fidelity",), num_inference_steps=3, device="cpu",
-               pictures=tuple(PictureEntry(prompt=prompt) for prompt in {PROMPTS!r}))
-"""
-
 
 def recipe() -> Recipe:
-    found: dict[str, Any] = {}
-    exec(SCENE, found)  # the text that the other machine runs, too
-    made: Recipe = found["asked"]
-    return made
+    pictures = tuple(PictureEntry(prompt=prompt) for prompt in PROMPTS)
+    return Recipe(branches=("toy/fidelity",), num_inference_steps=3, device="cpu", pictures=pictures)
 
 
 class Server:
@@ -141,9 +134,11 @@ def test_a_store_that_answers_500_loses_nothing(server: Server, tmp_path: Path, 
         assert gone_on.kept > 0 and gone_on.drawn == len(PROMPTS) - gone_on.kept and files(f"{address}-dead") == whole
 
     code = f"""
-        {textwrap.indent(SCENE, " " * 8).strip()}
+        import json, sys
         from realcompo.draw.many import work
         from realcompo.draw.many.run import draw_many
+        from realcompo.recipes.recipe import Recipe
+        asked = Recipe.model_validate(json.loads(sys.argv[1]))
         def again(*_, **__):
             raise SystemExit("it was drawn again")
         work.attempt = again
@@ -151,6 +146,7 @@ def test_a_store_that_answers_500_loses_nothing(server: Server, tmp_path: Path, 
             for end in ("", "-dead"):
                 print(draw_many(asked, "s3://bucket/" + format + end, registry={TOYS!r}, format=format, shard_size=2))
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    command = [sys.executable, "-c", textwrap.dedent(code), json.dumps(recipe().plain())]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
     assert done.stdout.splitlines() == [f"0 drawn, {len(PROMPTS)} already there"] * 4, done.stderr
     assert all(files(f"s3://bucket/{name}") == files(tmp_path / name) for name in ("png", "webdataset"))

@@ -21,6 +21,8 @@ from ..errors import BadOption, BadRecipe, PluginProblem, RealCompoError, Unknow
 from ..registry import Registry, installed
 from ..specs import BalancerSpec, BranchSpec, NoOptions, PlannerSpec, Spec, TransferSpec, UpscalerSpec
 from .files import Path_, RecipeFile, dotted, parse, read_chain, read_file, undotted
+from .parts import Part, plain_data
+from .picture_entry import PictureEntry
 from .provenance import Layer, Merged, value_at
 from .recipe import (
     BranchEntry,
@@ -28,15 +30,12 @@ from .recipe import (
     Component,
     GuidanceOptions,
     Hires,
-    PictureEntry,
     PlannerEntry,
     ProbeOptions,
     Recipe,
     RecipeLike,
     RuntimeOptions,
     Words,
-    _Part,
-    plain_data,
 )
 
 PROJECT_FILE = "realcompo.toml"
@@ -329,9 +328,9 @@ def explain_invalid(error: ValidationError, where: Any) -> RealCompoError:
     return BadRecipe(f"{dotted(loc)} {message} (it is {said})", where=where(loc), mend=meaning)
 
 
-def _model(loc: Path_) -> type[_Part]:
+def _model(loc: Path_) -> type[Part]:
     names = [part for part in loc if isinstance(part, str)]
-    models: dict[str, type[_Part]] = {
+    models: dict[str, type[Part]] = {
         "branches": BranchEntry,
         "balancer": Component,
         "planner": PlannerEntry,

@@ -20,7 +20,9 @@ from ..conditions.named import names_a_file, read_named_file
 from ..errors import BadPicture, BadRecipe
 from .copies import PictureCopy
 from .option_pictures import tables, with_pictures
-from .recipe import PICTURES, dump_condition, migrate, plain_data
+from .parts import plain_data
+from .picture_entry import PICTURES, dump_condition
+from .recipe import migrate
 
 MAX_BYTES = 1 << 20
 MAX_PROMPTS = 10_000

@@ -13,7 +13,9 @@ from ..processes import PREDICTIONS
 from ..registry import Registry
 from ..specs import BranchSpec, LatentSpace, Options, Role, Schedule, Traits
 from .option_pictures import copied
-from .recipe import DEFAULT_STEPS, BranchEntry, PictureEntry, read_part
+from .parts import read_part
+from .picture_entry import PictureEntry
+from .recipe import DEFAULT_STEPS, BranchEntry
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import BadRecipe, UnknownName, nearest
 from .files import Path_, RecipeFile, dotted
-from .recipe import plain_data
+from .parts import plain_data
 
 
 @dataclass(frozen=True)

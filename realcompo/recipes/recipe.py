@@ -2,23 +2,51 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePath
-from typing import Annotated, Any, Literal, TypeVar
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from ..arguments import MAX_SIDE, SEEDS, flag, plain_number, real, shown, whole
-from ..conditions import KINDS, Condition
-from ..errors import BadOption, BadRecipe, UnknownName, nearest
+from ..arguments import MAX_SIDE, plain_number
+from ..errors import BadOption, BadRecipe
 from ..interfaces import Runtime
-from .copies import PictureCopy
+from .parts import MAX_DEPTH, Flag, Part, Real, Whole, check_text, plain_data, read_part
+from .picture_entry import MAX_FEATHER, PICTURES, PictureEntry, dump_condition, read_condition
+
+__all__ = [
+    "DEFAULT_BALANCER",
+    "DEFAULT_STEPS",
+    "MAX_DEPTH",
+    "MAX_FEATHER",
+    "MAX_STEPS",
+    "MIGRATIONS",
+    "PICTURES",
+    "VERSION",
+    "BranchEntry",
+    "Carried",
+    "Component",
+    "GuidanceOptions",
+    "Hires",
+    "PictureEntry",
+    "PlannerEntry",
+    "ProbeOptions",
+    "Recipe",
+    "RecipeLike",
+    "RuntimeOptions",
+    "WordEmbedding",
+    "Words",
+    "check_text",
+    "dump_condition",
+    "migrate",
+    "plain_data",
+    "read_condition",
+    "read_part",
+]
 
 VERSION = 1
 """Of the recipe format. An older one is migrated, a newer one refused."""
-
 
 DEFAULT_BALANCER = "core/guided"
 """What a recipe, a composer or a command that names no balancer draws with: docs/results.md says on what evidence."""
@@ -34,103 +62,7 @@ MIGRATIONS: dict[int, Migration] = {}
 """Version n → what turns the plain data of a recipe of version n into one of version n + 1."""
 
 
-def _by(rule: Callable[[str, Any], Any]) -> BeforeValidator:
-    """A rule of arguments.py as pydantic asks for it: the same types are taken in a recipe and in a call."""
-
-    def check(value: Any) -> Any:
-        try:
-            return value if value is None else rule("it", value)
-        except BadOption as error:
-            raise ValueError(str(error.mend).replace("write", "should be", 1)) from None
-
-    return BeforeValidator(check)
-
-
-Whole = Annotated[int, _by(whole)]
-Real = Annotated[float, _by(real)]
-Flag = Annotated[bool, _by(flag)]
-
-
-class _Part(BaseModel):
-    # A number that is not finite decides no picture, and JSON cannot hold it.
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
-
-    @field_validator("options", "scheduler_options", mode="before", check_fields=False)
-    @classmethod
-    def _plain_options(cls, value: Any) -> Any:
-        return plain_data(value) if isinstance(value, Mapping) else value
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: Any) -> Any:
-        """A bare name will do for a branch, a balancer or a planner without more to say."""
-        return {"name": value} if isinstance(value, str) and "options" in cls.model_fields else value
-
-
-MAX_DEPTH = 64
-"""Tables and lists inside each other: a recipe has nine, and what walks it calls itself."""
-
-
-def plain_data(value: Any, depth: int = 0) -> Any:
-    """Plain data as files hold it: tuples become lists, paths become texts, numpy's numbers Python's; an object in memory is left as it is.
-
-    Raises:
-        ValueError: a number that is not finite, a key that is not a text, a text that no file can hold, or too many tables in each other.
-    """
-    if depth > MAX_DEPTH:
-        raise ValueError(f"more than {MAX_DEPTH} tables or lists stand in each other")
-    if isinstance(value, str):
-        return check_text(value)
-    if isinstance(value, Mapping):
-        wrong = [key for key in value if not isinstance(key, str)]
-        if wrong:
-            raise ValueError(f"a name must be a text, not {wrong[0]!r}")
-        return {check_text(key): plain_data(one, depth + 1) for key, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain_data(one, depth + 1) for one in value]
-    value = plain_number(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is not a finite number")
-    return str(value) if isinstance(value, PurePath) else value
-
-
-def check_text(text: str) -> str:
-    """The text, if it is one: JSON can spell half a surrogate pair, which no file and no tokenizer takes.
-
-    Raises:
-        ValueError: it holds one.
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"{text[:60]!r} holds half of a surrogate pair, which is no character") from None
-    return text
-
-
-P = TypeVar("P", bound=_Part)
-
-
-def read_part(cls: type[P], data: Mapping[str, Any], where: str) -> P:
-    """A part of a recipe from a mapping of the caller's.
-
-    Raises:
-        UnknownName: a key that it has not. BadRecipe: a value that it cannot take.
-    """
-    if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in data):
-        raise BadOption(f"{where} cannot be {shown(data)}", mend=f"give a table of {', '.join(cls.model_fields)}")
-    try:
-        return cls(**data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise UnknownName(f"{where} has no {name!r}", mend=nearest(name, cls.model_fields)) from None
-        raise BadRecipe(
-            f"{name}: {first['msg'].removeprefix('Value error, ')}", where=where, mend=f"its fields: {', '.join(cls.model_fields)}"
-        ) from None
-
-
-class Component(_Part):
+class Component(Part):
     """A balancer, planner or transfer with its options."""
 
     name: str = Field(description="id, e.g. 'core/balance'")
@@ -151,7 +83,7 @@ class PlannerEntry(Component):
         return value.model_dump() if isinstance(value, Component) and not isinstance(value, cls) else value
 
 
-class BranchEntry(_Part):
+class BranchEntry(Part):
     """One branch of a recipe."""
 
     name: str = Field(description="id of the branch, e.g. 'sd/v1-5'")
@@ -168,7 +100,7 @@ class BranchEntry(_Part):
     )
 
 
-class ProbeOptions(_Part):
+class ProbeOptions(Part):
     """How the loss is probed (see docs/algorithm.md); the defaults are ours, the published code's behaviour can be named."""
 
     every: Whole = Field(1, ge=1, description="probe every k-th balanced step; the coefficients stay as they are in between")
@@ -191,7 +123,7 @@ class ProbeOptions(_Part):
         return self
 
 
-class GuidanceOptions(_Part):
+class GuidanceOptions(Part):
     """Where classifier-free guidance acts, and against what; how strongly is each branch's `guidance_scale` (see docs/algorithm.md)."""
 
     interval: tuple[Real, Real] | None = Field(
@@ -214,7 +146,7 @@ class GuidanceOptions(_Part):
         return value
 
 
-class RuntimeOptions(_Part):
+class RuntimeOptions(Part):
     """How the networks are run: changes their speed and, but for rounding, no picture. Pipelines that you hold are left as they are."""
 
     compile: Literal["none", "regional", "whole"] = Field(
@@ -236,103 +168,7 @@ class RuntimeOptions(_Part):
         return Runtime(**self.model_dump())
 
 
-MAX_FEATHER = 1024
-"""Pixels of a mask's edge."""
-
-PICTURES: tuple[tuple[Literal["image", "mask_image"], Literal["RGB", "L"]], ...] = (("image", "RGB"), ("mask_image", "L"))
-"""Fields of a picture that are pictures themselves, and their modes."""
-
-
-class PictureEntry(_Part):
-    """One picture of a recipe: what differs from picture to picture."""
-
-    prompt: str = Field(description="what to draw")
-    negative_prompt: str = Field("", description="what not to draw")
-    seed: Whole | None = Field(
-        None, ge=SEEDS[0], le=SEEDS[1], description="of this picture's own generator; made from the picture itself where it is missing"
-    )
-    name: str | None = Field(None, description="file name without suffix; made from the prompt where it is missing")
-    conditions: dict[str, Condition] = Field(
-        default_factory=dict,
-        description="kind of condition, or name of a branch → condition; planned where it is missing",
-    )
-    image: PictureCopy | None = Field(None, description="a picture to begin with; in a recipe file, the name of a file beside it")
-    strength: Real | None = Field(
-        None,
-        gt=0,
-        le=1,
-        description="share of the steps that are drawn over the picture: 1 all; 0.8 where it is missing, 1 with a mask",
-    )
-    mask_image: PictureCopy | None = Field(
-        None, description="of the picture's size: what is white is drawn anew, what is black stays to the bit"
-    )
-    mask_feather: Whole | None = Field(
-        None, ge=0, le=MAX_FEATHER, description="pixels inside the mask over which the new fades in from its edge; 4 where it is missing"
-    )
-    padding_mask_crop: Whole | None = Field(
-        None, ge=0, le=MAX_SIDE, description="draw only the mask's surroundings, with so many pixels around it, at the full size"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_pictures(cls, value: Any) -> Any:
-        """Pictures in memory as copies. A text is none: a path that a recipe holds is not followed here."""
-        if not isinstance(value, Mapping):
-            return value
-        made = {}
-        for name, mode in PICTURES:
-            if isinstance(value.get(name), str):
-                raise BadRecipe(
-                    f"{name} is a text",
-                    where=name,
-                    mend=f"{name} = 'file.png' stands in a recipe file; in Python a pathlib.Path",
-                )
-            if value.get(name) is not None and not isinstance(value[name], Mapping):
-                made[name] = PictureCopy.of(value[name], mode, name)
-        return {**value, **made} if made else value
-
-    @model_validator(mode="after")
-    def _check_pictures(self) -> PictureEntry:
-        """What goes with what.
-
-        Raises:
-            BadOption: a strength, a mask or its settings without what they are for; a mask of another size.
-        """
-        if self.image is None:
-            for name in ("strength", "mask_image"):
-                if getattr(self, name) is not None:
-                    raise BadOption(f"{name} without an image", where=name, mend="give image, the picture to begin with")
-        if self.mask_image is None:
-            for name in ("mask_feather", "padding_mask_crop"):
-                if getattr(self, name) is not None:
-                    raise BadOption(f"{name} without a mask", where=name, mend="give mask_image: white where the picture is drawn anew")
-        elif self.image is not None and self.mask_image.size != self.image.size:
-            wide, high = self.mask_image.size
-            raise BadOption(
-                f"the mask is {wide}×{high} pixels, the image {self.image.size[0]}×{self.image.size[1]}",
-                where="mask_image",
-                mend="draw the mask on the image itself: a pixel for a pixel",
-            )
-        return self
-
-    @field_validator("conditions", mode="before")
-    @classmethod
-    def _read(cls, value: Any) -> Any:
-        return {key: read_condition(key, data) for key, data in value.items()} if isinstance(value, Mapping) else value
-
-    @property
-    def beginning(self) -> tuple[object, ...]:
-        """What the pictures of one batch must share: whether they begin with an image, at which strength, and whether with a mask."""
-        return self.image is not None, self.mask_image is not None, self.strength
-
-    def model_dump_plain(self) -> dict[str, Any]:
-        """Plain data that `PictureEntry` reads back equal."""
-        data = self.model_dump(mode="json", exclude_none=True, exclude={"conditions"}, fallback=repr)
-        data["conditions"] = {key: dump_condition(condition) for key, condition in self.conditions.items()}
-        return data
-
-
-class Hires(_Part):
+class Hires(Part):
     """A second pass: the picture is made larger and drawn over, with the same layout. By `scale`, or by a size in pixels."""
 
     scale: Real | None = Field(None, gt=1, le=8, description="how many times as high and wide")
@@ -356,14 +192,14 @@ class Hires(_Part):
         return self
 
 
-class WordEmbedding(_Part):
+class WordEmbedding(Part):
     """A textual inversion; see `realcompo.toolkit.word_options`."""
 
     source: str = Field(description="its file")
     token: str | None = Field(None, description="the word for it in prompts")
 
 
-class Words(_Part):
+class Words(Part):
     """How every branch reads its words: put into the options of each that has these, unless they say otherwise."""
 
     prompt_weights: Literal["compel", "a1111"] | None = Field(None, description="read (red:1.3), [red] and BREAK, and weigh by that rule")
@@ -372,7 +208,7 @@ class Words(_Part):
     embeddings: tuple[WordEmbedding, ...] | None = Field(None, description="textual inversions: their files and words")
 
 
-class Recipe(_Part):
+class Recipe(Part):
     """Everything that decides a batch of pictures."""
 
     version: int = Field(VERSION, description="of the recipe format")
@@ -446,34 +282,6 @@ def migrate(data: Mapping[str, Any], where: str | None = None) -> dict[str, Any]
         data = {**MIGRATIONS[version](data), "version": version + 1}
         version += 1
     return data
-
-
-def read_condition(key: str, data: Any) -> Condition:
-    """A condition from plain data. Its kind is its ``kind``, or the key it stands under; boxes: a list or a phrase → box table."""
-    if isinstance(data, Condition):
-        return data
-    kind = data.get("kind", key) if isinstance(data, Mapping) else key
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise UnknownName(f"no kind of condition is called {kind!r}", where="conditions", mend=nearest(str(kind), KINDS))
-    cls: Any = KINDS[kind]
-    if isinstance(data, Mapping):
-        data = {name: value for name, value in data.items() if name != "kind"}
-        if set(data) == {"items"}:
-            data = data["items"]
-    try:
-        condition: Condition = cls(data)
-    except (ValidationError, TypeError, ValueError, OverflowError) as error:
-        raise BadRecipe(
-            f"cannot read {kind}: {error}",
-            where="conditions",
-            mend=cls.form,
-        ) from error
-    return condition
-
-
-def dump_condition(condition: Condition) -> dict[str, Any]:
-    """Plain data with its kind."""
-    return {"kind": condition.kind, **condition.model_dump(mode="json", exclude_none=True)}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from ..interfaces import Region
 from ..registry import Registry
 from ..specs import BranchSpec, Role
 from ..weighing import Reading
-from .recipe import BranchEntry, Words, read_part
+from .parts import read_part
+from .recipe import BranchEntry, Words
 
 
 def worded(what: Any, words: Any, role: Role, registry: Registry) -> Any:

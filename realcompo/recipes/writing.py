@@ -15,7 +15,8 @@ from ..conditions.base import with_ids
 from ..errors import BadRecipe
 from ..files import whole, write_whole
 from .files import SUFFIXES, Path_, dotted
-from .recipe import PICTURES, Recipe
+from .picture_entry import PICTURES
+from .recipe import Recipe
 
 
 def to_toml(recipe: Recipe) -> str:

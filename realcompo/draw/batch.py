@@ -95,7 +95,7 @@ def draw(
     """Draw the pictures of a recipe that are not there yet.
 
     Args:
-        recipe: of all layers (see `layers.resolve`).
+        recipe: of all layers (see `configuration.resolve`).
         folder: for the PNGs; made where it is missing.
         batch_size: pictures drawn at once; which those are, the recipe decides. Where one is missing, its batch is drawn again, and what is
             there stays as it is.

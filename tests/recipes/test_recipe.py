@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 import realcompo.recipes.recipe as recipes
 from realcompo.conditions import Boxes, BoxItem
 from realcompo.errors import BadRecipe
-from realcompo.recipes.configuration import _recipe_layers, parse_text
+from realcompo.recipes.configuration import parse_text
 from realcompo.recipes.files import dotted, undotted
+from realcompo.recipes.layers import recipe_layers
 from realcompo.recipes.provenance import Merged
 from realcompo.recipes.recipe import BranchEntry, Component, PictureEntry, ProbeOptions, Recipe, migrate
 from realcompo.recipes.schema import SCHEMA_FILE, recipe_schema, schema_text
@@ -172,7 +173,7 @@ def test_the_schema_describes_every_key() -> None:
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.name)
 def test_examples_are_recipes(path: Path) -> None:
     merged = Merged()
-    for layer in _recipe_layers(path, path.parent):
+    for layer in recipe_layers(path, path.parent):
         merged.lay(layer)
     recipe = Recipe.model_validate(merged.data)
     assert recipe.pictures and "schema" in path.read_text(encoding="utf-8")

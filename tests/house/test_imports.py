@@ -17,7 +17,7 @@ CORE = ROOT / "realcompo"
 TORCH = {"noise", "toolkit", "compose", "masks", "builtin", "bench"}
 """Rooms that may import torch at run time; testing's are listed module by module."""
 
-TORCH_IN_TESTING = {"toys", "branches", "balancers", "watch", "synthetic"}
+TORCH_IN_TESTING = {"toys", "branch_use", "branches", "balancers", "watch", "synthetic"}
 HEAVY = {"torch", "diffusers", "transformers", "accelerate", "safetensors"}
 
 PRIVATE = {"compose", "draw", "builtin", "bench", "cli"}

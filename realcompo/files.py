@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and their names. Standard library only."""
+"""Files that appear whole or not at all, their names, and parts of a page that are made. Standard library only."""
 
 from __future__ import annotations
 
@@ -77,6 +77,20 @@ def write_whole(path: Path, text: str) -> None:
     data = text.encode("utf-8")  # first: a text that is none must not cost the file that is there
     with whole(path) as stream:
         stream.write(data)
+
+
+def made_between(page: str, start: str, end: str, made: str) -> str:
+    """A page with what stands between two of its marks made anew, an empty line on either side.
+
+    Raises:
+        ValueError: the marks do not stand there, one after the other: what was made would be written nowhere.
+    """
+    before, began, rest = page.partition(start)
+    _, ended, after = rest.partition(end)
+    if not began or not ended:
+        raise ValueError(f"the page has no {start} … {end}")
+    text = made.strip("\n")
+    return f"{before}{start}\n\n{text}\n\n{end}{after}"
 
 
 def clear_parts(folder: Path) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from realcompo.cli.bench_tables import figure, longer_first_calls, seconds, size, spread_of
+from realcompo.files import made_between
 
 from .reference.markdown import cell, code, table
 
-START, END = "<!-- records: made by python -m tools.reference -->\n", "<!-- end of records -->"
+START, END = "<!-- records: made by python -m tools.reference -->", "<!-- end of records -->"
 
 
 def records(folder: Path) -> dict[str, dict[str, Any]]:
@@ -64,5 +64,4 @@ def _parts(one: Mapping[str, Any]) -> list[list[str]]:
 
 def drawn_into(page: str, folder: Path) -> str:
     """The text of docs/bench.md with the records as they are now."""
-    made = "\n\n".join(section(name, told) for name, told in records(folder).items())
-    return re.sub(f"{re.escape(START)}.*?{re.escape(END)}", lambda _: f"{START}\n{made}\n\n{END}", page, flags=re.S)
+    return made_between(page, START, END, "\n\n".join(section(name, told) for name, told in records(folder).items()))

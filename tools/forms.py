@@ -8,7 +8,6 @@ which of them a step takes. SD 1.5's networks lie on torch's device "meta", whic
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import torch
 from realcompo.compose.cost import OperationCount
 from realcompo.compose.guidance import acts
 from realcompo.compose.probe import placement_slope, slope_of_maps
+from realcompo.files import made_between
 from realcompo.interfaces import Regions, Request, Setting, Step
 from realcompo.noise.diffusion import Solver
 from realcompo.recipes.recipe import GuidanceOptions, ProbeOptions
@@ -223,16 +223,11 @@ def stable_diffusion(registry: Registry) -> tuple[Pieces, Pieces, Any]:
     return found[0], found[1], branches[0].traits.schedule
 
 
-def updated(page: str, made: str) -> str:
-    """The page with what stands between the marks made anew."""
-    return re.sub(f"{MARKS[0]}.*?{MARKS[1]}", lambda _: f"{MARKS[0]}\n\n{made}\n\n{MARKS[1]}", page, flags=re.S)
-
-
 def main() -> None:
     """Measure, and write the page."""
     registry = installed()
     made = table({"mini": mini(registry), "SD 1.5 × GLIGEN": stable_diffusion(registry)}, registry)
-    PAGE.write_text(updated(PAGE.read_text("utf-8"), made), "utf-8")
+    PAGE.write_text(made_between(PAGE.read_text("utf-8"), *MARKS, made), "utf-8")
     print(made)
 
 

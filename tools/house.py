@@ -6,16 +6,17 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from realcompo.files import made_between
 
 ROOMS = {
     "errors": "every error a user can meet: what is wrong, where, and the mend",
     "arguments": "numbers and texts of a call: which are taken",
     "weighing": "weights of words in prompts: (red:1.3), [red], BREAK",
-    "files": "files that appear whole or not at all, and their names",
+    "files": "files that appear whole or not at all, their names, and parts of a page that are made",
     "processes": "forward processes: noise levels, and which timestep and scale stand for each",
     "specs": "what plugins declare, as data",
     "conditions": "boxes, keypoints, segmentation: the kinds, their files, the hints drawn from them",
@@ -41,7 +42,7 @@ ROOMS = {
 }
 """Room → what it is, bottom up: a room imports only from rooms above it in this table, and from itself."""
 
-START, END = "<!-- rooms: made by python -m tools.reference -->\n", "<!-- end of rooms -->"
+START, END = "<!-- rooms: made by python -m tools.reference -->", "<!-- end of rooms -->"
 
 
 @dataclass(frozen=True)
@@ -122,4 +123,4 @@ def picture(package: Path) -> str:
 
 def drawn_into(page: str, package: Path) -> str:
     """The text of docs/architecture.md with the picture as it is now."""
-    return re.sub(f"{re.escape(START)}.*?{re.escape(END)}", lambda _: f"{START}\n{picture(package)}\n{END}", page, flags=re.S)
+    return made_between(page, START, END, picture(package))

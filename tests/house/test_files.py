@@ -19,7 +19,7 @@ import realcompo as rc
 from realcompo import files
 from realcompo.draw.batch import draw
 from realcompo.errors import BadOption, BadRecipe
-from realcompo.files import clear_parts, free_path, whole, write_whole
+from realcompo.files import clear_parts, free_path, made_between, whole, write_whole
 from realcompo.pictures.png import read_recipe
 from realcompo.plans.layouts import Layout, write_layouts
 from realcompo.recipes.recipe import PictureEntry, Recipe
@@ -348,3 +348,12 @@ def test_what_fails_leaves_the_old_file(tmp_path: Path) -> None:
         stream.write(b"half")
         raise RuntimeError
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_is_made_stands_between_its_marks_and_nowhere_else() -> None:
+    page = "before\n<a>\nold\n<b>\nafter <a> and <b>\n"
+    new = made_between(page, "<a>", "<b>", "new\n")
+    assert new == "before\n<a>\n\nnew\n\n<b>\nafter <a> and <b>\n" == made_between(new, "<a>", "<b>", "new")
+    for lacking in ("no mark", "<a> alone", "<b> before <a>"):
+        with pytest.raises(ValueError, match="the page has no <a> … <b>"):
+            made_between(lacking, "<a>", "<b>", "new")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import realcompo as rc
+from realcompo.files import made_between
 from realcompo.registry import installed
 from tests import lacking, sliced
 from tools.forms import FORMS, MARKS, PAGE, Form, balanced, cost, mini, stable_diffusion, table
@@ -49,7 +50,8 @@ def test_the_page_says_what_is_measured(embedded: Any) -> None:
     """And how a balanced step of SD 1.5 stands against both branches' own guided steps together."""
     sd = stable_diffusion(installed())
     made = table({"mini": embedded, "SD 1.5 × GLIGEN": sd}, installed())
-    assert f"{MARKS[0]}\n\n{made}\n\n{MARKS[1]}" in PAGE.read_text("utf-8"), "run python -m tools.forms"
+    page = PAGE.read_text("utf-8")
+    assert made_between(page, *MARKS, made) == page, "run python -m tools.forms"
     fidelity, spatial, _ = sd
     own = 2 * (fidelity.row + spatial.row) / fidelity.row
     ratios = [balanced(fidelity, spatial, *form) / own for form in ((False, False), (True, False), (True, True))]

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from realcompo.files import made_between
+
 DOCS = Path(__file__).parents[2] / "docs"
 BEGIN, END = "<!-- figures: made by python -m tools.gpu.page -->", "<!-- end of figures -->"
 ASIDE = ("encode", "decode")
@@ -76,8 +78,7 @@ def figures(folder: Path = DOCS / "gpu") -> str:
 
 def page(text: str) -> str:
     """The page with its figures as the records have them."""
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{figures()}\n{END}{rest.split(END)[1]}"
+    return made_between(text, BEGIN, END, figures())
 
 
 if __name__ == "__main__":

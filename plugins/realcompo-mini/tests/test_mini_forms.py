@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from realcompo_mini.compare.draw import read
-from realcompo_mini.compare.forms import FORMS, MARKS, STEPS, paired, path_of, table, updated
+from realcompo_mini.compare.forms import FORMS, MARKS, STEPS, paired, path_of, table
 from realcompo_mini.compare.measure import aligned, share
 from realcompo_mini.compare.tuning import parse
+
+from realcompo.files import made_between
 
 ROOT = Path(__file__).parents[3]
 RECORDS = ROOT / "docs" / "results" / "forms"
@@ -39,8 +41,7 @@ def test_the_page_shows_the_records() -> None:
     """Made by the command, from records of whole rows; a figure that is typed by hand would differ."""
     page = (ROOT / "docs" / "algorithm.md").read_text("utf-8")
     made = table(RECORDS, GROUPS)
-    assert f"{MARKS[0]}\n\n{made}\n\n{MARKS[1]}" in page
-    assert updated(page, made) == page and updated(page, "other") != page
+    assert made_between(page, *MARKS, made) == page and made_between(page, *MARKS, "other") != page
     drawn = {name: list(read(path_of(RECORDS, name))) for rows in GROUPS.values() for name in rows}
     assert {len(records) for records in drawn.values()} <= {0, 24} and made.count("\n") > 8
 

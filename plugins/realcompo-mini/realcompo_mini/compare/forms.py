@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from realcompo.files import made_between
 from realcompo_mini.compare.draw import cost_of, draw_row, read
 from realcompo_mini.compare.measure import Record, aligned, picks_of, share
 from realcompo_mini.compare.report import ruled
@@ -93,11 +94,6 @@ def paired(a: Sequence[Record], b: Sequence[Record]) -> str:
     return f"{share(a, 'in_box') - share(b, 'in_box'):+.3f} ({low:+.3f} … {high:+.3f})"
 
 
-def updated(page: str, made: str) -> str:
-    """The page with what stands between the marks made anew."""
-    return re.sub(f"{MARKS[0]}.*?{MARKS[1]}", lambda _: f"{MARKS[0]}\n\n{made}\n\n{MARKS[1]}", page, flags=re.S)
-
-
 def main() -> None:
     """Draw, or tell what was drawn."""
     parser = argparse.ArgumentParser(prog="python -m realcompo_mini.compare.forms", description=__doc__)
@@ -117,7 +113,7 @@ def main() -> None:
     elif args.verb == "table" or args.page is None:
         print(table(args.out, groups))
     else:
-        args.page.write_text(updated(args.page.read_text("utf-8"), table(args.out, groups)), "utf-8")
+        args.page.write_text(made_between(args.page.read_text("utf-8"), *MARKS, table(args.out, groups)), "utf-8")
 
 
 if __name__ == "__main__":

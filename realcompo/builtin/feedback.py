@@ -26,8 +26,6 @@ from .options import FeedbackOptions
 
 PARTS, MOST = 400, 499
 """λ is known in parts of one, up to so many of them; 0 is a step of which nothing is told."""
-LEAST = 1e-3
-"""Of a picture that is outside a region: one that is all of it cannot be misplaced."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +148,7 @@ class Feedback(Balancer):
     def _relative(self, state: Phases, step: Step, seen: Seen) -> list[float | None]:
         """λ of each picture, by the branches that its phase asks, their mean where they are several; None where none told."""
         setting, found = state.setting, list[float | None]()
-        even = (1 - setting.masks.mean(dim=(-2, -1))).clamp(min=0)  # (B, R), the loss of attention that knows nothing
-        shares = torch.where(even > LEAST, seen.loss / even.clamp(min=LEAST), torch.zeros_like(seen.loss))
+        shares = setting.relative(seen.loss)
         known = (seen.known & (seen.count > 0)).tolist()
         for b in range(len(state.held)):
             phase = self.phase(state, step, b)

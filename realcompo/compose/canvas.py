@@ -85,6 +85,11 @@ class Canvas:
         pixels = shades.float() / 255 * 2 - 1
         return pixels * torch.from_numpy(~np.stack(self.masks))[:, None] if around else pixels
 
+    def of(self, rows: Sequence[int]) -> Canvas:
+        """What a run of these pictures begins with, repeats allowed; it is pasted by nobody."""
+        masks = tuple(self.masks[b] for b in rows) if self.masks else ()
+        return replace(self, pictures=tuple(self.pictures[b] for b in rows), masks=masks, pastes=(), frames=())
+
     def told(self, pictures: Sequence[PictureEntry]) -> tuple[PictureEntry, ...]:
         """The entries with their conditions as they are in the frames.
 

@@ -28,6 +28,7 @@ from ..recipes.recipe import (
 )
 from .assembly import check_compatible, check_guidance, check_prompts, picture_regions, unite
 from .begin import begin
+from .candidates import Noises, check_seeds, noises_of
 from .canvas import Canvas, canvas_of
 from .decided import Decided, decided_in
 from .ensemble import Ensemble
@@ -63,6 +64,9 @@ class Composer(Ensemble):
         num_inference_steps: unless a call says otherwise; what the fidelity branch recommends, or 50.
         planner: id, `Component` or `PlannerEntry` of the planner that fills in missing conditions.
         hires: a second pass at a higher resolution: a scale, or a table (see `realcompo.recipes.recipe.Hires`).
+        candidates: how many noises each picture begins with, of which the one that is placed best goes on after the first steps; or a
+            table (see `realcompo.recipes.recipe.Candidates`). Until then, a callback's latents are those of all noises (B·N, C, h, w),
+            a picture's side by side, and after it rows that were not chosen mean nothing.
         words: how every branch reads its words: a table of prompt_weights, long_prompts, clip_skip, embeddings (docs/words.md).
         device, dtype: of the networks; the best device there is, float32.
         offload: keep on the device only the network that is in use.
@@ -189,6 +193,7 @@ class Composer(Ensemble):
         solver, steps = self._solver(steps, size), int(steps)
         check_outputs(output_type, callback, progress)
         inputs.check(self.members[0].traits.latent, size, self.device)
+        check_seeds(inputs, self.candidates)
         canvas = canvas_of(inputs.pictures, size, self.members, self.registry)
         if canvas is not None:
             begin_late(solver, steps, canvas.strength)
@@ -201,17 +206,20 @@ class Composer(Ensemble):
         check_guidance(members)
         check_prompts(members, inputs.pictures, self.registry)
         with explain_memory(), explain_compiler():
-            x, run = self._start(members, over, size, solver, canvas)
+            noises = Noises.of(self.candidates, len(inputs.pictures))
+            rows = noises_of(over, noises)
+            x, run = self._start(members, rows, size, solver, canvas, noises)
             told = self._remarks(solver, members, inputs.pictures, unread_of_branches(members, self.branches))
             if part and self.planner is not None:
                 told += planned_remarks(members, inputs.pictures, size, self.registry)
             warn(told)
-            run.told = decided
+            run.told = noises.spread(decided) if decided else ()
             watch = Watch(progress, run, passes=1 if second is None else 2)
             try:
-                z = self._denoise(x, run, inputs.generators, callback, watch)
+                z = run.settle(self._denoise(x, run, rows.generators, callback, watch))
                 watch.check()
                 if second is not None and watch.stopped is None:
+                    over = replace(over, generators=rows.only(noises.rows).generators)
                     z, run = self._again(z, run, over, second, callback, watch)
                 images = run.finite.decode(z, lambda rows: self._decode(rows, run, output_type))
             finally:
@@ -237,10 +245,13 @@ class Composer(Ensemble):
         size: tuple[int, int],
         solver: Solver,
         canvas: Canvas | None,
+        noises: Noises,
     ) -> tuple[Tensor, Run]:
-        """The first latents, and everything that is made once."""
-        parts = [picture_regions(self.members, p, size, self.registry, f"picture {b}") for b, p in enumerate(inputs.pictures)]
-        regions, owned = unite(parts if canvas is None else canvas.limited(parts))
+        """The first latents, and everything that is made once; `inputs` are those of all noises, the canvas is the pictures'."""
+        pictures = [inputs.pictures[row] for row in noises.heads]
+        parts = [picture_regions(self.members, p, size, self.registry, f"picture {b}") for b, p in enumerate(pictures)]
+        regions, owned = unite(noises.spread(parts if canvas is None else canvas.limited(parts)))
+        canvas = canvas.of(noises.owners) if canvas is not None and noises.several else canvas
         traits, branches = self.members[0].traits, self.branches  # their weights: what can be wrong before them has been looked at
         h, w = size[0] // traits.latent.downscale, size[1] // traits.latent.downscale
         precision = torch.float64 if any(b.dtype == torch.float64 for b in branches) else torch.float32
@@ -262,6 +273,7 @@ class Composer(Ensemble):
             trace=Trace(tuple(m.name for m in members)),
             offload=self.device if self.offload else None,
             hold=self._holds,
+            noises=noises,
         )
         for branch in branches:
             branch.tune(self.runtime.told())
@@ -274,7 +286,8 @@ class Composer(Ensemble):
     ) -> tuple[Tensor, Run]:
         """The second pass, over what the first one drew (z), with the same layout."""
         canvas = second.canvas(z, first.finite, self.members[0].traits.latent.downscale, lambda rows: self._decode(rows, first, "pil"))
-        x, run = self._start(first.members, replace(inputs, latents=None), second.size, second.solver, canvas)
+        inputs = replace(inputs, latents=None)
+        x, run = self._start(first.members, inputs, second.size, second.solver, canvas, Noises(len(inputs.pictures)))
         run.follow(first)
         watch.follow(run)
         z = self._denoise(x, run, inputs.generators, callback, watch)
@@ -296,6 +309,7 @@ class Composer(Ensemble):
         state, x = balancer.start(run.setting), run.finite.clean("latents", x)
         for step in solver.steps:
             z = solver.view(x, step)
+            run.choose(z, step)  # of several noises a picture, the best placed
             needs = balancer.needs(state, step)
             z, moved = run.move(z, step, needs.moves)  # z ← z − η ∇_z L
             acting = run.acting(needs)  # which branches, and in which pictures

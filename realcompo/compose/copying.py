@@ -70,6 +70,7 @@ class Copied:
             "width": width,
             "planner": me.planner,
             "hires": me.hires,
+            "candidates": me.candidates,
             "device": str(me.device),
             "dtype": str(me.dtype).removeprefix("torch."),
             "offload": me.offload,

@@ -24,10 +24,12 @@ class Decided:
     Attributes:
         moves: name of a branch → how many moves of z by its maps, at each step of all passes; 0 at steps beyond its end.
         choices: what `Balancer.decide` said, at each step; () where it decides nothing.
+        candidate: the number of the noise that went on, of several; None where there was one.
     """
 
     moves: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     choices: tuple[int, ...] = ()
+    candidate: int | None = None
 
     def choice(self, position: int, own: int) -> int:
         """The decision of a step; `own` where the picture knows none."""
@@ -50,7 +52,10 @@ class Decided:
         moves = data.get("moves", {}) if isinstance(data, Mapping) else None
         if not isinstance(moves, Mapping) or not all(_numbers(one) for one in (*moves.values(), data.get("choices", []))):
             raise _damaged(where)
-        return cls({str(name): tuple(one) for name, one in moves.items()}, tuple(data.get("choices", [])))
+        candidate = data.get("candidate")
+        if candidate is not None and not _numbers([candidate]):
+            raise _damaged(where)
+        return cls({str(name): tuple(one) for name, one in moves.items()}, tuple(data.get("choices", [])), candidate)
 
 
 def _numbers(told: Any) -> bool:
@@ -75,7 +80,8 @@ def decided_in(trace: Trace) -> list[dict[str, Any]]:
         }
         choices = [entry.decided[b] for entry in trace.entries if entry.decided]
         made = {name: told for name, told in moves.items() if any(told)}
-        found.append({**({"moves": made} if asked else {}), **({"choices": choices} if choices else {})})
+        chosen = {"candidate": trace.chosen[b]} if trace.chosen else {}
+        found.append({**({"moves": made} if asked else {}), **({"choices": choices} if choices else {}), **chosen})
     return found
 
 

@@ -31,6 +31,7 @@ from ..recipes.recipe import (
 from ..recipes.worded import worded
 from ..registry import Registry, installed
 from .assembly import check_compatible, check_few_steps, check_guidance, picture_regions, unite
+from .candidates import candidate_remarks, read_candidates
 from .canvas import canvas_of
 from .copying import Copied
 from .guidance import guidance_remarks
@@ -67,6 +68,7 @@ class Ensemble(Copied):
         width: int | None = None,
         planner: str | Component | Mapping[str, Any] | None = None,
         hires: Any = None,
+        candidates: Any = None,
         words: Any = None,
         device: Any = None,
         dtype: Any = None,
@@ -115,6 +117,7 @@ class Ensemble(Copied):
         else:
             self.planner = read_part(PlannerEntry, {"name": planner} if isinstance(planner, str) else planner, "planner")
         self.hires = read_hires(hires)
+        self.candidates = read_candidates(candidates)
         self._planner: tuple[PlannerEntry, Planner] | None = None
         self._branches: list[Branch] | None = None
 
@@ -137,6 +140,7 @@ class Ensemble(Copied):
             width=recipe.width,
             planner=recipe.planner,
             hires=recipe.hires,
+            candidates=recipe.candidates,
             words=recipe.words,
             device=recipe.device,
             dtype=recipe.dtype,
@@ -186,6 +190,7 @@ class Ensemble(Copied):
             *negative_remarks(members, pictures, self.registry),
             *region_remarks(members, pictures, self.registry),
             *weight_remarks(members, pictures),
+            *candidate_remarks(self.candidates, pictures, self.planner is not None),
         ]
 
     def check_picture(self, picture: PictureEntry, index: int = 0) -> tuple[Region, ...]:
@@ -274,6 +279,7 @@ class Ensemble(Copied):
             noise_range=self.noise_range,
             num_inference_steps=steps or self.num_inference_steps,
             hires=hires,
+            candidates=self.candidates,
             height=height,
             width=width,
             device=str(self.device),

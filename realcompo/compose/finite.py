@@ -133,6 +133,13 @@ class Finite:
                 if not math.isfinite(peak):
                     self.failed.setdefault(picture, self._reason(note, peak))
 
+    def only(self, rows: Sequence[int]) -> None:
+        """From here on these rows are the batch's pictures."""
+        self.send()
+        self.read()
+        self.failed = {b: self.failed[row] for b, row in enumerate(rows) if row in self.failed}
+        self.count = len(rows)
+
     @property
     def lost(self) -> bool:
         """Whether every picture has failed: there is nothing left to draw."""

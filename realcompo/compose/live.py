@@ -92,8 +92,10 @@ class Watch:
         def estimate() -> Tensor:
             return convert(noise, self.run.solver.kind, "sample", z if shift is None else z + shift, step.alpha_bar)
 
-        self.progress(step, Event(**vars(entry), _watch=self, _estimate=estimate))
-        return None if self.stopped is None else self.stopped.clean
+        noises = self.run.noises
+        shown = entry.only(noises.rows) if noises.several else entry
+        self.progress(step, Event(**vars(shown), _watch=self, _estimate=lambda: noises.shown(estimate())))
+        return None if self.stopped is None else estimate()
 
     def look(self, z: Tensor, full: bool) -> list[Image.Image]:
         """See `Event.preview`. What it costs is not the picture's."""

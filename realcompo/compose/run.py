@@ -16,10 +16,12 @@ from ..interfaces import Balancer, Inpainting, Move, Moved, Needs, Prediction, P
 from ..noise.diffusion import Transition
 from ..pictures.trace import Trace, TraceEntry
 from .calls import Calls
+from .candidates import Noises
+from .cost import Meter
 from .decided import Decided, decisions
 from .inputs import PictureInputs
 from .moves import move_latents
-from .probe import LaggedProbe, LossScale, TrialProbe
+from .probe import LaggedProbe, LossScale, TrialProbe, placement_slope
 from .rows import Rows, probe_of
 from .undrawn import Kept
 
@@ -35,7 +37,8 @@ class Run(Calls):
         kept: what of the latents is not drawn; None where all is.
         inpainting: what branches whose networks inpaint are told.
         before: the first pass, where this is the second.
-        told: of each picture, what was decided when it was drawn first; () where it never was.
+        told: of each row, what was decided of its picture when it was drawn first; () where it never was.
+        noises: the rows of the batch: one a picture, or several until one is chosen.
     """
 
     trace: Trace
@@ -45,31 +48,49 @@ class Run(Calls):
     inpainting: Inpainting | None = None
     before: Run | None = None
     told: Sequence[Decided | None] = ()
+    noises: Noises
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.meter = Meter(self.noises.pictures, self.noises.owners)
+        self.noises.spare([bool(self.regions.pictures[row]) for row in self.noises.heads])
         self.standing = torch.zeros(len(self.branches), len(self.regions), dtype=torch.bool, device=self.setting.masks.device)
 
     def encode(self, inputs: PictureInputs, size: tuple[int, int]) -> None:
-        """Each branch's text, regions and condition, once."""
+        """Each branch's text, regions and condition, once: noises of one picture share them. (An inpainting network is told latents of what
+        stands around the mask, which each noise's generator draws.)"""
+        apart = self.inpainting is not None
+        heads = self.every.index if apart else self.noises.heads
+        pictures = [inputs.pictures[row] for row in heads]
         for k, m in enumerate(self.members):
             request = Request(
-                prompts=tuple(m.own_prompt(picture.prompt) for picture in inputs.pictures),
+                prompts=tuple(m.own_prompt(picture.prompt) for picture in pictures),
                 negative_prompts=tuple(
-                    picture.negative_prompt if m.entry.negative_prompt is None else m.entry.negative_prompt for picture in inputs.pictures
+                    picture.negative_prompt if m.entry.negative_prompt is None else m.entry.negative_prompt for picture in pictures
                 ),
-                regions=Regions(tuple(m.own_regions(regions) for regions in self.regions.pictures)),
-                conditions=tuple(m.condition(picture) if m.role == "spatial" else None for picture in inputs.pictures),
+                regions=Regions(tuple(m.own_regions(self.regions.pictures[row]) for row in heads)),
+                conditions=tuple(m.condition(picture) if m.role == "spatial" else None for picture in pictures),
                 size=size,
                 guidance_scale=m.guidance_scale,
                 balanced=len(self.members) > 1,
                 inpainting=self.inpainting if m.traits.inpaints else None,
             )
             with self.awake(k) as branch:
-                self.conditionings.append(self.meter.count("text", None, partial(branch.encode, request)))
+                told = self.meter.count("text", None, partial(branch.encode, request))
+                self.conditionings.append(told if apart or not self.noises.several else branch.pick(told, self.noises.owners))
                 for rows in branch.embeddings(self.conditionings[k]):
                     self.finite.see("text", rows, branch=k)
             self.scales.append(LossScale() if branch.dtype == torch.float16 else None)
+
+    def settle(self, x: Tensor) -> Tensor:
+        """After the last step, x of all noises: what the run holds is of its pictures, each by the noise that went on. Their x (B, …)."""
+        rows, noises = self.noises.rows, self.noises
+        if noises.several:
+            self.trace, self.regions = self.trace.only(rows), self.regions.only(rows)
+            self.trace.chosen, self.trace.candidates = noises.chosen, noises.worst
+            self.told = [self.told[row] for row in rows] if self.told else ()
+            self.finite.only(rows)
+        return noises.shown(x)
 
     def follow(self, first: Run) -> None:
         """Go on where a first pass ended: a picture that failed there has failed."""
@@ -87,8 +108,21 @@ class Run(Calls):
 
     def acting(self, needs: Needs) -> list[tuple[int, Rows]]:
         """The branches that act at a step, each with the pictures that it acts in."""
-        found = [(k, Rows.where(needs.acts(k, b) for b in range(len(self.regions)))) for k in range(len(self.branches))]
+        found = [(k, self.noises.going & Rows.where(needs.acts(k, b) for b in self.every.index)) for k in range(len(self.branches))]
         return [(k, rows) for k, rows in found if rows]
+
+    def choose(self, z: Tensor, step: Step) -> None:
+        """Where a picture has several noises, and this is the step: the one of which the fidelity branch's maps at z say that its worst
+        region stands best goes on, and the others are asked no more."""
+        if not self.noises.due(step):
+            return
+        k, rows = self.setting.fidelity, self.noises.going
+        read = partial(self.attend, k, step=step, rows=rows)
+        look = partial(placement_slope, read, rows.of(z), self.regions_of(rows), None, graph=False)
+        loss, _, _ = self.counted("look", k, look, z, step, rows)
+        worst = self.setting.relative(rows.into(loss)).amax(dim=1) if loss.numel() else z.new_zeros(len(z))
+        lost = torch.tensor([row in self.finite.failed or row not in rows.index for row in self.every.index], device=worst.device)
+        self.noises.choose(worst.masked_fill(lost | worst.isnan(), math.inf), self.told)
 
     def move(self, z: Tensor, step: Step, moves: Sequence[Move | None]) -> tuple[Tensor, Moved | None]:
         """z where the moves that the balancer wants leave it, before any branch predicts; None where it wants none."""
@@ -102,7 +136,8 @@ class Run(Calls):
         noise, drawn = math.sqrt(1 - step.alpha_bar), None if self.kept is None else self.kept.mask
         told = decisions(self.told, self.position, self.setting.names)
         ask = partial(self.slope, step=step)
-        return move_latents(z, moves, ask, self.regions, noise, self.slopes, self.left, self.standing, drawn, told=told)
+        among = self.noises.going
+        return move_latents(z, moves, ask, self.regions, noise, self.slopes, self.left, self.standing, drawn, among, told)
 
     def predictions_of(self, acting: Sequence[tuple[int, Rows]], z: Tensor, step: Step, needs: Needs, due: bool) -> list[Prediction]:
         """The prediction of each acting branch at z, of the kind that the run blends in."""
@@ -231,7 +266,7 @@ class Run(Calls):
     ) -> TraceEntry:
         """Write one step down, and learn from the same wait which pictures failed in it."""
         self.finite.send()
-        self.trace.cost, self.trace.costs = self.meter.cost(), self.meter.costs()
+        self.trace.cost, self.trace.costs = self.meter.cost(), self.noises.spread(self.meter.costs())
         acts = torch.zeros(len(self.branches), len(self.regions), dtype=torch.bool)
         for k, rows in acting:
             acts[k] = rows.mask()

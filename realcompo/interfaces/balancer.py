@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+LEAST = 1e-3
+"""Of a picture that is outside a region: one that is all of it cannot be misplaced."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """What a balancer is told at the start: no model, no solver.
@@ -41,6 +45,12 @@ class Setting:
     def fidelity(self) -> int:
         """Index of the fidelity branch."""
         return self.roles.index("fidelity")
+
+    def relative(self, loss: Tensor) -> Tensor:
+        """λ_r = L_r / (1 − |M_r|): a placement loss (…, B, R) over what it is where attention knows nothing and lies evenly over the
+        picture. Free of a region's size: 0 where all lies inside, 1 where nothing is known. 0 of a region that is the whole picture."""
+        even = (1 - self.masks.mean(dim=(-2, -1))).clamp(min=0)
+        return (even > LEAST) * loss.to(even) / even.clamp(min=LEAST)
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,13 @@ class Cost:
 
 @dataclass
 class Trace:
-    """All steps of a run, and how often the networks were called."""
+    """All steps of a run, and how often the networks were called.
+
+    Attributes:
+        cost, costs: F of a picture in the mean, and of each.
+        chosen: B, the number of the noise that went on, of several; () where a picture has one.
+        candidates: B × N, how the worst region of each noise stood at the choice (0 in its place, 1 as if nothing were known), likewise.
+    """
 
     names: tuple[str, ...]
     entries: list[TraceEntry] = field(default_factory=list)
@@ -158,6 +164,8 @@ class Trace:
     move_calls: int = 0
     cost: Cost = field(default_factory=Cost)
     costs: tuple[Cost, ...] = ()
+    chosen: tuple[int, ...] = ()
+    candidates: tuple[tuple[float, ...], ...] = ()
 
     def record(
         self,
@@ -217,11 +225,15 @@ class Trace:
             self.move_calls + other.move_calls,
             self.cost.then(other.cost),
             tuple(a.then(b) for a, b in zip(self.costs, other.costs, strict=False)),
+            self.chosen,
+            self.candidates,
         )
 
     def only(self, pictures: Sequence[int]) -> Trace:
         """Of these pictures alone; the calls are those of the whole batch."""
         kept = replace(self, entries=[entry.only(pictures) for entry in self.entries])
+        if self.chosen:
+            kept.chosen, kept.candidates = tuple(self.chosen[b] for b in pictures), tuple(self.candidates[b] for b in pictures)
         if self.costs:
             kept.costs = tuple(self.costs[b] for b in pictures)
             kept.cost = Cost.mean(kept.costs)

@@ -18,6 +18,7 @@ from .picture_entry import MAX_FEATHER, PICTURES, PictureEntry, dump_condition, 
 __all__ = [
     "DEFAULT_BALANCER",
     "DEFAULT_STEPS",
+    "MAX_CANDIDATES",
     "MAX_DEPTH",
     "MAX_FEATHER",
     "MAX_STEPS",
@@ -25,6 +26,7 @@ __all__ = [
     "PICTURES",
     "VERSION",
     "BranchEntry",
+    "Candidates",
     "Carried",
     "Component",
     "GuidanceOptions",
@@ -56,6 +58,9 @@ DEFAULT_STEPS = 50
 
 MAX_STEPS = 10_000
 """Denoising steps: the forward processes have 1,000, and every step is looked at before a run."""
+
+MAX_CANDIDATES = 64
+"""Noises a picture."""
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 MIGRATIONS: dict[int, Migration] = {}
@@ -192,6 +197,20 @@ class Hires(Part):
         return self
 
 
+class Candidates(Part):
+    """Several noises a picture for the first steps; the one whose layout stands best goes on. A number is how many."""
+
+    count: Whole = Field(ge=1, le=MAX_CANDIDATES, description="noises a picture")
+    until: Real = Field(0.3, ge=0, lt=1, description="share of the steps after which one is chosen; after one step at the earliest")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_count(cls, value: Any) -> Any:
+        """A bare number is the count."""
+        number = plain_number(value)
+        return {"count": number} if isinstance(number, (int, float)) and not isinstance(number, bool) else value
+
+
 class WordEmbedding(Part):
     """A textual inversion; see `realcompo.toolkit.word_options`."""
 
@@ -234,6 +253,9 @@ class Recipe(Part):
     height: Whole | None = Field(None, ge=1, le=MAX_SIDE, description="pixels; the fidelity branch's default where it is missing")
     width: Whole | None = Field(None, ge=1, le=MAX_SIDE, description="pixels")
     hires: Hires | None = Field(None, description="a second pass at a higher resolution; a number is its scale")
+    candidates: Candidates | None = Field(
+        None, description="several noises a picture for the first steps, of which the best placed goes on; a number is how many"
+    )
     words: Words | None = Field(None, description="how every branch reads its words, in place of options of each")
     device: str | None = Field(None, description="'cuda', 'cuda:1', 'mps', 'cpu'; the best there is where it is missing")
     dtype: Literal["float32", "float16", "bfloat16", "float64"] = Field("float32", description="of the networks")

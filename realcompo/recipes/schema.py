@@ -8,7 +8,7 @@ from typing import Any
 
 from ..conditions import HINTS
 from ..conditions.keypoints import OPENPOSE_18
-from .recipe import VERSION, Recipe
+from .recipe import MAX_CANDIDATES, VERSION, Recipe
 
 SCHEMA_FILE = Path(__file__).with_name("recipe.schema.json")
 
@@ -51,6 +51,8 @@ def recipe_schema() -> dict[str, Any]:
         drawn_over[name] = {"description": drawn_over[name]["description"], "anyOf": [beside, {"$ref": "#/$defs/PictureCopy"}]}
     hires = schema["properties"]["hires"]
     hires["anyOf"] = [{"type": "number", "exclusiveMinimum": 1, "maximum": 8, "description": "its scale"}, *hires["anyOf"]]
+    candidates = schema["properties"]["candidates"]
+    candidates["anyOf"] = [{"type": "integer", "minimum": 1, "maximum": MAX_CANDIDATES, "description": "how many"}, *candidates["anyOf"]]
     parts |= _measured_conditions()
     kinds = {"boxes": "Boxes", "keypoints": "Keypoints", "segmentation": "Segmentation", "hint": "Hint"}
     conditions.update(

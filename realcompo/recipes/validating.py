@@ -16,7 +16,7 @@ from .files import Path_, dotted
 from .parts import Part
 from .picture_entry import PictureEntry
 from .provenance import Merged
-from .recipe import BranchEntry, Component, GuidanceOptions, Hires, PlannerEntry, ProbeOptions, Recipe, RuntimeOptions, Words
+from .recipe import BranchEntry, Candidates, Component, GuidanceOptions, Hires, PlannerEntry, ProbeOptions, Recipe, RuntimeOptions, Words
 
 _FILE_KEYS = ("extends", "prompts", "set", "unset")
 _GUARDED = frozenset({"allow_pickle"})
@@ -82,6 +82,7 @@ def _model(loc: Path_) -> type[Part]:
         "guidance": GuidanceOptions,
         "runtime": RuntimeOptions,
         "hires": Hires,
+        "candidates": Candidates,
         "words": Words,
         "pictures": PictureEntry,
     }

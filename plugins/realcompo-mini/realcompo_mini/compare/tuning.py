@@ -3,8 +3,9 @@
 The first word is the form (fidelity, boxes, mean, hand-over, paper, balance, guided, feedback, published, switching, division), the rest
 are settings of it: any option of its balancer, the guidance scale of a branch (`fidelity=4 boxes=2`; 4 of each where none is said),
 `steps`, `scheduler`, `every` (probe every k-th step; of `guided`, its own option), `divisor` (maps at 16 / divisor), `other=layguide/sd`
-(the spatial branch), and the cheaper forms of docs/algorithm.md: `deep=2`, `interval=0.3,5`, `unconditional=shared`, `probe=lagged`.
-So a record says what made it, and nothing but the records is needed to print the table of the tuning.
+(the spatial branch), `candidates=3` or `candidates=3,0.2` (noises a picture, chosen after such a share), and the cheaper forms of
+docs/algorithm.md: `deep=2`, `interval=0.3,5`, `unconditional=shared`, `probe=lagged`. So a record says what made it, and nothing but the
+records is needed to print the table of the tuning.
 """
 
 from __future__ import annotations
@@ -59,6 +60,9 @@ def parse(text: str) -> Row:
     run: dict[str, Any] = {"scheduler": told.pop("scheduler")} if "scheduler" in told else {}
     where = {name: told.pop(name) for name in ("interval", "unconditional") if name in told}
     run |= {"guidance": where} if where else {}
+    if "candidates" in told:
+        several = told.pop("candidates")
+        run["candidates"] = several if isinstance(several, int) else {"count": several[0], "until": several[1]}
     return Row(text, balancer, told, probe, form != "fidelity", guidance, steps, divisor, other, deep, run)
 
 

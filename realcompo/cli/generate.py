@@ -67,6 +67,10 @@ def command(
     upscaler: Annotated[
         str | None, typer.Option(autocompletion=ids("upscalers"), help="Of the second pass: core/latent, core/lanczos, or a plugin's id.")
     ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(min=1, help="Noises a picture for the first steps, of which the one that is placed best goes on."),
+    ] = None,
     prompt_weights: Annotated[
         str | None, typer.Option(metavar="RULE", help="Read (red:1.3), [red] and BREAK, and weigh by compel's or a1111's rule.")
     ] = None,
@@ -115,6 +119,7 @@ def command(
 
     settings = arguments(num_inference_steps=steps, device=device, dtype=dtype, fidelity=fidelity, spatial=spatial or None)
     settings |= parse_size(size)
+    settings |= arguments(candidates=candidates)
     settings |= parse_hires(hires, strength=hires_strength, steps=hires_steps, upscaler=upscaler)
     settings |= arguments(
         image=image,
@@ -158,7 +163,9 @@ def command(
         drawn.facts |= facts or {}
         drawn.save(path, parameters=facts is not None)
         paths.append(path)
-        typer.echo(f"{path}  (seed {entry.seed})")
+        chosen = result.trace.chosen[index : index + 1]
+        noise = "".join(f", noise {number + 1} of {len(result.trace.candidates[index])}" for number in chosen)
+        typer.echo(f"{path}  (seed {entry.seed}{noise})")
     for path in save_overlays(result, paths, shows, scale):
         typer.echo(str(path))
     if problem is not None:

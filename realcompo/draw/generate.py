@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..conditions import Condition
 from ..errors import BadOption, UnknownName, nearest
 from ..recipes.configuration import resolve
-from ..recipes.recipe import MAX_STEPS, BranchEntry, Hires, Recipe, RecipeLike
+from ..recipes.recipe import MAX_STEPS, BranchEntry, Candidates, Hires, Recipe, RecipeLike
 from ..registry import Registry
 from .entries import require_pictures, seeded
 from .kept import composer_of
@@ -78,8 +78,9 @@ def generate(
 def _arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a recipe as a layer; ``fidelity`` and ``spatial`` as its branches."""
     arguments = {name: value for name, value in settings.items() if name not in ("fidelity", "spatial")}
-    if isinstance(arguments.get("hires"), Hires):
-        arguments["hires"] = arguments["hires"].model_dump(mode="json", exclude_unset=True)
+    for name in ("hires", "candidates"):
+        if isinstance(arguments.get(name), (Hires, Candidates)):
+            arguments[name] = arguments[name].model_dump(mode="json", exclude_unset=True)
     for name in ("device", "dtype"):
         if type(arguments.get(name)).__module__ == "torch":  # torch.device("cuda"), torch.float16
             arguments[name] = str(arguments[name]).removeprefix("torch.")

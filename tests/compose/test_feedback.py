@@ -205,7 +205,11 @@ def test_a_saved_picture_is_reproduced_by_its_decisions(tmp_path: Path, monkeypa
     assert not module.reproduce(path, registry=toy_registry()).same
 
 
-@pytest.mark.parametrize("data", [[], {"moves": [1]}, {"moves": {"a": [-1]}}, {"choices": ["x"]}, {"choices": [10**9]}], ids=range(5))
+@pytest.mark.parametrize(
+    "data",
+    [[], {"moves": [1]}, {"moves": {"a": [-1]}}, {"choices": ["x"]}, {"choices": [10**9]}, {"candidate": -1}, {"candidate": [1]}],
+    ids=range(7),
+)
 def test_damaged_decisions_are_refused(data: Any) -> None:
     with pytest.raises(BadPicture, match="decided"):
         Decided.read(data, "here.png")

@@ -53,16 +53,15 @@ class Noises:
     """The rows of a batch of B pictures, N noises each.
 
     Attributes:
-        pictures, count: B and N.
-        until: share of the run's steps after which one is chosen.
+        pictures: B.
+        asked: how many noises, and when one is chosen; None for one.
         going: the rows that are drawn.
         chosen: of each picture, the number of the noise that went on, () before the choice.
         worst: B × N, the λ of each noise at the choice (see `Setting.relative`), () where none was asked.
     """
 
     pictures: int
-    count: int = 1
-    until: float = 0.0
+    asked: Candidates | None = None
     going: Rows = field(init=False)
     chosen: tuple[int, ...] = ()
     worst: tuple[tuple[float, ...], ...] = ()
@@ -70,10 +69,10 @@ class Noises:
     def __post_init__(self) -> None:
         self.going = Rows.all(self.pictures * self.count)
 
-    @classmethod
-    def of(cls, candidates: Candidates | None, pictures: int) -> Noises:
-        """The noises of a run."""
-        return cls(pictures) if candidates is None else cls(pictures, candidates.count, candidates.until)
+    @property
+    def count(self) -> int:
+        """N."""
+        return 1 if self.asked is None else self.asked.count
 
     @property
     def several(self) -> bool:
@@ -109,7 +108,7 @@ class Noises:
 
     def due(self, step: Step) -> bool:
         """Whether one is to be chosen before this step."""
-        return self.several and not self.chosen and step.index >= min(max(round(self.until * step.count), 1), step.count - 1)
+        return self.asked is not None and self.several and not self.chosen and step.index >= self.asked.before(step.count)
 
     def choose(self, worst: Tensor, told: Sequence[Decided | None] = ()) -> None:
         """Of each picture, the noise of the least λ goes on.

@@ -206,7 +206,7 @@ class Composer(Ensemble):
         check_guidance(members)
         check_prompts(members, inputs.pictures, self.registry)
         with explain_memory(), explain_compiler():
-            noises = Noises.of(self.candidates, len(inputs.pictures))
+            noises = Noises(len(inputs.pictures), self.candidates)
             rows = noises_of(over, noises)
             x, run = self._start(members, rows, size, solver, canvas, noises)
             told = self._remarks(solver, members, inputs.pictures, unread_of_branches(members, self.branches))

@@ -210,6 +210,10 @@ class Candidates(Part):
         number = plain_number(value)
         return {"count": number} if isinstance(number, (int, float)) and not isinstance(number, bool) else value
 
+    def before(self, steps: int) -> int:
+        """The step, from 0, before which one is chosen in a run of so many."""
+        return min(max(round(self.until * steps), 1), steps - 1)
+
 
 class WordEmbedding(Part):
     """A textual inversion; see `realcompo.toolkit.word_options`."""

@@ -221,6 +221,7 @@ def counted_cost(composer: Composer) -> dict[str, float]:
         kinds=tuple(m.spec.condition if m.role == "spatial" else None for m in members),
     )
     state = composer.balancer.start(setting)
+    several, chosen = (1, 0) if composer.candidates is None else (composer.candidates.count, composer.candidates.before(steps))
     parts: dict[str, float] = {}
     chances = 0
 
@@ -228,16 +229,19 @@ def counted_cost(composer: Composer) -> dict[str, float]:
         parts[f"{part} {name}"] = parts.get(f"{part} {name}", 0.0) + passes
 
     for index in range(steps):
+        noises = several if index < chosen else 1
+        if index == chosen and several > 1:
+            add("look", members[0].name, several)
         needs = composer.balancer.needs(state, Step(index, steps, 0.0, 0.0, 0.5, 0.5))
         for m, acts in zip(members, needs.each(), strict=True):
             if acts:
-                add("predict", m.name, 2 if m.guidance_scale > 1 and m.traits.guidance == "passes" else 1)
+                add("predict", m.name, noises * (2 if m.guidance_scale > 1 and m.traits.guidance == "passes" else 1))
         if needs.probe:
             if chances % composer.probe.every == 0:
                 for m in members:
-                    add("probe", m.name, 1 + BACK + (0 if composer.probe.guided else 1))
+                    add("probe", m.name, noises * (1 + BACK + (0 if composer.probe.guided else 1)))
             chances += 1
         for m, move in zip(members, needs.moves, strict=False):
             if move is not None:
-                add("move", m.name, move.most * (1 + BACK))
+                add("move", m.name, noises * move.most * (1 + BACK))
     return parts

@@ -154,6 +154,13 @@ def test_cost_is_counted_by_the_balancer_s_schedule(client: Client) -> None:
     assert parts["probe toy/spatial"] == parts["probe toy/fidelity"] == 15, "5 probes, forward and twice as much back"
 
 
+def test_several_noises_are_counted_up_to_the_choice(client: Client) -> None:
+    """Four noises for the first 2 of 6 steps, a look at each, and one from there on."""
+    parts = client.post("/api/check", {"recipe": toys(candidates={"count": 4, "until": 0.34})}).json["cost"]["parts"]
+    one = client.post("/api/check", {"recipe": toys()}).json["cost"]["parts"]
+    assert parts == one | {"predict toy/spatial": 4 * 2, "look toy/fidelity": 4} and one["predict toy/spatial"] == 2, parts
+
+
 def test_cost_is_measured_once_it_was_drawn(client: Client) -> None:
     mine = toys(num_inference_steps=9)
     assert client.post("/api/check", {"recipe": mine}).json["cost"]["how"] == "counted"

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ..interfaces import Balancer, Move, Needs, Seen, Setting, Step
-from .guided import holds, spread
+from .guided import acting_in, by_fidelity, holds, may_move, spread
 from .options import FeedbackOptions
 
 PARTS, MOST = 400, 499
@@ -70,15 +70,8 @@ class Feedback(Balancer):
             return 0
         return 1 if step.index < last and (ended is None or step.index < ended) else 2
 
-    def _acting(self, state: Phases, step: Step, b: int) -> list[bool]:
-        """Which of the K branches draw picture b's step: those that plant or, by what their conditions say besides boxes, hold; then the
-        fidelity branch."""
-        setting, planting = state.setting, self.phase(state, step, b) == 0
-        late = step.index < round(self.options.hold * step.count)
-        acting = [role == "spatial" and (late if holds(setting, k) else planting) for k, role in enumerate(setting.roles)]
-        if not any(acting):
-            acting = [role == "fidelity" for role in setting.roles]
-        return acting if any(acting) else [True] * len(setting.roles)  # all, where there is no fidelity branch to hand over to
+    def _acting(self, state: Phases, step: Step, b: int) -> tuple[bool, ...]:
+        return acting_in(state.setting, self.phase(state, step, b) == 0, step.index < round(self.options.hold * step.count))
 
     def _planters(self, setting: Setting) -> list[int]:
         """Spatial branches whose condition says no more than boxes do."""
@@ -86,10 +79,7 @@ class Feedback(Balancer):
 
     def _moves(self, state: Phases, step: Step, b: int) -> int:
         """Moves of picture b at this step: those of the run are spread over the steps from its own first of hold to its bound."""
-        setting = state.setting
-        if "fidelity" not in setting.roles or "spatial" not in setting.roles or self.phase(state, step, b) != 1:
-            return 0
-        if not self._planters(setting) and not self._acting(state, step, b)[setting.fidelity]:
+        if self.phase(state, step, b) != 1 or not may_move(state.setting, self._acting(state, step, b)):
             return 0
         return spread(step.index, self.options.moves, *self._span(state, step, b))
 
@@ -104,8 +94,7 @@ class Feedback(Balancer):
         looks = tuple((1 if role == "fidelity" else 0) in phases and any(acting[k]) for k, role in enumerate(setting.roles))
         if not any(each):
             return Needs(acting, looks=looks)
-        move = Move(max(each), self.options.length, each=each)
-        return Needs(acting, moves=tuple(move if role == "fidelity" else None for role in setting.roles), looks=looks)
+        return Needs(acting, moves=by_fidelity(setting, Move(max(each), self.options.length, each=each)), looks=looks)
 
     def weights(self, state: Any, step: Step) -> Tensor:
         """Equal parts for the branches that act in a picture."""

@@ -14,6 +14,7 @@ down it before the next step, all moves of a step at once; so the moves begin an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -47,36 +48,46 @@ class Guided(Balancer):
         return Needs(acting, moves=self._moved(setting, left, lagged=True), slopes=slopes)
 
     def _acting(self, setting: Setting, step: Step) -> tuple[bool, ...]:
-        return tuple(share > 0 for share in self._shares(setting, step))
+        planting, holding = (step.index < round(end * step.count) for end in (self.options.plant, self.options.hold))
+        return acting_in(setting, planting, holding)
 
     def _most(self, setting: Setting, step: Step) -> int:
         """Moves that fall to this step."""
-        spatial = [k for k, role in enumerate(setting.roles) if role == "spatial"]
-        if "fidelity" not in setting.roles or not spatial:
-            return 0
-        if not self._acting(setting, step)[setting.fidelity] and all(holds(setting, k) for k in spatial):
+        if not may_move(setting, self._acting(setting, step)):
             return 0
         return moves_at(step, self.options.moves, self.options.plant, self.options.until, self.options.every)
 
     def _moved(self, setting: Setting, most: int, lagged: bool = False) -> tuple[Move | None, ...]:
-        """By the fidelity branch's maps."""
-        if not most:
-            return ()
-        move = Move(most, self.options.length, self.options.threshold, lagged, self.options.stop)
-        return tuple(move if role == "fidelity" else None for role in setting.roles)
-
-    def _shares(self, setting: Setting, step: Step) -> tuple[float, ...]:
-        """Equal parts for the spatial branches that still act; then the fidelity branch alone."""
-        ends = [self.options.hold if holds(setting, k) else self.options.plant for k in range(len(setting.roles))]
-        acting = [role == "spatial" and step.index < round(end * step.count) for role, end in zip(setting.roles, ends, strict=True)]
-        if not any(acting):
-            acting = [role == "fidelity" for role in setting.roles]
-        if not any(acting):  # no fidelity branch to hand over to
-            acting = [True] * len(setting.roles)
-        return tuple(float(acts) / sum(acting) for acts in acting)
+        return by_fidelity(setting, Move(most, self.options.length, self.options.threshold, lagged, self.options.stop)) if most else ()
 
     def weights(self, state: Any, step: Step) -> Tensor:
-        return cast(Shares, state).weights(self._shares(cast(Shares, state).setting, step))
+        """Equal parts for the branches that act."""
+        told = cast(Shares, state)
+        acting = self._acting(told.setting, step)
+        return told.weights(tuple(float(acts) / sum(acting) for acts in acting))
+
+
+def acting_in(setting: Setting, planting: bool, holding: bool) -> tuple[bool, ...]:
+    """Which of the K branches draw a step: of the spatial ones those that plant or, by what their conditions say besides boxes, hold; then
+    the fidelity branch; all, where there is none to hand over to."""
+    acting = [role == "spatial" and (holding if holds(setting, k) else planting) for k, role in enumerate(setting.roles)]
+    if not any(acting):
+        acting = [role == "fidelity" for role in setting.roles]
+    return tuple(acting) if any(acting) else (True,) * len(setting.roles)
+
+
+def may_move(setting: Setting, acting: Sequence[bool]) -> bool:
+    """Whether z may be moved by the fidelity branch's maps at a step at which these act: before it draws itself, only where a branch of
+    boxes has planted what its loss would keep."""
+    spatial = [k for k, role in enumerate(setting.roles) if role == "spatial"]
+    if "fidelity" not in setting.roles or not spatial:
+        return False
+    return acting[setting.fidelity] or not all(holds(setting, k) for k in spatial)
+
+
+def by_fidelity(setting: Setting, move: Move) -> tuple[Move | None, ...]:
+    """The move, by the fidelity branch's maps."""
+    return tuple(move if role == "fidelity" else None for role in setting.roles)
 
 
 def holds(setting: Setting, k: int) -> bool:

@@ -40,7 +40,7 @@ from realcompo.registry import Registry
 from realcompo.specs import BranchSpec
 from realcompo.testing import toy_registry
 from realcompo.toolkit.kinds import identify
-from tests.fuzz.targets import chunk
+from tests.fuzz.pictures import chunk
 
 HUGE = 10**400
 HALF = '"\\ud800"'

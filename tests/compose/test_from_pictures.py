@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +12,9 @@ from PIL import Image
 
 import realcompo as rc
 from realcompo.compose.canvas import Paste
-from realcompo.errors import BadOption, BadPicture, Incompatible, PluginProblem
-from realcompo.interfaces import Upscaler
+from realcompo.errors import BadOption, BadPicture, Incompatible
 from realcompo.noise.beginning import begin_late, noised
 from realcompo.noise.diffusion import SCHEDULERS, Solver
-from realcompo.recipes.copies import PictureCopy
 from realcompo.recipes.recipe import PictureEntry
 from realcompo.specs import NoiseSchedule
 from realcompo.testing import samples
@@ -252,66 +247,6 @@ def test_pictures_that_begin_otherwise_are_no_batch() -> None:
         toys().compose([PictureEntry(prompt=PROMPT, conditions={"boxes": TWO}, image=photo()), PictureEntry(prompt=PROMPT)])
 
 
-def bomb(side: int) -> bytes:
-    """A PNG of a few kilobytes that unpacks to side² pixels."""
-    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    packer = zlib.compressobj()
-    rows = b"".join(packer.compress(b"\0" * (3 * side + 1)) for _ in range(64)) + packer.flush()
-    chunk = lambda kind, body: struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))  # noqa: E731
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-
-
-def saved(image: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, "PNG")
-    return stream.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("data", "said"),
-    [
-        (bomb(30000), "unpacks to too many pixels|30000×30000"),
-        (bomb(8000), "8000×8000 pixels"),
-        (saved(photo(0, 640, 640))[:-600], "it is damaged"),
-        (b"", "no picture that can be read"),
-        (b"\x89PNG\r\n\x1a\n" + b"x" * 40, "no picture that can be read|damaged"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no picture that can be read"),
-    ],
-    ids=["a bomb", "large", "cut off", "empty", "garbage", "PostScript"],
-)
-def test_files_of_pictures_are_not_trusted(data: bytes, said: str, tmp_path: Path) -> None:
-    path = tmp_path / "a.png"
-    path.write_bytes(data)
-    with pytest.raises(BadPicture, match=said):
-        PictureCopy.of(path)
-    path.unlink()  # tests/canary.py opens what it finds
-
-
-def test_a_copy_is_upright_opaque_and_bare(tmp_path: Path) -> None:
-    """As a viewer shows the file: turned as its EXIF says, white behind what is transparent, and nothing else of the file."""
-    image = photo(1, 16, 8)
-    exif = Image.Exif()
-    exif[0x0112], exif[0x010F] = 6, "a camera's maker"
-    image.save(tmp_path / "a.png", exif=exif)
-    copy = PictureCopy.of(tmp_path / "a.png")
-    assert copy.size == (8, 16) and np.array_equal(pixels(copy.image()), pixels(image.rotate(-90, expand=True)))
-    assert b"camera" not in __import__("base64").b64decode(copy.png or "")
-    clear = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
-    assert pixels(PictureCopy.of(clear).image()).min() == 255
-
-
-def test_a_copy_that_is_not_what_its_digest_tells_of_is_refused() -> None:
-    plain, other = PictureCopy.of(photo(0)).model_dump(), PictureCopy.of(photo(1)).model_dump()
-    with pytest.raises(BadPicture, match="not the one that its digest tells of"):
-        PictureCopy(**{**plain, "png": other["png"]}).image()
-    with pytest.raises(BadPicture, match="damaged"):
-        PictureCopy(**{**plain, "png": "@@@"}).image()
-    stream = io.BytesIO(bomb(8000))
-    packed = __import__("base64").b64encode(stream.getvalue()).decode()
-    with pytest.raises(BadPicture, match="8000×8000"):
-        PictureCopy(**{**plain, "png": packed}).image()
-
-
 def test_a_branch_that_encodes_no_pictures_says_so() -> None:
     from realcompo.interfaces import Branch
 
@@ -325,95 +260,6 @@ def test_a_branch_that_encodes_no_pictures_says_so() -> None:
     with pytest.raises(Incompatible, match="encodes no pictures"):
         composer(PROMPT, TWO, seed=0, hires={"scale": 2, "upscaler": "core/lanczos"})
     assert composer(PROMPT, TWO, seed=0, hires=2).image.size == (128, 128), "latents are made larger without an encoder"
-
-
-# -- a second pass -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("upscaler", ["core/latent", "core/lanczos"])
-def test_a_second_pass_draws_over_the_first_made_larger(upscaler: str) -> None:
-    composer = toys(dtype="float32")
-    first = composer(PROMPT, TWO, seed=0)
-    weak, strong = (composer(PROMPT, TWO, seed=0, hires={"scale": 2, "strength": s, "steps": 20, "upscaler": upscaler}) for s in (0.1, 1.0))
-    assert first.image.size == (64, 64) and weak.image.size == strong.image.size == (128, 128)
-    assert [len(r.trace.entries) for r in (first, weak, strong)] == [10, 12, 30]
-    larger = pixels(first.image.resize((128, 128), Image.Resampling.BICUBIC))
-    assert np.abs(pixels(weak.image) - larger).mean() < 0.6 * np.abs(pixels(strong.image) - larger).mean()
-    assert [entry.step.index for entry in weak.trace.entries] == list(range(12)) and weak.trace.entries[0].step.count == 12
-    assert weak.recipe.hires is not None and first.recipe.hires is None
-
-
-def test_two_traces_are_one_in_the_unit_of_the_first() -> None:
-    from dataclasses import replace
-
-    from realcompo.pictures.trace import Cost
-
-    one = toys()(PROMPT, TWO, seed=0).trace
-    first = replace(one, cost=Cost({"predict a": 4.0, "decode": 1.0}, unit=10.0))
-    second = replace(one, entries=[replace(e, spent=3.0) for e in one.entries], cost=Cost({"predict a": 3.0, "encode": 1.0}, unit=40.0))
-    both = first.then(second)
-    assert both.cost.parts == {"predict a": 16.0, "decode": 1.0, "encode": 4.0} and both.cost.unit == 10.0
-    assert both.entries[-1].spent == 4.0 + 4 * 3.0 and both.predict_calls == 2 * one.predict_calls
-    assert both.cost.sampling == 16.0, "encoding and decoding are no sampling"
-
-
-def test_a_composer_keeps_its_second_pass_and_a_call_may_leave_it_out() -> None:
-    composer = toys(hires={"height": 96, "width": 96})
-    assert composer(PROMPT, TWO, seed=0).image.size == (96, 96)
-    assert composer(PROMPT, TWO, seed=0, hires=False).image.size == (64, 64)
-    import copy
-    import pickle
-
-    assert copy.deepcopy(composer).hires == composer.hires
-    assert toys().hires is None and pickle.dumps(rc.Recipe(hires=1.5))
-
-
-def test_a_second_pass_is_over_a_given_picture_too_and_tells_of_its_steps() -> None:
-    seen: list[Any] = []
-    composer = toys()
-    composer(PROMPT, TWO, seed=0, image=photo(), strength=0.5, hires=1.5, progress=lambda step, event: seen.append((step, event.passes)))
-    assert [passes for _, passes in seen] == [(1, 2)] * 5 + [(2, 2)] * 5
-    assert [step.index for step, _ in seen] == [0, 1, 2, 3, 4] * 2
-
-
-@pytest.mark.parametrize("at", [3, 12], ids=["first pass", "second pass"])
-def test_a_stop_in_either_pass_keeps_what_it_expected(at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from realcompo.errors import Stopped
-
-    count: list[int] = []
-
-    def progress(step: Any, event: Any) -> None:
-        count.append(step.index)
-        if len(count) - 1 == at:
-            event.stop(keep=True)
-
-    with pytest.raises(Stopped) as caught:
-        toys(dtype="float32")(PROMPT, TWO, seed=0, hires=2, progress=progress)
-    image = caught.value.result.image
-    assert image.size == ((64, 64) if at == 3 else (128, 128)) and image.facts["stopped"] == at
-    for module in ("realcompo.draw.kept", "realcompo.draw.reproduce", "realcompo.compose.ensemble"):
-        monkeypatch.setattr(f"{module}.installed", toy_registry)
-    image.save(tmp_path / "a.png")
-    assert rc.reproduce(tmp_path / "a.png").same
-
-
-class Stubborn(Upscaler):
-    """Returns its pictures as they are."""
-
-    def __call__(self, what: Any, size: tuple[int, int]) -> Any:
-        return what
-
-
-class StubbornLatents(Stubborn):
-    works_on = "latents"
-
-
-@pytest.mark.parametrize("cls", [Stubborn, StubbornLatents])
-def test_an_upscaler_that_breaks_its_contract_is_told(cls: type[Upscaler], monkeypatch: pytest.MonkeyPatch) -> None:
-    composer = toys()
-    monkeypatch.setattr(composer.registry, "upscaler", lambda name, options: cls())
-    with pytest.raises(PluginProblem, match=f"the upscaler {cls.__name__} returned"):
-        composer(PROMPT, TWO, seed=0, hires=2)
 
 
 # -- drawn again from the picture alone --------------------------------------------------------------------------------------

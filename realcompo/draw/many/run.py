@@ -6,11 +6,11 @@ process was killed in between) is known by the request that it carries, and gets
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,9 @@ from .attempt import SURELY, TRIES
 from .here import Here
 from .judging import Scorers
 from .manifest import Manifest
-from .packing import Format, Member, check_format, pack, shard_name, unpack
+from .packing import Format, check_format
 from .scores import TOGETHER, Scores, judging
+from .shards import SIZE, Packing, Shards
 from .stores import Folder, Store, open_store
 from .tally import ManyInterrupted, Tally
 from .units import Units
@@ -36,8 +37,6 @@ from .work import DrawingWork, registry_of, unpacked
 if TYPE_CHECKING:
     from ...compose.composer import Composer
 
-SHARD = 256
-"""Pictures of a shard: about 100 MB of 512 × 512."""
 LOOKED = 64
 """Pictures whose prompts are looked at for remarks before workers draw them."""
 LOCK = ".lock"
@@ -50,7 +49,7 @@ def draw_many(
     engine: Engine | None = None,
     batch_size: int = 1,
     format: Format = "png",
-    shard_size: int = SHARD,
+    shard_size: int = SIZE,
     retry: bool = False,
     overwrite: bool = False,
     scorers: Scorers | None = None,
@@ -90,7 +89,8 @@ def draw_many(
         held.callback(engine.close)
         if isinstance(store, Folder):
             _claim(store, held)
-        batch = Batch(recipe, store, engine, batch_size, format, shard_size, retry, overwrite, registry, told, scorers or {})
+        asked = Asked(recipe, batch_size, scorers or {}, registry)
+        batch = Batch(asked, store, engine, Packing(format, shard_size), Again(retry, overwrite), told)
         try:
             batch.begin()
             batch.draw()
@@ -116,62 +116,61 @@ def _claim(store: Folder, held: ExitStack) -> None:
     store.clear()
 
 
-class Batch:
-    """A batch that is being drawn; see `draw_many` for the arguments."""
+@dataclass(frozen=True)
+class Asked:
+    """The pictures of a batch, how many are drawn at once, who judges them, and where components are found; see `draw_many`."""
 
-    def __init__(
-        self,
-        recipe: Recipe,
-        store: Store,
-        engine: Engine,
-        batch_size: int,
-        format: Format,
-        shard_size: int,
-        retry: bool,
-        overwrite: bool,
-        registry: str | None,
-        told: Callable[[Tally], None],
-        scorers: Scorers,
-    ) -> None:
+    recipe: Recipe
+    batch_size: int
+    scorers: Scorers
+    registry: str | None
+
+
+@dataclass(frozen=True)
+class Again:
+    """What of earlier runs is done again; see `draw_many`."""
+
+    retry: bool
+    overwrite: bool
+
+
+class Batch:
+    """A batch that is being drawn; see `draw_many` for what it does."""
+
+    def __init__(self, asked: Asked, store: Store, engine: Engine, packing: Packing, again: Again, told: Callable[[Tally], None]) -> None:
         from ...compose.composer import Composer
 
-        self.store, self.engine, self.format, self.overwrite, self.told = store, engine, format, overwrite, told
-        self.shard_size, self.retry = shard_size, retry
-        alone = recipe.model_copy(update={"pictures": ()})
-        found = registry_of(registry) or installed()
+        self.store, self.engine, self.packing, self.again, self.told = store, engine, packing, again, told
+        recipe, alone = asked.recipe, asked.recipe.model_copy(update={"pictures": ()})
+        found = registry_of(asked.registry) or installed()
         self.composer: Composer = Composer.from_recipe(alone, found)  # what is wrong with the recipe is said now
         self.composer.check_named(recipe.pictures)
-        self.scores = Scores(scorers, recipe, found, retry)
-        self.work = DrawingWork(alone.plain(), store.address, registry, scorers=self.scores.scorers)
+        self.scores = Scores(asked.scorers, recipe, found, again.retry)
+        self.work = DrawingWork(alone.plain(), store.address, asked.registry, scorers=self.scores.scorers)
         self.items = list(items(recipe, Path()))
-        self.groups = groups(self.items, batch_size)
+        self.groups = groups(self.items, asked.batch_size)
         self.sizes = store.sizes()
-        head: dict[str, Any] = {"format": format, "batch_size": batch_size, "pictures": len(self.items)}
-        if format != "png":
-            head |= {"shard_size": shard_size, "plan": digest_of([[item.path.name, item.request] for item in self.items])}
+        head: dict[str, Any] = {"format": packing.format, "batch_size": asked.batch_size, "pictures": len(self.items)}
+        if packing.format != "png":
+            head |= {"shard_size": packing.size, "plan": digest_of([[item.path.name, item.request] for item in self.items])}
         self.manifest = Manifest(store, self.sizes, head)
         self.tally = Tally(store.address, len(self.items))
+        self.shards = Shards(packing, store, self.manifest, self.sizes, [item.path.name for item in self.items], self.tally)
         self.pending: set[str] = set()
         self.planned: dict[str, Any] = {}
-        self._shard = {item.path.name: index // shard_size for index, item in enumerate(self.items)}
-        self._open: dict[int, int] = {}
-
-    def place(self, file: str) -> str:
-        """Where a picture is written: parts wait for their shard."""
-        return file if self.format == "png" else f"parts/{file}"
 
     # -- what is there ---------------------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
         """What earlier runs left."""
-        self._packed = {name for line in self.manifest.shards.values() if self._is_whole(line) for name in line["pictures"]}
+        self.shards.begin()
         for item in self.items:
             name = item.path.name
             line = self.manifest.get(name)
-            if line is not None and line["request"] != item.request and not self.overwrite:
+            if line is not None and line["request"] != item.request and not self.again.overwrite:
                 raise in_the_way(f"{self.store.address}/{name}", "place with -o")
             line = line if line is not None and line["request"] == item.request else None
-            if line is not None and line["state"] == "failed" and not self.retry:
+            if line is not None and line["state"] == "failed" and not self.again.retry:
                 self.tally.failed[name] = line["error"]
             elif (line is not None and line["state"] == "done" and self._is_there(line)) or self._adopted(item, line):
                 self.tally.kept += 1
@@ -180,28 +179,21 @@ class Batch:
         if self.engine.workers:  # what they would say, each of them, is said once
             some = [item.entry for item in self.items if item.path.name in self.pending][:LOOKED]
             self.tally.notes += self.composer.remarks(some) if some else []
-        for name in self.pending:
-            self._open[self._shard[name]] = self._open.get(self._shard[name], 0) + 1
+        self.shards.wait_for(self.pending)
 
     def _is_there(self, line: Mapping[str, Any]) -> bool:
         name = line["picture"]
-        if name in self._packed or self.sizes.get(self.place(name)) == line["size"]:
+        if self.shards.has(name, line["size"]):
             return True
         self.tally.notes.append(f"{name} is drawn again: it is gone, or not as it was written")
         return False
 
-    def _is_whole(self, line: Mapping[str, Any]) -> bool:
-        """A shard is as it was written; where nothing else vouches for that, by its checksum."""
-        if self.sizes.get(line["shard"]) != line["size"]:
-            return False
-        return self.store.whole or hashlib.sha256(self.store.read(line["shard"])).hexdigest() == line["sha256"]
-
     def _adopted(self, item: Item, line: Mapping[str, Any] | None) -> bool:
         """A picture without a line that answers the request."""
         name = item.path.name
-        if self.place(name) not in self.sizes or (line is not None and line["state"] == "done"):
+        if self.shards.place(name) not in self.sizes or (line is not None and line["state"] == "done"):
             return False
-        data = self.store.read(self.place(name))
+        data = self.store.read(self.shards.place(name))
         try:
             told = _told(data)
         except (OSError, SyntaxError, ValueError, KeyError):  # PIL's ways to say that a file is torn, or no picture of ours
@@ -209,7 +201,7 @@ class Batch:
         if told is not None and told["facts"].get("request") == item.request:
             self._done(name, item.request, len(data), told["facts"], self._made(item, told))
             return True
-        if told is not None and not self.overwrite and self.format == "png":
+        if told is not None and not self.again.overwrite and self.packing.format == "png":
             raise in_the_way(f"{self.store.address}/{name}", "place with -o")
         return False
 
@@ -243,7 +235,7 @@ class Batch:
             error = why.get(name, "it was not drawn")
             self.manifest.add({"picture": name, "request": asked[name], "state": "failed", "error": error, "tries": TRIES})
             self.tally.failed[name] = error
-            self._settled(name)
+            self.shards.settled(name)
         self.told(self.tally)
 
     def _watched(self, waiting: Sequence[tuple[int, list[Item]]], why: dict[str, str], judge: bool) -> Iterator[Any]:
@@ -254,7 +246,7 @@ class Batch:
             why[item.path.name] = reason
 
         pending, judge = (lambda item: item.path.name in self.pending), judge and bool(self.scores.scorers)
-        made = Units(self.composer, self.manifest, waiting, pending, self.place, failed, judge)
+        made = Units(self.composer, self.manifest, waiting, pending, self.shards.place, failed, judge)
         for unit in made:
             for one in unit.pictures:
                 if one["planned"]:
@@ -275,14 +267,14 @@ class Batch:
             self._done(name, asked[name], line["size"], line, self.planned.pop(name, None), line.get("scores"))
             self.tally.drawn += 1
             self.pending.discard(name)
-            self._settled(name)
+            self.shards.settled(name)
             if "scores" in line:
                 self._heard(name, line["scores"])
         if outcome.fatal is not None:
             raise unpacked(outcome.fatal)
 
     def _done(self, name: str, request: str, size: int, facts: Mapping[str, Any], planned: Any, scores: Any = None) -> None:
-        by = self.manifest.by(facts["weights"], self.overwrite)
+        by = self.manifest.by(facts["weights"], self.again.overwrite)
         line = {"picture": name, "request": request, "state": "done", "size": size, "pixels": facts["pixels"], "by": by}
         self.manifest.add({**line, **({"planned": planned} if planned else {}), **({"scores": scores} if scores else {})})
 
@@ -297,7 +289,7 @@ class Batch:
             if not left:
                 break
             parts: dict[int, Sequence[Item]] = {}
-            units = judging(left, self.manifest, self._holder, TOGETHER if attempt == 0 else 1, parts)
+            units = judging(left, self.manifest, self.shards.holder, TOGETHER if attempt == 0 else 1, parts)
             for outcome in self.engine.run(self.work, units):
                 why |= {item.path.name: outcome.lost for item in parts[outcome.number] if outcome.lost is not None}
                 for line in outcome.lines:
@@ -320,49 +312,9 @@ class Batch:
         self.tally.judged += 1
         self.scores.told(scores, name)
 
-    def _holder(self, name: str) -> str:
-        """The file that holds a picture."""
-        return shard_name(self._shard[name], self.format) if name in self._packed else self.place(name)
-
-    # -- shards ----------------------------------------------------------------------------------------------------------------
-
-    def _settled(self, name: str) -> None:
-        number = self._shard[name]
-        self._open[number] -= 1
-        if not self._open[number] and self.format != "png":
-            self.pack(number)
-
-    def pack(self, number: int) -> None:
-        """Write a shard whose pictures are all done or given up, say so, and remove its parts; a kill in between costs nothing."""
-        start = number * self.shard_size
-        mine = self.items[start : start + self.shard_size]
-        name = shard_name(number, self.format)
-        there = unpack(self.store.read(name), self.format) if name in self.manifest.shards and name in self.sizes else {}
-        members = []
-        for index, item in enumerate(mine, start):
-            if self.manifest.state(item.path.name) == "done":
-                file = item.path.name
-                data = there[file] if file in self._packed else self.store.read(self.place(file))
-                members.append(Member(index, file, data))
-        data = pack(members, self.format)
-        self.store.write(name, data)
-        names = [member.name for member in members]
-        self.manifest.add({"shard": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest(), "pictures": names})
-        self.manifest.flush()  # before its parts go
-        self.sizes[name] = len(data)
-        self.tally.shards += 1
-        self._packed |= set(names)
-        self.store.remove(map(self.place, names))
-
     def end(self) -> None:
-        """Shards that a killed run left open, parts that it left lying, and the manifest in its order."""
-        if self.format != "png":
-            for number in range(-(-len(self.items) // self.shard_size)):
-                mine = {item.path.name for item in self.items[number * self.shard_size : (number + 1) * self.shard_size]}
-                if any(self.manifest.state(name) == "done" and name not in self._packed for name in mine):
-                    self.pack(number)
-            self.store.remove([name for name in self.store.sizes() if name.startswith("parts/")])
-            self.store.tidy()
+        """Shards that a killed run left open, the manifest in its order, and what scorers said of all."""
+        self.shards.end()
         self.manifest.finish(item.path.name for item in self.items)
         if self.scores.scorers:
             lines = {item.path.name: self.manifest.get(item.path.name) or {} for item in self.items}

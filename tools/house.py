@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from realcompo.files import made_between
@@ -58,8 +59,15 @@ class Import:
 
 def imports(file: Path, package: str) -> Iterator[Import]:
     """All imported names of a file, as if each were a module; relative ones made absolute."""
+    for line, module, at_top, typing in _imports(file.read_text(encoding="utf-8"), package):
+        yield Import(file, line, module, at_top, typing)
 
-    def walk(node: ast.AST, at_top: bool, typing: bool) -> Iterator[Import]:
+
+@lru_cache(maxsize=4096)
+def _imports(text: str, package: str) -> tuple[tuple[int, str, bool, bool], ...]:
+    """The same of a text: line, module, at top, typing. Kept by the text itself, as several rules read every file of the house."""
+
+    def walk(node: ast.AST, at_top: bool, typing: bool) -> Iterator[tuple[int, str, bool, bool]]:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
                 for one in child.body:
@@ -68,17 +76,17 @@ def imports(file: Path, package: str) -> Iterator[Import]:
                     yield from walk(ast.Module([other], []), at_top, typing)
             elif isinstance(child, ast.Import):
                 for alias in child.names:
-                    yield Import(file, child.lineno, alias.name, at_top, typing)
+                    yield child.lineno, alias.name, at_top, typing
             elif isinstance(child, ast.ImportFrom):
                 base = package.split(".")[: len(package.split(".")) - child.level + 1] if child.level else []
                 module = ".".join([*base, *([child.module] if child.module else [])])
                 for alias in child.names:
-                    yield Import(file, child.lineno, f"{module}.{alias.name}", at_top, typing)
-            else:
-                inside = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+                    yield child.lineno, f"{module}.{alias.name}", at_top, typing
+            elif not isinstance(child, ast.expr):  # an import is a statement, and no expression holds one
+                inside = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef))
                 yield from walk(child, at_top and not inside, typing)
 
-    yield from walk(ast.parse(file.read_text(encoding="utf-8")), True, False)
+    return tuple(walk(ast.parse(text), True, False))
 
 
 def package_imports(package: Path) -> Iterator[tuple[tuple[str, ...], Import]]:

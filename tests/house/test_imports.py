@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from realcompo.testing.common import imported_by
-from tests import ROOT
+from tests import ROOT, sliced
 from tools.house import END, ROOMS, START, Import, arrows, drawn_into, imports, module_of, package_imports
 
 CORE = ROOT / "realcompo"
@@ -175,12 +175,31 @@ def test_plugins_keep_to_public_names_and_to_themselves(plugin: str) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("module", DECLARING)
+@pytest.mark.parametrize(("module",), sliced([(module,) for module in DECLARING], 6))
 def test_what_declares_imports_no_torch(module: str) -> None:
+    """Each alone, in an interpreter of its own: nothing that another imported before stands in for what it forgot."""
     assert not imported_by(module)
 
 
+def test_what_declares_together_imports_no_torch(tmp_path: Path) -> None:
+    """All of them and all installed plugins in one interpreter: what none imports, no one does."""
+    from realcompo.registry import installed
+
+    (tmp_path / "declaring.py").write_text("".join(f"import {name}\n" for name in [*DECLARING, *installed().modules.values()]), "utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        assert not imported_by("declaring")
+    # control: a torch that is imported is seen; an empty one, as the real one takes seconds
+    (tmp_path / "torch.py").touch()
+    (tmp_path / "forgetful.py").write_text("import torch\n", "utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(tmp_path)
+        assert imported_by("forgetful") == ("torch",)
+
+
+@pytest.mark.deep
 def test_what_installed_plugins_declare_imports_no_torch() -> None:
+    """Each alone."""
     from realcompo.registry import installed
 
     for plugin, module in installed().modules.items():

@@ -10,6 +10,19 @@ from pathlib import Path
 
 from .install import ROOT, Stopped
 
+AT = "-- at "
+EACH = f"""
+import os, sys
+from hatchling.cli import hatchling
+end = sys.argv.index("--")
+projects, sys.argv = sys.argv[1:end], ["hatchling", *sys.argv[end + 1 :]]
+for project in projects:
+    print({AT!r} + project, flush=True)
+    os.chdir(project)
+    hatchling()
+"""
+"""Hatchling's own command in each project, in one interpreter: most of a small wheel's time is Python's start."""
+
 
 def build(projects: Sequence[Path], folder: Path, *, sdists: bool = False) -> list[Path]:
     """A wheel of each project, and its sdist; returns the files.
@@ -18,11 +31,11 @@ def build(projects: Sequence[Path], folder: Path, *, sdists: bool = False) -> li
         Stopped: a project does not build.
     """
     kinds = ["-t", "sdist", "-t", "wheel"] if sdists else ["-t", "wheel"]
-    for project in projects:
-        command = [sys.executable, "-m", "hatchling", "build", "--directory", str(folder), *kinds]
-        done = subprocess.run(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-        if done.returncode:
-            raise Stopped(f"{project.name} does not build:\n{done.stdout[-4000:]}")
+    command = [sys.executable, "-c", EACH, *map(str, projects), "--", "build", "--directory", str(folder.resolve()), *kinds]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode:
+        said, _, last = done.stdout.rpartition(AT)
+        raise Stopped(f"{Path(last.split(chr(10))[0]).name} does not build:\n{(said[-1000:] + last)[-4000:]}")
     return sorted(file for file in folder.iterdir() if file.name.endswith((".whl", ".tar.gz")))
 
 

@@ -56,14 +56,13 @@ def kinds(root: Path) -> dict[str, Kind]:
         SystemExit: an error without a mend, or a class without a docstring.
     """
     trees = list(sources(root))
+    classes = [(module, node) for module, tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     found: dict[str, Kind] = {}
     grown = True
     while grown:
         grown = False
-        for module, tree in trees:
-            for node in ast.walk(tree):
-                if not isinstance(node, ast.ClassDef) or node.name in found:
-                    continue
+        for module, node in classes:
+            if node.name not in found:
                 base = next((one.id for one in node.bases if isinstance(one, ast.Name) and (one.id in found or node.name == BASE)), None)
                 if base is not None:
                     about = summary(ast.get_docstring(node))
@@ -72,8 +71,9 @@ def kinds(root: Path) -> dict[str, Kind]:
                     found[node.name] = Kind(node.name, module, base, about, set())
                     grown = True
     for module, tree in trees:
-        for node, names in _calls(tree, {}):
+        for node, scopes in _calls(tree, ()):
             if (name := _name(node.func)) in found:
+                names = {key: value for scope in scopes for key, value in _texts(scope).items()}
                 found[name].situations.add(_situation(module, node, names))
     return found
 
@@ -82,14 +82,14 @@ Names = Mapping[str, ast.expr]
 """Local names → what they were last set to, where that is a text."""
 
 
-def _calls(node: ast.AST, names: Names) -> Iterator[tuple[ast.Call, Names]]:
-    """Every call, with the texts that the function around it has given names."""
+def _calls(node: ast.AST, scopes: tuple[ast.AST, ...]) -> Iterator[tuple[ast.Call, tuple[ast.AST, ...]]]:
+    """Every call, with the module and the functions around it, outermost first."""
     if isinstance(node, (ast.Module, ast.FunctionDef, ast.AsyncFunctionDef)):
-        names = {**names, **_texts(node)}
+        scopes = (*scopes, node)
     if isinstance(node, ast.Call):
-        yield node, names
+        yield node, scopes
     for inner in ast.iter_child_nodes(node):
-        yield from _calls(inner, names)
+        yield from _calls(inner, scopes)
 
 
 def _texts(scope: ast.AST) -> dict[str, ast.expr]:

@@ -19,6 +19,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "testing" / "broken")]
 
+from realcompo.compose.composer import Composer  # noqa: E402
 from realcompo.evaluation import lines, run  # noqa: E402
 from realcompo.testing import toy_registry, toys  # noqa: E402
 
@@ -95,6 +96,7 @@ def main(home: Path, kills: int, seed: int, scenes: int) -> None:
         recipes.append(str(home / f"{name}.toml"))
         Path(recipes[-1]).write_text(RECIPE.format(branches=branches))
     poison()
+    Composer("toy/fidelity", "toy/spatial", registry=toy_registry(), device="cpu")  # imports, once for all children, what drawing needs
     signalled, moments = in_a_child(home / "whole", recipes, scenes, None)
     assert not signalled and moments
     draw, killed = random.Random(seed), 0

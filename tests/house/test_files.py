@@ -132,6 +132,7 @@ registry = toy_registry()
 boxes = {"boxes": rc.Boxes({"a dog": (0.5, 0.3, 1.0, 0.9)})}
 pictures = tuple(PictureEntry(prompt="a dog", seed=n, conditions=boxes) for n in range(3))
 recipe = Recipe(branches=("toy/fidelity", "toy/spatial"), num_inference_steps=2, device="cpu", pictures=pictures)
+rc.Composer.from_recipe(recipe, registry)  # imports, once for all children, what drawing needs
 events = 0
 
 def watch(event, arguments):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from itertools import product
 from typing import Any
 
 import pytest
@@ -109,20 +110,28 @@ def test_each_part_of_each_branch(pair: tuple[str, str], which: int, part: str) 
     others_are_as_ever(problem, good)
 
 
-@pytest.mark.parametrize("number", [NAN, INF, -INF], ids=["nan", "inf", "-inf"])
-@pytest.mark.parametrize("step", [0, TOY_STEPS // 2, TOY_STEPS - 1], ids=["first", "middle", "last"])
-@pytest.mark.parametrize("part", BRANCH_PARTS[1:])
-@pytest.mark.parametrize("which", [0, 1], ids=["fidelity", "spatial"])
-def test_each_step(which: int, part: str, step: int, number: float) -> None:
+ASKED: dict[str, Any] = {"prompt": [PROMPT] * 3, "condition": [TWO] * 3, "seed": 0, "output_type": "latent"}
+WHICH, NUMBERS = {"fidelity": 0, "spatial": 1}, {"nan": NAN, "inf": INF, "-inf": -INF}
+PLACES = {"first": 0, "middle": TOY_STEPS // 2, "last": TOY_STEPS - 1}
+
+
+@cache
+def toys_drawn() -> rc.Result:
+    """What the toys draw where nothing is wrong."""
+    return toys(num_inference_steps=TOY_STEPS, balancer_options={"warmup": 0.0, "finish": 1.0})(**ASKED)
+
+
+@pytest.mark.parametrize(("which", "part", "place", "number"), sliced(product(WHICH, BRANCH_PARTS[1:], PLACES, NUMBERS), 5))
+def test_each_step(which: str, part: str, place: str, number: str) -> None:
     """Guards: the first, a middle and the last step, on the toys; and that the picture itself, drawn alone, has no result."""
     composer = toys(num_inference_steps=TOY_STEPS, balancer_options={"warmup": 0.0, "finish": 1.0})
-    asked = {"prompt": [PROMPT] * 3, "condition": [TWO] * 3, "seed": 0, "output_type": "latent"}
-    good = composer(**asked)
-    with poisoned(composer.branches[which], part, number, step, [1]):
-        problem = fails(composer, asked, f"{composer.members[which].name}, step {step + 1} of {TOY_STEPS}", SAID[part])
-    others_are_as_ever(problem, good)
-    with poisoned(composer.branches[which], part, number, step, [0]):
-        alone = fails(composer, {"prompt": PROMPT, "condition": TWO, "seed": 1}, f"{composer.members[which].name}, step {step + 1} of")
+    step, member = PLACES[place], WHICH[which]
+    said = f"{composer.members[member].name}, step {step + 1} of"
+    with poisoned(composer.branches[member], part, NUMBERS[number], step, [1]):
+        problem = fails(composer, ASKED, f"{said} {TOY_STEPS}", SAID[part])
+    others_are_as_ever(problem, toys_drawn())
+    with poisoned(composer.branches[member], part, NUMBERS[number], step, [0]):
+        alone = fails(composer, {"prompt": PROMPT, "condition": TWO, "seed": 1}, said)
     assert alone.result is None and list(alone.failed) == [0] and "picture" not in str(alone)
 
 

@@ -40,17 +40,23 @@ def numbers(value: Any) -> Iterator[float]:
         yield value
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def in_miniature(path: Path, *skipped: str) -> dict[str, Any]:
     """The JSON of the run in miniature; without compiling, for importing torch's compiler alone takes as long as all else."""
-    path = tmp_path_factory.mktemp("gpu") / "card.json"
-    assert main(["--mini", "--skip", "compiled", "-o", str(path)]) == 0, path.read_text(encoding="utf-8")
+    words = [word for what in ("compiled", *skipped) for word in ("--skip", what)]
+    assert main(["--mini", *words, "-o", str(path)]) == 0, path.read_text(encoding="utf-8")
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Both comparisons, and all that is drawn with the first pair; the second draws in make test-deep."""
+    return in_miniature(tmp_path_factory.mktemp("gpu") / "card.json", "bfloat16")
+
+
 @pytest.mark.deep
-def test_the_run_in_miniature_is_whole(whole: dict[str, Any]) -> None:
+def test_the_run_in_miniature_is_whole(tmp_path: Path) -> None:
     """Every kind of part is done, and every check is met."""
+    whole = in_miniature(tmp_path / "card.json")
     assert whole["finished"] and whole["mini"] and whole["summary"]["wrong"] == []
     first, second = (pair.name for pair in PAIRS)
     done = [(one["pair"], one["dtype"], one["what"]) for one in whole["parts"] if one["status"] == "done"]
@@ -64,9 +70,10 @@ def test_the_run_in_miniature_is_whole(whole: dict[str, Any]) -> None:
     assert "√" in whole["weights"]
 
 
-def test_its_figures_are_those_that_it_promises(whole: dict[str, Any]) -> None:
+def test_its_figures_are_those_that_it_promises(drawn: dict[str, Any]) -> None:
     """Seconds, operations and steps by part, as numbers; every way of drawing has the parts that it takes."""
-    told = parts(whole)
+    told = parts(drawn)
+    assert drawn["finished"] and drawn["summary"]["wrong"] == []
     pair = PAIRS[0]
     predictions, asks = {f"predict {pair.fidelity}", f"predict {pair.spatial}"}, {f"probe {pair.fidelity}", f"probe {pair.spatial}"}
     wanted = dict(zip(WAYS, (set(), {f"move {pair.fidelity}"}, set(), asks), strict=True))
@@ -92,10 +99,10 @@ def test_compiled_networks_are_compiled_and_draw_nearly_the_same(capsys: pytest.
     assert told["against_eager"]["largest_of_255"] <= 4 and told["cost_f"]
 
 
-def test_its_comparison_can_fail(whole: dict[str, Any]) -> None:
+def test_its_comparison_can_fail(drawn: dict[str, Any]) -> None:
     """In half precision something differs from float32, so that a tolerance has something to judge; a smaller one is not met."""
     for pair in PAIRS:
-        told = parts(whole)[pair.name, None, "compare"]
+        told = parts(drawn)[pair.name, None, "compare"]
         assert set(told["relative_difference"]) == {"float16", "bfloat16"} and told["tolerances"] == comparing.TOLERANCES
         for name, differences in told["relative_difference"].items():
             assert len(differences) == 7
@@ -155,16 +162,25 @@ def test_a_limit_that_comes_midway_ends_the_part(monkeypatch: pytest.MonkeyPatch
     assert told["what"] == "core/hand-over" and told["status"] == "skipped" and "came while it ran" in told["why"]
 
 
+NO_CARD = ("error: the networks at their real sizes want a CUDA device", "mend: ", "--mini")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a card is here")
-def test_without_a_card_it_ends_with_a_sentence() -> None:
+def test_without_a_card_it_ends_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    out, err = capsys.readouterr()
+    assert not out and all(text in err for text in NO_CARD)
+
+
+@pytest.mark.deep
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a card is here")
+def test_the_file_is_a_program() -> None:
     """Run as docs/gpu.md says, as a file, from any folder."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "tools" / "gpu_check.py")], capture_output=True, text=True, cwd=ROOT.parent, check=False
     )
     assert done.returncode == 2 and not done.stdout and "Traceback" not in done.stderr
-    assert (
-        "error: the networks at their real sizes want a CUDA device" in done.stderr and "mend: " in done.stderr and "--mini" in done.stderr
-    )
+    assert all(text in done.stderr for text in NO_CARD)
 
 
 def test_nan_is_a_text_in_the_json() -> None:

@@ -8,7 +8,8 @@ Three ways to draw the same pictures, each in processes with one thread:
 
 They take turns, forwards and backwards (bare, one, two, two, one, bare, …), and are compared within a round, so that a machine that slows
 down slows all three. A rate is counted from the moment at which as many pictures are there as there are workers, to the last picture:
-loading is not in it. Told are the median over rounds with the least and the largest; writes docs/results/throughput.json.
+loading is not in it. Told are the median over rounds with the least and the largest; writes docs/results/throughput.json, of which
+`python -m tools.reference` tells docs/scale.md.
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ import argparse
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 RECORD = Path("docs/results/throughput.json")
+START, END = "<!-- throughput: made by python -m tools.reference -->\n", "<!-- end of throughput -->"
 WAYS = ("bare", "one", "two")
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -91,6 +94,30 @@ def summary(rates: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
         name: {"median": round(statistics.median(of), 4), "least": round(min(of), 4), "most": round(max(of), 4)}
         for name, of in told.items()
     }
+
+
+def section(record: Mapping[str, Any]) -> str:
+    """A record as docs/scale.md tells it."""
+    rates, two, share = record["pictures_a_second"], record["two over one"], record["engine's share"]
+    bare, one, both = (statistics.median(of[way] for of in rates) for way in WAYS)
+    seen = share["least"] > 0
+    return (
+        f"On {record['machine']} ({record['recipe']}, {record['pictures']} pictures a run, {len(rates)} rounds) two workers draw "
+        f"**{two['median']:.2f} times** what one does ({two['least']:.2f} to {two['most']:.2f}). The engine's share is "
+        f"{_percent(share['median'])} ({_percent(share['least'])} to {_percent(share['most'])})"
+        f"{'' if seen else ': none that can be seen'}. "
+        f"The medians are {bare:.2f} pictures a second by the loop, {one:.2f} by one worker and {both:.2f} by two.\n"
+        "(raw: [results/throughput.json](results/throughput.json).)"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}".replace("-", "\N{MINUS SIGN}")
+
+
+def drawn_into(page: str, record: Mapping[str, Any]) -> str:
+    """The text of docs/scale.md with the record as it is now."""
+    return re.sub(f"{re.escape(START)}.*?{re.escape(END)}", lambda _: f"{START}\n{section(record)}\n\n{END}", page, flags=re.S)
 
 
 def measured(recipe: Path, pictures: int, way: str) -> float:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from realcompo.recipes.recipe import PictureEntry, Recipe
-from tools.throughput import by_workers, rate_of, summary, turns
+from tests import ROOT
+from tools.throughput import END, RECORD, START, by_workers, drawn_into, rate_of, summary, turns
+
+PAGE = ROOT / "docs" / "scale.md"
 
 
 def test_a_rate_begins_when_all_workers_have_begun() -> None:
@@ -25,6 +30,23 @@ def test_rounds_are_compared_within_themselves() -> None:
     slow = [{**one, "one": one["one"] / 2} for one in even]
     assert summary(slow)["engine's share"]["median"] == 0.51 and summary(slow)["two over one"]["median"] > 3
     assert [way for _, way in turns(2)] == ["bare", "one", "two", "two", "one", "bare"]
+
+
+def test_the_page_tells_the_record() -> None:
+    """docs/scale.md has what docs/results/throughput.json says, and no other figure; the record is the sum of its rounds and keeps what is
+    promised. The control: another record is another page."""
+    page, record = PAGE.read_text("utf-8"), json.loads((ROOT / RECORD).read_text("utf-8"))
+    assert START in page and END in page
+    assert drawn_into(page, record) == page, "docs/scale.md is stale: make reference"
+    assert summary(record["pictures_a_second"]) == {name: record[name] for name in ("two over one", "engine's share")}
+    assert record["two over one"]["median"] >= 1.9 and record["engine's share"]["median"] <= 0.05
+    assert f"**{record['two over one']['median']:.2f} times**" in page and "none that can be seen" in page
+    other = copy.deepcopy(record)
+    other["pictures_a_second"] = [{"bare": 1.0, "one": 0.96, "two": 1.44}] * 3
+    other |= summary(other["pictures_a_second"])
+    told = drawn_into(page, other)
+    assert "3 rounds) two workers draw **1.50 times** what one does (1.50 to 1.50). The engine's share is 4.0% (4.0% to 4.0%)." in told
+    assert drawn_into(told, record) == page, "drawn anew over what stood there"
 
 
 @pytest.mark.deep

@@ -1,14 +1,15 @@
-"""Write docs/reference, the rooms in docs/architecture.md and the figures in docs/bench.md, or check them."""
+"""Write docs/reference, the rooms in docs/architecture.md and the figures in docs/bench.md and docs/scale.md, or check them."""
 
 from __future__ import annotations
 
+import json
 import sys
 
-from tools import bench_page, house
+from tools import bench_page, house, throughput
 
 from .pages import FOLDER, ROOT, pages, stale
 
-ARCHITECTURE, BENCH = ROOT / "docs" / "architecture.md", ROOT / "docs" / "bench.md"
+ARCHITECTURE, BENCH, SCALE = (ROOT / "docs" / f"{name}.md" for name in ("architecture", "bench", "scale"))
 
 
 def main(words: list[str]) -> int:
@@ -18,10 +19,11 @@ def main(words: list[str]) -> int:
         return 2
     made = pages()
     found = stale(made)
-    texts = {path: path.read_text(encoding="utf-8") for path in (ARCHITECTURE, BENCH)}
+    texts = {path: path.read_text(encoding="utf-8") for path in (ARCHITECTURE, BENCH, SCALE)}
     new = {
         ARCHITECTURE: house.drawn_into(texts[ARCHITECTURE], ROOT / "realcompo"),
         BENCH: bench_page.drawn_into(texts[BENCH], BENCH.with_suffix("")),
+        SCALE: throughput.drawn_into(texts[SCALE], json.loads((ROOT / throughput.RECORD).read_text(encoding="utf-8"))),
     }
     if words:
         wrong = [*(f"reference/{name}" for name in found), *(path.name for path in new if new[path] != texts[path])]

@@ -56,7 +56,6 @@ def _unit(number: int, jobs: Sequence[Job], place: Callable[[Job], str], wanted:
             {
                 "entry": job.entry.model_dump_plain(),
                 "transcript": [],
-                "planned": False,
                 "file": place(job),
                 "place": place(job),
                 "request": job.request,

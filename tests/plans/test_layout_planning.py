@@ -359,6 +359,29 @@ def test_what_is_there_is_not_planned_again(registry: Any, tmp_path: Path, monke
     assert read_recipe(file).facts["batch"] == {"index": 1, "size": 3}
 
 
+@pytest.mark.parametrize("lost", ["picture", "picture and manifest"])
+def test_a_manifest_keeps_the_planners_words(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
+    """As above with a manifest: the companions' words are read from it, or, where it is lost too, from their files. Pictures and manifest
+    are those of the undisturbed batch, to the byte."""
+    from realcompo.draw.many.run import draw_many
+    from realcompo.recipes.recipe import Recipe
+    from realcompo.testing.toys import ToyBranch
+
+    asked: list[tuple[str, ...]] = []
+    encode = ToyBranch.encode
+    monkeypatch.setattr(ToyBranch, "encode", lambda self, request: asked.append(tuple(request.prompts)) or encode(self, request))
+    recipe = Recipe.model_validate(THREE)
+    draw_many(recipe, tmp_path, batch_size=3)
+    whole, before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}, list(asked)
+    (tmp_path / "a-cow-and-a-dog.png").unlink()
+    if lost == "picture and manifest":
+        (tmp_path / "manifest.jsonl").unlink()
+    asked.clear()
+    assert draw_many(recipe, tmp_path, batch_size=3).drawn == 1 and Row.batches == [3, 1]
+    assert asked == before and all(prompt.endswith(", deep sea") for prompt in before[0]) and len(before[0]) == 3
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == whole and b'"words": {"prompt": ' in whole["manifest.jsonl"]
+
+
 def test_a_scorer_is_told_what_was_asked(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The prompt without the planner's words, whoever judges: where it is drawn, or later. The control: a second run judges nothing."""
     from dataclasses import replace

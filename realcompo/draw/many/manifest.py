@@ -5,7 +5,8 @@ A line is one of
 - ``{"manifest": 1, "format": …, "pictures": …}``: what the batch is; the first;
 - ``{"weights": ID, "branches": {…}}``: fingerprints of the weights that lines below name by ID;
 - ``{"picture": FILE, "request": …, "state": "done", "size": …, "pixels": …, "by": ID}``; and, where
-  scorers judged it, ``"scores": {SCORER: {"asked": …, "score": …}}`` (scores.py);
+  scorers judged it, ``"scores": {SCORER: {"asked": …, "score": …}}`` (scores.py); where a planner placed things, ``"planned": {…}``, and
+  ``"words": {"prompt": …}`` if it said more;
 - ``{"picture": FILE, "request": …, "state": "failed", "error": …, "tries": …}``;
 - ``{"shard": FILE, "size": …, "sha256": …, "pictures": [FILE, …]}``.
 

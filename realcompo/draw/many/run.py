@@ -31,7 +31,7 @@ from .scores import TOGETHER, Scores, judging
 from .shards import SIZE, Packing, Shards
 from .stores import Folder, Store, open_store
 from .tally import ManyInterrupted, Tally
-from .units import Units
+from .units import Units, made_of
 from .work import DrawingWork, registry_of, unpacked
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ class Batch:
         self.tally = Tally(store.address, len(self.items))
         self.shards = Shards(packing, store, self.manifest, self.sizes, [item.path.name for item in self.items], self.tally)
         self.pending: set[str] = set()
-        self.planned: dict[str, Any] = {}
+        self.made: dict[str, dict[str, Any]] = {}
 
     # -- what is there ---------------------------------------------------------------------------------------------------------
 
@@ -199,15 +199,11 @@ class Batch:
         except (OSError, SyntaxError, ValueError, KeyError):  # PIL's ways to say that a file is torn, or no picture of ours
             told = None
         if told is not None and told["facts"].get("request") == item.request:
-            self._done(name, item.request, len(data), told["facts"], self._made(item, told))
+            self._done(name, item.request, len(data), told["facts"], made_of(item.entry, told["recipe"]["pictures"][0]))
             return True
         if told is not None and not self.again.overwrite and self.packing.format == "png":
             raise in_the_way(f"{self.store.address}/{name}", "place with -o")
         return False
-
-    def _made(self, item: Item, told: Mapping[str, Any]) -> Any:
-        found = told["recipe"]["pictures"][0].get("conditions", {})
-        return found if found != item.entry.model_dump_plain()["conditions"] else None
 
     # -- drawing ---------------------------------------------------------------------------------------------------------------
 
@@ -246,11 +242,11 @@ class Batch:
             why[item.path.name] = reason
 
         pending, judge = (lambda item: item.path.name in self.pending), judge and bool(self.scores.scorers)
-        made = Units(self.composer, self.manifest, waiting, pending, self.shards.place, failed, judge)
-        for unit in made:
-            for one in unit.pictures:
-                if one["planned"]:
-                    self.planned[one["file"]] = one["entry"]["conditions"]
+        units = Units(self.composer, self.manifest, waiting, pending, self.shards.place, failed, judge)
+        entries = {item.path.name: item.entry for item in self.items} if self.composer.planner is not None else {}
+        for unit in units:
+            for one in unit.pictures if entries else ():
+                self.made[one["file"]] = made_of(entries[one["file"]], one["entry"])
             yield unit
 
     def _take(self, outcome: Outcome, asked: Mapping[str, str], why: dict[str, str]) -> None:
@@ -264,7 +260,7 @@ class Batch:
                 why[name] = line["error"]
                 continue
             why.pop(name, None)
-            self._done(name, asked[name], line["size"], line, self.planned.pop(name, None), line.get("scores"))
+            self._done(name, asked[name], line["size"], line, self.made.pop(name, {}), line.get("scores"))
             self.tally.drawn += 1
             self.pending.discard(name)
             self.shards.settled(name)
@@ -273,10 +269,10 @@ class Batch:
         if outcome.fatal is not None:
             raise unpacked(outcome.fatal)
 
-    def _done(self, name: str, request: str, size: int, facts: Mapping[str, Any], planned: Any, scores: Any = None) -> None:
+    def _done(self, name: str, request: str, size: int, facts: Mapping[str, Any], made: Mapping[str, Any], scores: Any = None) -> None:
         by = self.manifest.by(facts["weights"], self.again.overwrite)
         line = {"picture": name, "request": request, "state": "done", "size": size, "pixels": facts["pixels"], "by": by}
-        self.manifest.add({**line, **({"planned": planned} if planned else {}), **({"scores": scores} if scores else {})})
+        self.manifest.add({**line, **made, **({"scores": scores} if scores else {})})
 
     # -- judging ---------------------------------------------------------------------------------------------------------------
 

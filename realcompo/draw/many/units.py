@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ...errors import BadOption, PlanningError
 from ...interfaces.engine import Unit
 from ...plans.planning import PlannedPicture, Task, joined
-from ...recipes.recipe import PICTURES, read_condition
+from ...recipes.recipe import PICTURES, PictureEntry, read_condition
 from ..batch import PLAN_AHEAD, Item
 from .manifest import Manifest
 
@@ -21,6 +21,21 @@ if TYPE_CHECKING:
 
 AHEAD = 2
 """Windows of planning that may wait to be drawn."""
+WORDS = ("prompt", "negative_prompt")
+"""What a planner may add words to, where the recipe uses them."""
+
+
+def made_of(asked: PictureEntry, drawn: Mapping[str, Any]) -> dict[str, Any]:
+    """What a planner made of a picture, as its line of the manifest keeps it: "planned", the conditions, and "words", the texts that it added
+    to. Empty where it was drawn as the recipe has it.
+
+    Args:
+        drawn: plain data of the entry that was drawn.
+    """
+    before = asked.model_dump_plain()
+    conditions = drawn.get("conditions", {})
+    words = {name: drawn[name] for name in WORDS if drawn.get(name, before[name]) != before[name]}
+    return {**({"planned": conditions} if conditions != before["conditions"] else {}), **({"words": words} if words else {})}
 
 
 class Units:
@@ -78,9 +93,9 @@ class Units:
             yield [(number, group, planned) for number, group in window]
 
     def _drawn(self, item: Item) -> dict[str, Any] | None:
-        """The planned conditions of a picture that is there already."""
+        """What was planned of a picture that is there already: its line."""
         line = self.manifest.get(item.path.name)
-        return None if line is None or line["request"] != item.request or self.pending(item) else line.get("planned")
+        return None if line is None or line["request"] != item.request or self.pending(item) or "planned" not in line else line
 
     def _unit(self, number: int, group: Sequence[Item], planned: dict[str, Any]) -> Unit:
         return Unit(number, tuple(self._picture(item, planned.get(item.path.name)) for item in group))
@@ -89,7 +104,8 @@ class Units:
         entry = item.entry if planned is None else planned.picture
         known = self._drawn(item) if planned is None else None
         if known is not None:
-            entry = entry.model_copy(update={"conditions": {key: read_condition(key, data) for key, data in known.items()}})
+            placed = {key: read_condition(key, data) for key, data in known["planned"].items()}
+            entry = entry.model_copy(update={"conditions": placed, **known.get("words", {})})
         for name, _ in PICTURES:
             copy = getattr(entry, name)
             if copy is not None and copy.png is None:
@@ -99,7 +115,6 @@ class Units:
         return {
             "entry": entry.model_dump_plain(),
             "transcript": [] if planned is None else list(planned.transcript),
-            "planned": planned is not None and planned.picture.conditions != item.entry.conditions,
             "file": item.path.name,
             "place": self.place(item.path.name),
             "request": item.request,

@@ -26,8 +26,8 @@ WORDS = ("prompt", "negative_prompt")
 
 
 def made_of(asked: PictureEntry, drawn: Mapping[str, Any]) -> dict[str, Any]:
-    """What a planner made of a picture, as its line of the manifest keeps it: "planned", the conditions, and "words", the texts that it added
-    to. Empty where it was drawn as the recipe has it.
+    """What a planner made of a picture, as its line of the manifest keeps it: "planned", the conditions, and "words", the texts that it
+    added to. Empty where it was drawn as the recipe has it.
 
     Args:
         drawn: plain data of the entry that was drawn.

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from realcompo.draw.many.engines import engine_of
-from realcompo.draw.many.on_ray import LOST, Actor
+from realcompo.draw.many.on_ray import LOST, Actor, _said
 from realcompo.draw.many.run import draw_many
 from realcompo.draw.many.work import DrawingWork
 from realcompo.errors import PluginProblem
@@ -177,3 +177,84 @@ def test_a_cluster_is_joined_and_a_local_one_has_a_cpu_for_reading(ray: Callable
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(PluginProblem, match=r"(?s)Ray is not installed.*realcompo\[ray\]"):
         engine_of("ray", None)
+
+
+# Texts of errors as Ray 2.60 raised them where an actor was made so that it fails.
+MADE = (
+    "The actor died because of an error raised in its creation task, \x1b[36mray::MapWorker(MapBatches(Actor)).__init__()\x1b[39m "
+    "(pid=26758, ip=10.0.0.1, actor_id=9397e8efec35dbce249b3df701000000, repr=MapWorker(MapBatches(Actor)))\n"
+)
+CARETS = "           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n"
+INSIDE = (
+    f'{MADE}{CARETS}{CARETS}  File "/ray/data/_internal/actor_pool_map_operator.py", line 765, in _init_udf_with_retries\n'
+    "    raise last_exception\n"
+    '  File "/ray/data/_internal/planner/plan_udf_map_op.py", line 673, in init_fn\n'
+    f"    udf_instances[udf_key] = spec.instantiation_class(\n                             ^^^^^^^^^^^^^^^^^^^^^^^^^\n"
+    '  File "/app/actor.py", line 8, in __init__\n    self._drawer = DrawingWork.of(json.loads(work)).open()\n'
+)
+IN_A_CALL = (
+    "\x1b[36mray::MapWorker(MapBatches(Actor)).submit()\x1b[39m (pid=7078, ip=10.0.0.1, actor_id=2aea, repr=MapWorker(MapBatches(Actor)))\n"
+    '  File "/lib/concurrent/futures/thread.py", line 58, in run\n    result = self.fn(*self.args, **self.kwargs)\n'
+    '             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^\n  File "/app/actor.py", line 9, in __call__\n    raise KeyError("x")\n'
+    "KeyError: 'x'\n\n"
+    "The above exception was the direct cause of the following exception:\n\n"
+    "\x1b[36mray::MapWorker(MapBatches(Actor)).submit()\x1b[39m (pid=7078, ip=10.0.0.1)\n"
+    "ray.exceptions.UserCodeException: UDF failed to process a data block.\n"
+    "Failed to apply UDF transform after 1/1 attempts (total backoff 0.0s)."
+)
+NOT_THERE = (
+    f"{MADE}  At least one of the input arguments for this task could not be computed:\n"
+    "ray.exceptions.RaySystemError: System error: No module named 'realcompo'\ntraceback: Traceback (most recent call last):\n"
+    f"{CARETS}{CARETS}ModuleNotFoundError: No module named 'realcompo'"
+)
+KILLED = (
+    "The actor died unexpectedly before finishing this task.\n\tclass_name: MapWorker(MapBatches(Actor))\n\tpid: 4652\n\tip: 10.0.0.1\n"
+    "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: Worker unexpectedly exits "
+    "with a connection error code 2. End of file. Some common causes include: (1) the process was killed by the OOM killer due to high "
+    "memory usage, (2) ray stop --force was called, or (3) the worker crashed unexpectedly due to SIGSEGV or another unexpected error."
+)
+
+
+class ActorDiedError(Exception):
+    """As Ray names it: its traceback in the message, no `cause`."""
+
+    cause: BaseException | None = None
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        pytest.param(
+            f"{INSIDE}RuntimeError: CUDA error: no kernel image\nsecond line", "RuntimeError: CUDA error: no kernel image", id="made"
+        ),
+        pytest.param(
+            f"{INSIDE}realcompo.errors.PluginProblem: --on ray: not installed\n  mend: pip install it",
+            "PluginProblem: --on ray: not installed",
+            id="our own",
+        ),
+        pytest.param(IN_A_CALL, "KeyError: 'x'", id="in a call"),
+        pytest.param(NOT_THERE, "ModuleNotFoundError: No module named 'realcompo'", id="not on that machine"),
+        pytest.param(KILLED, "ActorDiedError: The actor is dead because its worker process has died. Worker exit type", id="killed"),
+        pytest.param("The actor 12 is unavailable: the node is gone.", "ActorDiedError: The actor 12 is unavailable", id="one line"),
+        pytest.param("", "ActorDiedError: ", id="nothing"),
+    ],
+)
+def test_the_line_that_says_why_is_told(text: str, why: str) -> None:
+    """And not the first, which says of every actor that it died; in colour for nobody, and no page of it. The control: the first lines."""
+    error = ActorDiedError(text)
+    if text is IN_A_CALL:
+        error.cause = ValueError("UDF failed to process a data block.")  # Ray's own wrapper says less than the text
+    told = _said(error)
+    assert told.startswith(why) and "\x1b" not in told and "\n" not in told and len(told) <= 300
+    first = f"ActorDiedError: {(text.splitlines() or [''])[0]}"
+    assert told != first or "\n" not in text
+
+
+def test_a_node_without_realcompo_is_named(ray: Callable[..., StandIn], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mend is what mends it: the same command again would not."""
+    for text, mend in ((NOT_THERE, "install realcompo and the recipe's plugins on every node"), (KILLED, "start the same command again")):
+        monkeypatch.setattr(Died, "__init__", lambda self, text=text: Exception.__init__(self, text))
+        monkeypatch.setattr(Died, "cause", None, raising=False)
+        ray(breaks=(0, 0, 0))
+        with pytest.raises(PluginProblem, match=f"(?s)gave up 3 times in succession; the last time: .*mend: {mend}"):
+            drawn(engine_of("ray", Crew(2)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,7 +27,13 @@ ROUND = 4096
 BREAKS = 3
 """Pipelines that break one after the other, without an outcome between them, before a batch is given up."""
 
+AGAIN = "start the same command again: it goes on from what is drawn; where that does not help, see Ray's logs"
+NOT_THERE = "install realcompo and the recipe's plugins on every node, in the same versions; the same command then goes on"
+
 LOST = "its worker died, or the machine that it was on"
+
+SHOWN = 300
+"""Characters of Ray's reason that an error tells: some of its lines are advice of a page."""
 
 LONGEST = 40
 """Of a folder of temporary files: a socket's path has 107 bytes at most, and Ray's are some sixty longer than it."""
@@ -113,10 +120,11 @@ class OnRay(Engine):
             except Exception as error:  # of many kinds: an actor of Ray Data's own died, a node went, an actor cannot be made
                 broken += 1
                 if broken >= BREAKS:
+                    said = _said(error)
                     raise PluginProblem(
-                        f"Ray Data gave up {BREAKS} times in succession; the last time: {_said(error)}",
+                        f"Ray Data gave up {BREAKS} times in succession; the last time: {said}",
                         where=self.crew.address or "a local Ray",
-                        mend="start the same command again: it goes on from what is drawn; where that does not help, see Ray's logs",
+                        mend=NOT_THERE if said.startswith("ModuleNotFoundError") else AGAIN,
                     ) from error
         for number in sorted(missing):
             yield Outcome(number, lost=LOST)
@@ -156,8 +164,31 @@ class OnRay(Engine):
             self._ray.shutdown()
 
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_FRAME = re.compile(r'\s+(File ".*", line \d+|[~^]+\s*$)')
+"""A line of a traceback; of its own frames Ray leaves only the carets."""
+_CAUSED = "The above exception was the direct cause of the following exception:"
+_DEAD = "The actor is dead because"
+_ROOMS = re.compile(r"^(?:\w+\.)+(?=\w+(?::|$))")
+
+
 def _said(error: BaseException) -> str:
-    """An error's kind and first line; of one that was raised elsewhere in the cluster: its cause's, without the traceback."""
-    cause = getattr(error, "cause", None)
-    found = cause if isinstance(cause, BaseException) else error
-    return f"{type(found).__name__}: {(str(found).strip().splitlines() or [''])[0]}"
+    """Why Ray gave up, in a line. An error that was raised elsewhere in the cluster has its traceback in its text: the line behind the last
+    frame says why, and where errors were raised from others, that of the first."""
+    found, lines = error, _lines(error)
+    last = max((number for number, line in enumerate(lines) if _FRAME.match(line)), default=len(lines))
+    raised = next((line for line in lines[last:] if line and not line[0].isspace()), None)
+    if raised is not None:
+        return _short(_ROOMS.sub("", raised))
+    if isinstance(cause := getattr(error, "cause", None), BaseException):
+        found, lines = cause, _lines(cause)
+    why = next((line for line in lines if line.startswith(_DEAD)), next((line.strip() for line in lines if line.strip()), ""))
+    return _short(f"{type(found).__name__}: {why}")
+
+
+def _lines(error: BaseException) -> list[str]:
+    return _COLOUR.sub("", str(error)).partition(_CAUSED)[0].splitlines()
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1].rstrip()}…"

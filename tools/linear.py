@@ -69,8 +69,8 @@ def read() -> list[dict[str, Any]]:
 def figure(rows: list[dict[str, Any]]) -> str:
     """Seconds against pictures, both from 0: what is linear is a straight line. The dotted one goes through 0 and the last point.
 
-    A text, not one of `realcompo.pictures.charts`, which draws the steps of a run in pixels: the edges of its letters are those of the Pillow
-    that is installed, and a test holds the whole figure against the record.
+    A text, not one of `realcompo.pictures.charts`, which draws the steps of a run in pixels: the edges of its letters are those of the
+    Pillow that is installed, and a test holds the whole figure against the record.
     """
     across = max(row["pictures"] for row in rows)
     up = max(row[what]["user_seconds"] for row in rows for what in SERIES) * 1.1

@@ -12,6 +12,7 @@ import typer
 
 from ..errors import BadOption
 from .common import console
+from .progress import hush_loaders
 
 if TYPE_CHECKING:
     from ..draw.many.judging import Scorers
@@ -103,6 +104,7 @@ def draw_told(recipe: Recipe, asked: Asked, on: str | None, crew: Crew | None, q
     from ..draw.many.engines import engine_of
     from ..draw.many.run import draw_many
 
+    hush_loaders()
     engine = engine_of(on, crew, recipe.device)
     bar = Bar(quiet)
     try:
@@ -132,6 +134,8 @@ def draw_told(recipe: Recipe, asked: Asked, on: str | None, crew: Crew | None, q
         typer.secho(f"not judged: {name}: {error}", fg="yellow", err=True)
     if tally.unjudged:
         typer.echo(f"  {len(tally.unjudged)} pictures lack a score; the same with --retry judges them again", err=True)
+    if asked.output.startswith("memory://"):
+        typer.echo("note: memory:// is the memory of this process, and goes with it", err=True)
     for line in means(tally, asked.scorers):
         typer.echo(line)
     typer.echo(f"{tally} in {tally.address}")

@@ -34,9 +34,7 @@ class StepProgress:
         self._preview: Any = None
         self._keep, self._stopping = keep, False
         self._handler: Any = None
-        if os.environ.get("REALCOMPO_DOWNLOAD", "") in ("", "0"):
-            # The loaders' own bars tell of milliseconds, in the midst of ours; where gigabytes may come they stay.
-            os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        hush_loaders()
         tty = sys.stderr.isatty()
         if preview and not quiet and not tty:
             _tell_lacking(tty)
@@ -136,6 +134,13 @@ class StepProgress:
         done = len(report.drawn)
         self._bar.update(self._all, total=done + len(report.pending), completed=done)
         self._bar.reset(self._steps, total=None, description=batch[0].path.stem[:30], loss="")
+
+
+def hush_loaders() -> None:
+    """The loaders' own bars tell of milliseconds, in the midst of ours; where gigabytes may come they stay. In processes that are started
+    here, too."""
+    if os.environ.get("REALCOMPO_DOWNLOAD", "") in ("", "0"):
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 def _tell_lacking(tty: bool) -> None:

@@ -104,6 +104,10 @@ def command(
         raise BadOption("a PNG a picture makes no shards", where="--shard-size", mend="add --format webdataset or parquet")
     if options and not score:
         raise BadOption("they are options of scorers, and none is named", where="--with", mend="add --score SCORER")
+    if on is None and (address or gpus is not None or in_flight is not None):
+        raise BadOption("they say how another engine draws", where="--address, --gpus, --max-in-flight", mend="add --on ray")
+    if on is not None and workers == 0:
+        raise BadOption(f"0 workers of {on}", where="--workers", mend="1 or more; without --on, 0 draws in this process")
     if not (workers is None and on is None and format is None and not retry and not score and "://" not in (output or "")):
         if shows or preview or templated or parameters:
             raise BadOption(
@@ -121,8 +125,6 @@ def command(
         crew = None if workers in (None, 0) and on is None else Crew(workers or 1, in_flight, gpus, address)
         asked = Asked(output or str(folder), batch_size, (format or Format.png).value, shard_size or 256, retry, overwrite, scorers)
         return draw_told(found.recipe, asked, on, crew, quiet)
-    if address or gpus is not None or in_flight is not None:
-        raise BadOption("they say how another engine draws", where="--address, --gpus, --max-in-flight", mend="add --on ray")
     if templated:
         names = Names.read(str(output), f"-o {output}", again=True)
         folder = names.folder

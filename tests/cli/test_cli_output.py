@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -67,14 +68,17 @@ def test_parameters_are_written_where_they_are_asked_for(cli: Cli, monkeypatch: 
     assert wrong.exit_code == 2 and "write true or false" in wrong.output
 
 
-def test_run_with_a_manifest(cli: Cli) -> None:
+def test_run_with_a_manifest(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards the verb's other way: an address or a format keeps a manifest, and what belongs to one process alone is refused."""
     Path("scene.toml").write_text(SCENE)
+    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS", raising=False)
     done = cli("run", "scene.toml", "--format", "webdataset", "--quiet")
+    assert os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] == "1", "no bars of loaders, in processes that are started here, too"
     assert done.exit_code == 0 and "2 drawn, 0 already there in scene" in done.stdout, done.output
     assert {path.name for path in Path("scene").iterdir()} == {".lock", "manifest.jsonl", "shard-000000.tar"}
     assert "0 drawn, 2 already there in scene" in cli("run", "scene.toml", "--format", "webdataset").stdout
-    assert "2 drawn, 0 already there in memory://cli/scene" in cli("run", "scene.toml", "-o", "memory://cli/scene").stdout
+    gone = cli("run", "scene.toml", "-o", "memory://cli/scene")
+    assert "2 drawn, 0 already there in memory://cli/scene" in gone.stdout and "goes with it" in gone.stderr and "goes" not in done.stderr
     for told, said in (
         (["--workers", 0, "--show", "layout"], "of one process without a manifest"),
         (["--gpus", 0.5], "add --on ray"),

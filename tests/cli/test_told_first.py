@@ -46,12 +46,18 @@ def test_generate(options: list[str], message: str, tmp_path: Path, monkeypatch:
         (["--format", "png", "--shard-size", "2"], "makes no shards"),
         (["-o", "memory://x/{seed}.png"], "a template of names"),
         (["--workers", "100000"], "on a machine of"),
+        (["--workers", "2", "--gpus", "1"], "add --on ray"),
+        (["--workers", "0", "--address", "auto"], "add --on ray"),
+        (["--format", "webdataset", "--max-in-flight", "4"], "add --on ray"),
+        (["--on", "ray", "--workers", "0"], "0 workers of ray"),
+        (["--workers", "2", "-o", "scene.toml"], "scene.toml: it is a file, and pictures need a folder"),
     ],
-    ids=["shards", "png", "address", "workers"],
+    ids=["shards", "png", "address", "workers", "gpus", "cluster", "in-flight", "none", "file"],
 )
 def test_run(options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("realcompo.draw.many.workers._mother", lambda *_: pytest.fail("a process was started"))
+    monkeypatch.setattr("realcompo.draw.many.on_ray.OnRay.__init__", lambda *_: pytest.fail("a Ray was started"))
     scene = tmp_path / "scene.toml"
     scene.write_text('branches = ["mini/fidelity", "mini/boxes"]\nplanner = "mini/planner"\n[[pictures]]\nprompt = "a cat on grass"\n')
     found = CliRunner().invoke(app, ["run", str(scene), *options])

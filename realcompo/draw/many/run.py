@@ -108,6 +108,11 @@ def draw_many(
 def _claim(store: Folder, held: ExitStack) -> None:
     try:
         store.path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise BadOption("it is a file, and pictures need a folder", where=store.address, mend="choose another place with -o") from None
+    except OSError as error:
+        raise store.failed(error) from None
+    try:
         free = held.enter_context(claimed(store.path / LOCK))
     except OSError as error:
         raise store.failed(error, LOCK) from None

@@ -46,6 +46,21 @@ def test_generate_with_boxes_and_overlays(cli: Cli) -> None:
     }
 
 
+def test_candidates_are_told(cli: Cli) -> None:
+    """Which noise went on is said beside the seed, and kept in the picture."""
+    from realcompo.pictures.png import read_recipe
+
+    done = cli("generate", "a cat and a dog", "--candidates", 3, "--seed", 2, "-n", 2, "-o", "out")
+    assert done.exit_code == 0, done.output
+    said = [int(number) for number in re.findall(r"noise (\d) of 3\)", done.stdout)]
+    kept = sorted((read_recipe(path) for path in Path("out").iterdir()), key=lambda one: one.recipe.pictures[0].seed or 0)
+    assert said == [one.facts["decided"]["candidate"] + 1 for one in kept] and len(said) == 2
+    assert kept[0].recipe.candidates is not None and kept[0].recipe.candidates.count == 3
+    assert "noise" not in cli("generate", "a cat and a dog", "--seed", 2, "-o", "plain.png").stdout
+    refused = cli("generate", "a cat", "--candidates", 99)
+    assert refused.exit_code == 2 and "candidates.count should be less than or equal to 64" in refused.stderr
+
+
 def test_generate_options_reach_the_recipe(cli: Cli) -> None:
     from realcompo.pictures.png import read_recipe
 

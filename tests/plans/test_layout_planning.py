@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,78 +14,14 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 import realcompo as rc
-import realcompo.registry
 from realcompo.errors import PlanningError
-from realcompo.hookspecs import hookimpl
-from realcompo.interfaces import Plan, Planner, PlanRequest
+from realcompo.interfaces import Plan, PlanRequest
 from realcompo.plans.planning import Task, ask, finished
 from realcompo.recipes.configuration import parse_text
 from realcompo.recipes.recipe import PictureEntry
-from realcompo.specs import PlannerSpec
-from tests.toyworld import toys_installed
+from tests.plans.rows import BASE, Row
 
 Cli = Callable[..., Result]
-
-
-class Row(Planner):
-    """Each noun a column; keeps what is to stay; its one wish is "up". `flown` counts batches, `limit` breaks its promise to keep."""
-
-    revises = True
-    batches: list[int] = []  # noqa: RUF012
-    moves_kept = False
-
-    def plan(self, request: PlanRequest) -> Plan:
-        if request.wish:
-            if request.wish != "up":
-                raise PlanningError(f"{request.wish!r} is not understood", mend="say up")
-            moved = [(r.phrase, (r.box[0], 0.0, r.box[2], r.box[3] - r.box[1])) for r in request.layout if r.box is not None]
-            return Plan(rc.Boxes(moved))
-        nouns = re.findall(r"an? \w+", request.prompt)
-        if not nouns:
-            raise PlanningError("no noun", mend="write a cat")
-        kept = {region.phrase: region.box for region in request.keep}
-        if self.moves_kept:
-            kept = {}
-        rows = [
-            (noun, kept.get(noun) or (n / len(nouns), round(0.1 + request.seed / 20, 3), (n + 1) / len(nouns), 0.9))
-            for n, noun in enumerate(nouns)
-        ]
-        return Plan(rc.Boxes(rows), background="deep sea", negative="blur", remarks=("depth was not checked",))
-
-    async def try_many(self, requests: Sequence[PlanRequest]) -> list[Plan | PlanningError]:
-        type(self).batches.append(len(requests))
-        return await super().try_many(requests)
-
-    def requested(self, request: PlanRequest) -> dict[str, Any] | None:
-        return {"ask": request.prompt}
-
-
-class Deaf(Row):
-    revises = False
-
-
-def _module() -> ModuleType:
-    module = ModuleType("layout_test_planner")
-
-    @hookimpl
-    def register_planners() -> list[PlannerSpec]:
-        return [
-            PlannerSpec(id="rows/row", target="layout_test_planner:Row", summary="rows"),
-            PlannerSpec(id="rows/deaf", target="layout_test_planner:Deaf", summary="rows"),
-        ]
-
-    module.__dict__.update(REALCOMPO_API=1, register_planners=register_planners, Row=Row, Deaf=Deaf)
-    return module
-
-
-@pytest.fixture
-def registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
-    with toys_installed("rows", _module(), monkeypatch, tmp_path) as found:
-        Row.batches.clear()
-        yield found
-
-
-BASE = {"branches": ["toy/fidelity", "toy/spatial"], "planner": "rows/row", "num_inference_steps": 2, "device": "cpu"}
 
 
 @pytest.fixture
@@ -329,74 +264,3 @@ def test_suites_are_whole_and_a_perfect_planner_has_all_of_them() -> None:
             assert score(case, Plan(rc.Boxes(mirrored))).right == all(one[1] == "next to" for one in case.relations)
             scores.append(right)
         assert table(scores)[-1][1] == table(scores)[-1][5] == len(scores) >= 16
-
-
-WORDY = {**BASE, "planner": {"name": "rows/row", "use": ["background", "negative"]}}
-THREE = {**WORDY, "pictures": [{"prompt": f"a {noun} and a dog", "seed": n} for n, noun in enumerate(("cat", "cow", "car"))]}
-
-
-def test_what_is_there_is_not_planned_again(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of a batch of three is gone: it alone is planned, and drawn beside the layouts and words that the others' files carry: the same
-    file to the byte. The control: what the network is asked is looked at."""
-    from realcompo.draw.batch import draw
-    from realcompo.pictures.png import read_recipe
-    from realcompo.recipes.recipe import Recipe
-    from realcompo.testing.toys import ToyBranch
-
-    asked: list[tuple[str, ...]] = []
-    encode = ToyBranch.encode
-    monkeypatch.setattr(ToyBranch, "encode", lambda self, request: asked.append(tuple(request.prompts)) or encode(self, request))
-    recipe = Recipe.model_validate(THREE)
-    draw(recipe, tmp_path / "out", batch_size=3)
-    file = tmp_path / "out" / "a-cow-and-a-dog.png"
-    whole, before = file.read_bytes(), list(asked)
-    file.unlink()
-    asked.clear()
-    assert Row.batches == [3]
-    assert len(draw(recipe, tmp_path / "out", batch_size=3).drawn) == 1
-    assert Row.batches == [3, 1] and file.read_bytes() == whole
-    assert asked == before and all(prompt.endswith(", deep sea") for prompt in before[0]) and len(before[0]) == 3
-    assert read_recipe(file).facts["batch"] == {"index": 1, "size": 3}
-
-
-@pytest.mark.parametrize("lost", ["picture", "picture and manifest"])
-def test_a_manifest_keeps_the_planners_words(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
-    """As above with a manifest: the companions' words are read from it, or, where it is lost too, from their files. Pictures and manifest
-    are those of the undisturbed batch, to the byte."""
-    from realcompo.draw.many.run import draw_many
-    from realcompo.recipes.recipe import Recipe
-    from realcompo.testing.toys import ToyBranch
-
-    asked: list[tuple[str, ...]] = []
-    encode = ToyBranch.encode
-    monkeypatch.setattr(ToyBranch, "encode", lambda self, request: asked.append(tuple(request.prompts)) or encode(self, request))
-    recipe = Recipe.model_validate(THREE)
-    draw_many(recipe, tmp_path, batch_size=3)
-    whole, before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}, list(asked)
-    (tmp_path / "a-cow-and-a-dog.png").unlink()
-    if lost == "picture and manifest":
-        (tmp_path / "manifest.jsonl").unlink()
-    asked.clear()
-    assert draw_many(recipe, tmp_path, batch_size=3).drawn == 1 and Row.batches == [3, 1]
-    assert asked == before and all(prompt.endswith(", deep sea") for prompt in before[0]) and len(before[0]) == 3
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == whole and b'"words": {"prompt": ' in whole["manifest.jsonl"]
-
-
-def test_a_scorer_is_told_what_was_asked(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The prompt without the planner's words, whoever judges: where it is drawn, or later. The control: a second run judges nothing."""
-    from dataclasses import replace
-
-    from realcompo.draw.many.run import draw_many
-    from realcompo.recipes.recipe import Recipe
-    from realcompo.testing.scenes import ToyLight
-
-    told: list[str] = []
-    score = ToyLight.score
-    monkeypatch.setattr(ToyLight, "score", lambda self, shots: [told.append(shot.case.prompt) for shot in shots] and score(self, shots))
-    monkeypatch.setitem(registry.scorers, "toy/light", replace(registry.scorers["toy/light"], reads=("prompt", "conditions")))
-    draw_many(Recipe.model_validate(THREE), tmp_path / "one", scorers={"toy/light": {}})
-    assert told == ["a cat and a dog", "a cow and a dog", "a car and a dog"]
-    draw_many(Recipe.model_validate(THREE), tmp_path / "two")
-    draw_many(Recipe.model_validate(THREE), tmp_path / "two", scorers={"toy/light": {}})
-    assert told[3:] == told[:3] and (tmp_path / "one" / "manifest.jsonl").read_bytes() == (tmp_path / "two" / "manifest.jsonl").read_bytes()
-    assert draw_many(Recipe.model_validate(THREE), tmp_path / "one", scorers={"toy/light": {}}).judged == 0

@@ -364,13 +364,28 @@ class DenoiserBranch(CheckpointBranch):
     @property
     def device(self) -> torch.device:
         if self.checkpoint.pipeline is not None:  # with accelerate's offload, networks come to the pipeline's device to run
-            found: torch.device = getattr(self.checkpoint.pipeline, "_execution_device", self.network.device)
-            return found
-        return self.network.device  # type: ignore[no-any-return]
+            found: torch.device | None = getattr(self.checkpoint.pipeline, "_execution_device", None)
+            return self.network.device if found is None else found
+        return self._lies()[0]
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.network.dtype  # type: ignore[no-any-return]
+        return self._lies()[1]
+
+    def _lies(self) -> tuple[torch.device, torch.dtype]:
+        """Device and precision of the network.
+
+        Diffusers' own properties walk all modules of a network for hooks (offload in groups, casting layer by layer), and a step asks a
+        dozen times. A network of our own has none, and its first parameter says both. Where somebody else may have put hooks diffusers
+        is asked as ever: a pipeline's network; one with a hook on top, as groups have; one that stores less than two bytes a number.
+        """
+        network = self.network
+        hooked = self.checkpoint.pipeline is not None or "_diffusers_hook" in vars(network)
+        if not hooked and not getattr(network, "_keep_in_fp32_modules", None):
+            first = next(network.parameters(), None)
+            if first is not None and first.is_floating_point() and first.element_size() >= 2:
+                return first.device, first.dtype
+        return network.device, network.dtype
 
     def fingerprint(self) -> dict[str, str]:
         return {**self.network_prints(), **self.option_prints()}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,27 @@ def test_inputs_are_not_changed(branch: UNetBranch, step: Step) -> None:
     branch.predict(z, step, conditioning)
     branch.attend(z, step, conditioning)
     assert torch.equal(z, noise()) and torch.equal(texts, conditioning.conditional.hidden)
+
+
+def test_where_a_network_lies_is_read_off_it_and_not_searched(checkpoint: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards: device and precision are diffusers' own answers, also under hooks of somebody else, without its walk over all modules."""
+    branch = UNetBranch(SPEC, OPTIONS, source=str(checkpoint("sd1")), dtype=torch.bfloat16)
+    network, seen = branch.network, []
+    walk = torch.nn.Module.named_modules
+
+    def watched(self: torch.nn.Module, *args: Any, **more: Any) -> Iterator[Any]:
+        for one in walk(self, *args, **more):
+            seen.append(one)
+            yield one
+
+    monkeypatch.setattr(torch.nn.Module, "named_modules", watched)
+    assert (branch.device, branch.dtype) == (torch.device("cpu"), torch.bfloat16)
+    assert len(seen) < 20, "the first that holds a number ends it"
+    assert (network.device, network.dtype) == (branch.device, branch.dtype) and len(seen) > 200, "control: diffusers' walks are seen"
+    own = copy.deepcopy(network)
+    own.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.bfloat16)
+    monkeypatch.setattr(UNetBranch, "network", own)
+    assert next(own.parameters()).dtype == torch.float8_e4m3fn and branch.dtype == own.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize(("dtype", "near"), [("bfloat16", 0.2), ("float16", 0.03)])

@@ -16,7 +16,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -112,16 +112,32 @@ def listings() -> tuple[str, ...]:
 
 LONG = {"from-a-picture.md", "tutorial.md"}
 """Pages that draw many pictures; what they show is run in `make test-deep`."""
+FEW = 6
+"""Steps of a picture in every run; the page's own number in `make test-deep`."""
 
 
 def pages(*languages: str) -> list[Any]:
     return [pytest.param(page, marks=[pytest.mark.deep] * (page.name in LONG)) for page in having(*languages)]
 
 
-@pytest.mark.parametrize("page", pages("python"), ids=name_of)
+@pytest.mark.parametrize("page", [page for page in having("python") if page.name not in LONG], ids=name_of)
 def test_python_blocks_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("REALCOMPO_CONFIG", str(tmp_path / "none.toml"))
+    """In a few steps, where a page leaves their number to the model."""
+    spec = installed().branches["mini/fidelity"]
+    monkeypatch.setitem(installed().branches, spec.id, replace(spec, recommended={"num_inference_steps": FEW}))
+    run_there(page, tmp_path, monkeypatch)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("page", having("python"), ids=name_of)
+def test_python_blocks_run_as_they_stand(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_there(page, tmp_path, monkeypatch)
+
+
+def run_there(page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page's Python in a folder of its own, with nobody's settings."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("REALCOMPO_CONFIG", str(folder / "none.toml"))
     if any("mini/" in block.text or "rc.generate(" in block.text for block in blocks(page, "python")) and lacking("fidelity", "boxes"):
         pytest.skip(lacking("fidelity", "boxes"))
     run_python(page)

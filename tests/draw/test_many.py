@@ -94,6 +94,35 @@ def test_a_batch_goes_on_from_its_manifest(whole: Path, tmp_path: Path) -> None:
     assert pictures(tmp_path) == pictures(whole) and lines(tmp_path) == lines(whole)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"picture": "a-dog.png"}',
+        '{"picture": "a-dog.png", "request": 5, "state": "done"}',
+        '{"picture": "a-dog.png", "request": "x", "state": "drawn", "size": 1, "pixels": "x", "by": "x"}',
+        '{"picture": "a-dog.png", "request": "x", "state": "failed"}',
+        '{"weights": "0"}',
+        '{"shard": "shard-000000.tar"}',
+        '{"picture": 7}\n[]\n7\n"manifest"\nnull\n\x00\xff',
+    ],
+    ids=["bare", "number", "state", "no error", "weights", "shard", "no lines"],
+)
+def test_a_line_that_is_damaged_is_none(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    """It stands behind the good ones, or alone: nothing is drawn, and the manifest is whole again. The control: a sound line of another
+    request is another picture's."""
+    for name, data in pictures(whole).items():
+        (tmp_path / name).write_bytes(data)
+    monkeypatch.setattr("realcompo.draw.many.work.attempt", lambda *_: pytest.fail("it was drawn again"))
+    good = (whole / manifest.NAME).read_text()
+    for before in (good, ""):
+        (tmp_path / manifest.NAME).write_text(f"{before}{line}\n", "latin-1")
+        assert str(draw_many(recipe(*FIVE), tmp_path, registry=TOYS)) == "0 drawn, 5 already there"
+        assert lines(tmp_path) == lines(whole)
+    (tmp_path / manifest.NAME).write_text('{"picture": "a-dog.png", "request": "x", "state": "failed", "error": "NaN"}\n')
+    with pytest.raises(BadPicture, match="is not what this recipe asks for"):
+        draw_many(recipe(*FIVE), tmp_path, registry=TOYS)
+
+
 def test_plain_pictures_are_taken_over_and_others_are_not(whole: Path, tmp_path: Path) -> None:
     draw(recipe(*FIVE[:2]), tmp_path, registry=toy_registry())
     tally = draw_many(recipe(*FIVE), tmp_path, registry=TOYS)

@@ -100,7 +100,7 @@ class Manifest:
 
     def _keep(self, line: Mapping[str, Any], text: str) -> None:
         for key in _KEYS:
-            if isinstance(line.get(key), str):
+            if isinstance(line.get(key), str) and _sound(key, line):
                 self._lines[key][line[key]] = text
                 if key == "picture":
                     self._states[line[key]] = str(line.get("state"))
@@ -197,6 +197,25 @@ class Manifest:
                 yield left.pop(name)
         yield from (line for _, line in sorted(left.items()))
         yield from (line for _, line in sorted(self._lines["shard"].items()))
+
+
+_PARTS: dict[str, dict[str, type]] = {
+    "weights": {"branches": dict},
+    "shard": {"size": int, "sha256": str, "pictures": list},
+    "done": {"request": str, "size": int, "pixels": str, "by": str},
+    "failed": {"request": str, "error": str},
+}
+_MORE = ("planned", "words", "scores")
+
+
+def _sound(key: str, line: Mapping[str, Any]) -> bool:
+    """Whether a line has what is read of it: one that was damaged, or written by another hand, is none."""
+    parts = _PARTS.get(str(line.get("state")) if key == "picture" else key)
+    return (
+        parts is not None
+        and all(isinstance(line.get(name), kind) for name, kind in parts.items())
+        and all(isinstance(line.get(name, {}), dict) for name in _MORE)
+    )
 
 
 def _mend(store: Folder) -> None:

@@ -135,6 +135,13 @@ def test_plain_pictures_are_taken_over_and_others_are_not(whole: Path, tmp_path:
     assert draw_many(recipe(*FIVE, num_inference_steps=2), tmp_path, registry=TOYS, overwrite=True).drawn == 5
 
 
+def test_notes_name_three_pictures(whole: Path, tmp_path: Path) -> None:
+    """And say how many they are: a folder that lost thousands is no wall of text."""
+    (tmp_path / manifest.NAME).write_bytes((whole / manifest.NAME).read_bytes())
+    notes = draw_many(recipe(*FIVE), tmp_path, registry=TOYS).notes
+    assert [note.split()[0] for note in notes] == [*NAMES[:3], "2"] and notes[3] == "2 more are drawn again"
+
+
 def test_other_weights_do_not_go_on(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from realcompo.testing.toys import ToyBranch
 

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 LOOKED = 64
 """Pictures whose prompts are looked at for remarks before workers draw them."""
+SHOWN = 3
+"""Pictures that a note names; of the others it says how many they are."""
 LOCK = ".lock"
 
 
@@ -168,6 +170,7 @@ class Batch:
 
     def begin(self) -> None:
         """What earlier runs left."""
+        gone: list[str] = []
         self.shards.begin()
         for item in self.items:
             name = item.path.name
@@ -181,6 +184,9 @@ class Batch:
                 self.tally.kept += 1
             else:
                 self.pending.add(name)
+                gone += [name] if line is not None and line["state"] == "done" else []
+        self.tally.notes += [f"{name} is drawn again: it is gone, or not as it was written" for name in gone[:SHOWN]]
+        self.tally.notes += [f"{len(gone) - SHOWN} more are drawn again"] if len(gone) > SHOWN else []
         if self.engine.workers:  # what they would say, each of them, is said once
             some = [item.entry for item in self.items if item.path.name in self.pending][:LOOKED]
             self.tally.notes += self.composer.remarks(some) if some else []
@@ -188,10 +194,7 @@ class Batch:
 
     def _is_there(self, line: Mapping[str, Any]) -> bool:
         name = line["picture"]
-        if self.shards.has(name, line["size"]):
-            return True
-        self.tally.notes.append(f"{name} is drawn again: it is gone, or not as it was written")
-        return False
+        return self.shards.has(name, line["size"])
 
     def _adopted(self, item: Item, line: Mapping[str, Any] | None) -> bool:
         """A picture without a line that answers the request."""

@@ -142,7 +142,14 @@ def _fidelity(recipe: Recipe, merged: Merged, registry: Registry) -> BranchSpec:
             where=merged.layer(("branches",)).where(("branches",)),
             mend="set role = 'fidelity' on one branch",
         )
-    return specs[roles.index("fidelity")]
+    place = roles.index("fidelity")
+    if specs[place].role == "spatial":  # a recipe's role does not make it decode
+        raise BadOption(
+            f"{specs[place].id!r} is a spatial branch, asked for as fidelity",
+            where=merged.layer(("branches", place, "role")).where(("branches", place, "role")),
+            mend="name a fidelity branch (`realcompo list` says the role of each), and this one as spatial",
+        )
+    return specs[place]
 
 
 def _override_sources(merged: Merged, recipe: Recipe, settings: Settings, holders: Mapping[str, Layer], registry: Registry) -> None:

@@ -115,7 +115,10 @@ def read_condition(key: str, data: Any) -> Condition:
         return data
     kind = data.get("kind", key) if isinstance(data, Mapping) else key
     if not isinstance(kind, str) or kind not in KINDS:
-        raise UnknownName(f"no kind of condition is called {kind!r}", where="conditions", mend=nearest(str(kind), KINDS))
+        mend = nearest(str(kind), KINDS)
+        if isinstance(data, (list, tuple)) and len(data) == 4:  # phrase → box, without the kind
+            mend = f"boxes stand under their kind: rc.Boxes({{{kind!r}: …}}), or boxes = {{ … }} in a recipe; {mend}"
+        raise UnknownName(f"no kind of condition is called {kind!r}", where="conditions", mend=mend)
     cls: Any = KINDS[kind]
     if isinstance(data, Mapping):
         data = {name: value for name, value in data.items() if name != "kind"}

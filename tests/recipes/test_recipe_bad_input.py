@@ -91,6 +91,20 @@ TOML = [
     ("branches = ['toy/fidelty']", UnknownName, 1, "no branch is called 'toy/fidelty'", "did you mean 'toy/fidelity'?"),
     ("branches = ['toy/fidelity', 'toy/fidelity-v']", BadOption, 1, "one fidelity branch, this one has 2", "set role"),
     ("branches = ['toy/spatial']", BadOption, 1, "one fidelity branch, this one has 0", "set role"),
+    (
+        "[[branches]]\nname = 'toy/spatial'\nrole = 'fidelity'",
+        BadOption,
+        3,
+        "'toy/spatial' is a spatial branch, asked for as fidelity",
+        "name a fidelity branch",
+    ),
+    (
+        TOYS + "[[pictures]]\nprompt = 'x'\nconditions = { 'a cat' = [0, 0, 0.5, 1] }",
+        UnknownName,
+        2,
+        "no kind of condition is called 'a cat'",
+        "boxes stand under their kind: rc.Boxes({'a cat': …})",
+    ),
     ("[[branches]]\nname = 'toy/fidelity'\nguidance = 5", UnknownName, 3, "branches.0 has no key 'guidance'", "'guidance_scale'?"),
     (
         "[[branches]]\nname = 'toy/fidelity'\n[branches.options]\nspred = 5",

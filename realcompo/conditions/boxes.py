@@ -75,6 +75,12 @@ def _item(pair: Any) -> BoxItem:
         return pair
     if isinstance(pair, Mapping):
         return BoxItem(**pair)
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[0], str):
+        raise BadCondition(
+            f"{str(pair)[:80]!r} is no phrase with its box",
+            where="boxes",
+            mend='write {"a cat": (x0, y0, x1, y1)}, or [("a cat", (x0, y0, x1, y1)), …] where a phrase has several boxes',
+        )
     phrase, box = pair
     if isinstance(box, Mapping):
         try:

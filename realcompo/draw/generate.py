@@ -35,6 +35,15 @@ _CALL = (
     "callback_on_step_end",
     "progress",
 )
+_ELSEWHERE = {
+    "steps": "write num_inference_steps; ",
+    "boxes": "give rc.Boxes({…}) as the second argument; ",
+    "negative": "write negative_prompt; ",
+    "torch_dtype": "write dtype; ",
+    "size": "write height and width; ",
+    "seeds": "write seed, a list of them; ",
+}
+"""What the command line and other libraries call it → what it is here."""
 _STANDING = tuple(name for name in Recipe.model_fields if name not in ("pictures", "version", "branches", *_CALL))
 
 
@@ -66,7 +75,7 @@ def generate(
     known = {*_CALL, *_STANDING, "fidelity", "spatial"}
     for name in settings:
         if name not in known:
-            raise UnknownName(f"generate takes no {name!r}", mend=nearest(name, known))
+            raise UnknownName(f"generate takes no {name!r}", mend=_ELSEWHERE.get(name, "") + nearest(name, known))
     call = {name: settings.pop(name) for name in _CALL if name in settings}
     layer = _arguments(settings)
     if type(steps := call.get("num_inference_steps")) is int and 1 <= steps <= MAX_STEPS:
@@ -92,7 +101,10 @@ def _arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     if "fidelity" not in settings and "spatial" not in settings:
         return arguments
     if "fidelity" not in settings:
-        raise BadOption("spatial is given without fidelity", mend="give both: the branches are replaced together")
+        raise BadOption(
+            "spatial is given without fidelity",
+            mend="give both, since the branches are replaced together: fidelity='mini/fidelity', --fidelity mini/fidelity",
+        )
     spatial = settings.get("spatial", ())
     spatial = [spatial] if isinstance(spatial, (str, Mapping, BranchEntry)) else list(spatial)
     branches = [_entry(settings["fidelity"], "fidelity"), *(_entry(one, "spatial") for one in spatial)]

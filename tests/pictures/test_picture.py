@@ -330,6 +330,14 @@ def test_generate(plain: None, registry: Registry) -> None:
 def test_generate_tells_what_it_does_not_take(plain: None, registry: Registry) -> None:
     with pytest.raises(UnknownName, match=r"generate takes no 'stpes'"):
         rc.generate("x", stpes=5, registry=registry)
+    for name, here in {
+        "steps": "num_inference_steps",
+        "boxes": r"rc\.Boxes",
+        "torch_dtype": "dtype",
+        "negative": "negative_prompt",
+    }.items():
+        with pytest.raises(UnknownName, match=rf"generate takes no '{name}'\n  mend: (write|give) {here}"):
+            rc.generate("x", **{name: 5}, registry=registry)  # type: ignore[arg-type]
     with pytest.raises(BadOption, match="spatial is given without fidelity"):
         rc.generate("x", spatial="toy/spatial", registry=registry)
     with pytest.raises(BadOption, match="takes no object as a branch"):

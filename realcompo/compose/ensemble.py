@@ -39,7 +39,17 @@ from .hires import read_hires, second_pass
 from .inputs import size_asked
 from .levels import level_remarks, run_levels
 from .named import check_named
-from .remarks import Unread, branch_remarks, negative_remarks, region_remarks, step_remarks, text_remarks, unread_of_files, weight_remarks
+from .remarks import (
+    Unread,
+    branch_remarks,
+    negative_remarks,
+    region_remarks,
+    step_remarks,
+    text_remarks,
+    unread_of_files,
+    vocabulary_remarks,
+    weight_remarks,
+)
 from .runtime import check_runtime
 
 NoiseRange = Literal["shared", "held"]
@@ -187,6 +197,7 @@ class Ensemble(Copied):
             *guidance_remarks(self.guidance, members, self.registry, solver),
             *level_remarks(self.members, solver, self._holds),
             *text_remarks(members, pictures, unread),
+            *vocabulary_remarks(members, pictures, self.registry),
             *negative_remarks(members, pictures, self.registry),
             *region_remarks(members, pictures, self.registry),
             *weight_remarks(members, pictures),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -17,6 +18,7 @@ from .assembly import REGION_PROMPTS, region_words
 from .guidance import twice
 from .levels import acting_at
 
+_WORD = re.compile(r"[^\W_]+")
 LATE = 0.75
 """A run that begins below this share of the trained timesteps takes the first noise for less than it is."""
 
@@ -80,6 +82,30 @@ def text_remarks(members: Sequence[Member], pictures: Sequence[PictureEntry], un
         f"nothing: {end if len(end) <= 160 else end[:100] + ' … ' + end[-50:]!r} (shorten it, say what matters earlier, or let it go on in "
         "chunks: words.long_prompts)"
         for (kind, end), names in lost.items()
+    ]
+
+
+def vocabulary_remarks(members: Sequence[Member], pictures: Sequence[PictureEntry], registry: Registry) -> list[str]:
+    """One where prompts hold words that a branch of a closed vocabulary (`Traits.vocabulary`) has never seen: it draws something, but
+    nobody's unicorn. A textual inversion whose word stands in its file alone may be any of them, so nothing is said beside it."""
+    lost: dict[tuple[str, ...], list[str]] = {}
+    for m in members:
+        own = [one.token for one in getattr(m.options(registry), "embeddings", ())]
+        if m.traits.vocabulary is None or None in own:
+            continue
+        known = {word.casefold() for word in m.traits.vocabulary}
+        strange: dict[str, None] = {}
+        for text in dict.fromkeys(m.own_prompt(picture.prompt) for picture in pictures):
+            told = " ".join(piece.text for piece in read_weights(text).pieces) if m.weighs else text
+            for token in own:
+                told = told.replace(token, " ")
+            strange |= dict.fromkeys(word for word in _WORD.findall(told) if word.casefold() not in known)
+        if strange:
+            lost.setdefault(tuple(strange), []).append(m.name)
+    return [
+        f"{', '.join(names)}: trained on a small language, which lacks {', '.join(map(repr, words[:6]))}"
+        f"{' …' if len(words) > 6 else ''}: something else is drawn (`realcompo show {names[0]}` lists its words)"
+        for words, names in lost.items()
     ]
 
 

@@ -240,7 +240,9 @@ class MiniPlanner(Planner):
             objects = plan_boxes(request.prompt, request.seed, keep=keep, most=request.max_objects)
         except LanguageError as error:
             raise PlanningError(
-                str(error), where=f"prompt {request.prompt!r}", mend="use the words listed, or give boxes yourself"
+                str(error),
+                where=f"prompt {request.prompt!r}",
+                mend="use the words listed: the models were trained on no others; big ones know any",
             ) from error
         said = {"role": "planner", "content": "; ".join(f"{o.phrase}: {', '.join(f'{v:.3f}' for v in o.box)}" for o in objects)}
         placed = [Placed(o.phrase, o.box, span=o.span, pose="standing" if o.kind == "person" else "") for o in objects]

@@ -193,8 +193,7 @@ class Batch:
         self.shards.wait_for(self.pending)
 
     def _is_there(self, line: Mapping[str, Any]) -> bool:
-        name = line["picture"]
-        return self.shards.has(name, line["size"])
+        return self.shards.has(line["picture"], line["size"])
 
     def _adopted(self, item: Item, line: Mapping[str, Any] | None) -> bool:
         """A picture without a line that answers the request."""

@@ -73,11 +73,14 @@ class Pair:
         other = next(look for branch, look in LOOKS.items() if branch != self.fidelity)
         return next(words for words, look in load_world().styles.items() if look == other) + " {prompt}"
 
-    def composer(self, balancer: str = "core/balance", options: Mapping[str, Any] | None = None, **where: Any) -> Any:
+    def composer(
+        self, balancer: str = "core/balance", options: Mapping[str, Any] | None = None, boxes: float = FIRST[BASE], **where: Any
+    ) -> Any:
         """On the CPU, with the recommended number of steps, unless `where` says otherwise.
 
         Args:
             options: of the balancer; the pair's own, which were tuned for core/balance, if None.
+            boxes: guidance scale of the boxes model.
         """
         import realcompo as rc
 
@@ -88,7 +91,8 @@ class Pair:
                 told["loss_scale"] = 0.0
             entries.append(rc.BranchEntry(name=self.spatial, guidance_scale=FIRST[BASE], options=told))
         elif self.spatial:
-            entries.append(rc.BranchEntry(name=self.spatial, guidance_scale=FIRST[BASE]))
+            scale = boxes if self.spatial == "mini/boxes" else FIRST[BASE]
+            entries.append(rc.BranchEntry(name=self.spatial, guidance_scale=scale))
         told_balancer = {"balancer": balancer, "balancer_options": self.options if options is None else options}
         where = {"device": "cpu", "num_inference_steps": RECOMMENDED["num_inference_steps"], **where}
         made = rc.Composer(entries[0], entries[1:], **(told_balancer if self.spatial else {}), **where)

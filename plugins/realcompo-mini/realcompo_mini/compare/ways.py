@@ -23,6 +23,7 @@ from realcompo.recipes.recipe import DEFAULT_BALANCER
 from realcompo_mini.compare.draw import read
 from realcompo_mini.compare.pair import BASE, FIDELITIES, SPATIALS, Pair
 from realcompo_mini.compare.pairs_draw import OBJECTS, condition, judged, scenes
+from realcompo_mini.plugin import GUIDANCE
 from realcompo_mini.scorer import features
 from realcompo_mini.suite import picture_seed
 from realcompo_mini.train.sprites import load
@@ -32,12 +33,19 @@ RENDERED = 1000
 
 @dataclass(frozen=True)
 class Way:
-    """A balancer with its settings; the fidelity branch alone without one."""
+    """A balancer with its settings; the fidelity branch alone without one.
+
+    Attributes:
+        boxes: guidance scale of the boxes model.
+        run: more of the composer's settings.
+    """
 
     name: str
     balancer: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     steps: int = 20
+    boxes: float = 4.0
+    run: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def slug(self) -> str:
@@ -55,7 +63,10 @@ STILL = Way("the default without moves", DEFAULT_BALANCER, {"moves": 0})
 LONGER = Way("the default without moves, 27 steps", DEFAULT_BALANCER, {"moves": 0}, steps=27)
 """As many F as the default with its moves."""
 BACKWARD = Way("control: moves backwards", DEFAULT_BALANCER, {"length": -0.03})
-WAYS = (SPATIAL, MEAN, *HAND_OVERS, PAPER, DEFAULT, STILL, LONGER, BACKWARD)
+NOW = Way("the default, boxes guidance 3", DEFAULT_BALANCER, boxes=GUIDANCE["mini/boxes"])
+"""As `mini/boxes` recommends now, which it did not when the other records were made."""
+CHOSEN = Way("the same, 16 steps, the best placed of 2 noises", DEFAULT_BALANCER, steps=16, boxes=NOW.boxes, run={"candidates": 2})
+WAYS = (SPATIAL, MEAN, *HAND_OVERS, PAPER, DEFAULT, STILL, LONGER, BACKWARD, NOW, CHOSEN)
 
 PAIRS = (
     *(Pair(fidelity, spatial) for fidelity in FIDELITIES for spatial in SPATIALS),
@@ -71,8 +82,11 @@ HELD_AS = next(way for way in HAND_OVERS if way.options["share"] == HOLD)
 
 
 def ways_of(pair: Pair) -> tuple[Way, ...]:
-    """What a pair is drawn by: where the default makes no moves, there is nothing to leave out or to turn round."""
-    return tuple(way for way in (ALONE, *WAYS) if pair.spatial not in HELD or way not in (STILL, LONGER, BACKWARD))
+    """What a pair is drawn by: where the default makes no moves, there is nothing to leave out or to turn round; `mini/boxes` alone
+    recommends another guidance."""
+    without = (STILL, LONGER, BACKWARD) if pair.spatial in HELD else ()
+    without += () if pair.spatial == "mini/boxes" else (NOW, CHOSEN)
+    return tuple(way for way in (ALONE, *WAYS) if way not in without)
 
 
 def drawn_as(pair: Pair, way: Way) -> Way:
@@ -95,7 +109,7 @@ def draw_way(pair: Pair, way: Way, split: str, count: int, sprites: Path, out: P
     if not jobs:
         return
     drawn, way = Pair(pair.fidelity) if way is ALONE else pair, drawn_as(pair, way)
-    composer = drawn.composer(way.balancer, way.options, device=device, num_inference_steps=way.steps)
+    composer = drawn.composer(way.balancer, way.options, way.boxes, device=device, num_inference_steps=way.steps, **way.run)
     everything = scenes(split, count)
     out.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file, tqdm(total=len(jobs), desc=f"{drawn.name}, {way.name}", unit="picture") as bar:

@@ -18,7 +18,7 @@ from realcompo_mini.compare.draw import read
 from realcompo_mini.compare.measure import Record, aligned, distance, picks_of, share
 from realcompo_mini.compare.pair import LOOKS, Pair
 from realcompo_mini.compare.report import ruled
-from realcompo_mini.compare.ways import BACKWARD, DEFAULT, HELD, LONGER, MEAN, PAIRS, file_of, rendered_features, ways_of
+from realcompo_mini.compare.ways import BACKWARD, CHOSEN, DEFAULT, HELD, LONGER, MEAN, NOW, PAIRS, file_of, rendered_features, ways_of
 
 Rows = Mapping[str, Mapping[str, Figure]]
 """Way → column → figure."""
@@ -93,17 +93,24 @@ def better(a: Figure, b: Figure, column: str) -> bool:
     return a.value < b.value if column in LESS else a.value > b.value
 
 
+def default_of(rows: Rows) -> Mapping[str, Figure]:
+    """What the default draws without options today, where that was drawn."""
+    return rows.get(NOW.name, rows[DEFAULT.name])
+
+
 def verdict(rows: Rows, column: str) -> Verdict:
-    """Of the figures themselves, without their intervals."""
-    ours = rows[DEFAULT.name]
-    rivals = {name: row for name, row in rows.items() if name not in (DEFAULT.name, BACKWARD.name)}
+    """Of the figures themselves, without their intervals. What the moves do is told at the guidance that all rows with and without them
+    were drawn at."""
+    ours, before = default_of(rows), rows[DEFAULT.name]
+    own = {way.name for way in (DEFAULT, BACKWARD, NOW, CHOSEN)}
+    rivals = {name: row for name, row in rows.items() if name not in own}
     above = tuple(
         name
         for name, row in rivals.items()
         if better(row[column], ours[column], column) and better(row["distance"], ours["distance"], "distance")
     )
     cheap = tuple(name for name in above if rivals[name]["f"].value <= ours["f"].value)
-    helped, failed = (better(ours[column], rows[way.name][column], column) if way.name in rows else None for way in (LONGER, BACKWARD))
+    helped, failed = (better(before[column], rows[way.name][column], column) if way.name in rows else None for way in (LONGER, BACKWARD))
     return Verdict(above, cheap, helped, failed)
 
 
@@ -132,9 +139,9 @@ def overview(tables: Mapping[Pair, Rows]) -> str:
             return f"{rows[name][of].value:.3f}" if name in rows else "–"
 
         cells = [
-            SHARES[column][0], f"**{cell(DEFAULT.name, column)}**", cell(MEAN.name, column), f"{best:.3f}",
+            SHARES[column][0], f"**{default_of(rows)[column].value:.3f}**", cell(MEAN.name, column), f"{best:.3f}",
             cell("the paper's balance", column), cell(LONGER.name, column), cell(BACKWARD.name, column),
-            cell(DEFAULT.name, "distance"), cell(MEAN.name, "distance"), f"{rows[DEFAULT.name]['f'].value:.1f}",
+            f"{default_of(rows)['distance'].value:.3f}", cell(MEAN.name, "distance"), f"{default_of(rows)['f'].value:.1f}",
             ", ".join(verdict(rows, column).above) or "none",
         ]  # fmt: skip
         lines.append(f"| {pair.name} | " + " | ".join(cells) + " |")

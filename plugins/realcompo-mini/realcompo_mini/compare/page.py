@@ -11,7 +11,7 @@ from realcompo.evaluation.measure import Figure
 from realcompo_mini.compare.measure import Record, aligned, difference, key, share
 from realcompo_mini.compare.report import HEAD, MEASURED, differences, ruled, shown, summary, table
 from realcompo_mini.compare.rivals import section
-from realcompo_mini.compare.rows import BACKWARD, BALANCE, BEFORE, CHEAP, CONTROL, DEFAULT, LAGGED, NO_MOVES, PRIOR_ALONE
+from realcompo_mini.compare.rows import BACKWARD, BALANCE, BEFORE, CHEAP, CHOSEN, CONTROL, DEFAULT, LAGGED, NO_MOVES, PRIOR_ALONE
 from realcompo_mini.suite import OBJECTS
 
 Rows = Mapping[str, Mapping[str, Figure]]
@@ -26,6 +26,7 @@ PAIRS = (
     (DEFAULT, "hand-over at 0.5"),
     (DEFAULT, NO_MOVES),
     (LAGGED, DEFAULT),
+    (CHOSEN, DEFAULT),
     (DEFAULT, BEFORE),
     (BEFORE, "hand-over at 0.3"),
     (BACKWARD, BEFORE),
@@ -84,7 +85,7 @@ def verdicts(rows: Rows, gap: Callable[[str, str, str], Figure], costs: Mapping[
         told = f"{rows[best]['in_box'].value:.3f} at {cheap[best]:.1f} F ({best})"
         good = cheap[best] <= 50 and rows[best]["in_box"].value >= 0.77
         found.append(Verdict("a cheap form: in box at least 0.77 at no more than 50 F", told, good))
-    rivals = [name for name in rows if name not in (DEFAULT, LAGGED, BEFORE, BACKWARD, CONTROL)]
+    rivals = [name for name in rows if name not in (DEFAULT, LAGGED, CHOSEN, BEFORE, BACKWARD, CONTROL)]
     ahead = [
         name
         for name in rivals

@@ -9,6 +9,7 @@ lines on its standard output.
 from __future__ import annotations
 
 import faulthandler
+import gc
 import json
 import os
 import sys
@@ -71,6 +72,7 @@ def main(words: list[str]) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     progress = (folder / "progress.txt").open("w+")
     faulthandler.enable()
+    gc.disable()  # until all is imported: most of this process's time is its start
     import warnings
 
     warnings.simplefilter("ignore")
@@ -86,6 +88,9 @@ def main(words: list[str]) -> int:
         for number in range(5):  # imports, caches
             with suppress(Exception):
                 target.feed(target.make(targets.Mutator(f"warm {number}")))
+    gc.collect()
+    gc.freeze()
+    gc.enable()
     limit_memory()
     sys.stdin = NoAnswer()  # type: ignore[assignment]
     for name, first, end in plan:

@@ -3,6 +3,7 @@ that ``--help`` is quick."""
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -44,4 +45,6 @@ def main() -> None:
     if "--debug" in own:
         position = own.index("--debug")
         words = ["--debug", *words[:position], *words[position + 1 :]]
+    # torch and diffusers are a million objects that stay; at 700, which is Python's own, they are walked again and again while imported
+    gc.set_threshold(20_000, 10, 10)
     app(args=words, prog_name="realcompo")

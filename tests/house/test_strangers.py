@@ -197,10 +197,10 @@ print(json.dumps([result.image.size, [r.phrase for r in result.regions], [e.loss
 @pytest.mark.skipif(bool(lacking("fidelity", "boxes")), reason=lacking("fidelity", "boxes"))
 @pytest.mark.deep
 def test_the_embedded_default_draws_there(elsewhere: Elsewhere, tmp_path: Path) -> None:
-    """In an environment of its own, of the core and the family. Weights, tokenizer and schema are package data."""
-    wheels = build_wheels(tmp_path, [ROOT, ROOT / "plugins" / MINI])
+    """In an environment of its own, of the core and all plugins. Weights, tokenizer and schema are package data."""
+    wheels = build_wheels(tmp_path, [ROOT, *PLUGINS])
     own = environment(tmp_path, wheels, elsewhere.home / "heavy" / "site-packages")
-    own.install("realcompo", MINI)
+    own.install(*(file.name.split("-")[0] for file in wheels.glob("*.whl")))
     code = f"""
 import realcompo as rc, realcompo_mini
 assert str(realcompo_mini.__file__).startswith({str(tmp_path / "env")!r})

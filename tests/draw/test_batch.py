@@ -121,6 +121,7 @@ def test_bad_batches(registry: Registry, tmp_path: Path) -> None:
         draw(recipe("a dog"), tmp_path / "file", registry=registry)
 
 
+@pytest.mark.deep  # in every run: tests/house/test_files.py, killed at three file operations, and one child for all
 def test_a_killed_batch_goes_on(registry: Registry, tmp_path: Path) -> None:
     """Killed without warning in the middle of writing a file: what is there is whole, and the rest is drawn by the next run."""
     code = f"""

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from ..errors import PluginProblem
 from .common import verb
+from .elsewhere import put_right
 
 GROUP = "realcompo.commands"
 OFFERED = {"studio": "realcompo[studio]"}
@@ -38,6 +39,14 @@ class Verbs(TyperGroup):
         """All names, the core's in their own order."""
         own = list(super().list_commands(ctx))
         return [*own, *(name for name in plugged() if name not in own)]
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb; an option of other programs' is told by its name here."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            put_right(error)
+            raise
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of a name; None where there is none."""

@@ -173,6 +173,9 @@ def type_name(annotation: Any) -> str:
     return names.get(annotation, getattr(annotation, "__name__", str(annotation)))
 
 
+_PETS = {"a cat": [0.05, 0.3, 0.5, 0.95], "a dog": [0.5, 0.3, 0.95, 0.95]}
+
+
 def sample_recipe(registry: Registry, spec: Spec) -> str:
     """A recipe that uses the component, as TOML; empty where none can be made up."""
     import tomli_w
@@ -180,10 +183,11 @@ def sample_recipe(registry: Registry, spec: Spec) -> str:
     from ..recipes.writing import one_line_arrays
     from ..specs import BalancerSpec, BranchSpec, UpscalerSpec
 
-    if isinstance(spec, BalancerSpec):
-        return tomli_w.dumps({"balancer": {"name": spec.id}})
-    if isinstance(spec, UpscalerSpec):
-        return tomli_w.dumps({"hires": {"scale": 1.5, "upscaler": {"name": spec.id}}})
+    if isinstance(spec, (BalancerSpec, UpscalerSpec)):  # with the branches that are configured, or the embedded ones
+        part: dict[str, Any] = {"balancer": spec.id} if isinstance(spec, BalancerSpec) else {}
+        part |= {"hires": {"scale": 1.5, "upscaler": spec.id}} if isinstance(spec, UpscalerSpec) else {}
+        picture: dict[str, Any] = {"prompt": "a cat and a dog", "seed": 0, "conditions": {"boxes": dict(_PETS)}}
+        return one_line_arrays(tomli_w.dumps({**part, "pictures": [picture]}))
     if not isinstance(spec, BranchSpec):
         return ""
     sample = dict(spec.sample or {})
@@ -191,8 +195,8 @@ def sample_recipe(registry: Registry, spec: Spec) -> str:
     if spec.role != "fidelity":
         partner = _partner(registry, spec)
         branches.insert(0, sample.get("fidelity") or partner or "ID-OF-A-FIDELITY-BRANCH")
-    picture: dict[str, Any] = {"prompt": sample.get("prompt", "a cat and a dog"), "seed": 0}
-    boxes = sample.get("boxes", {"a cat": [0.05, 0.3, 0.5, 0.95], "a dog": [0.5, 0.3, 0.95, 0.95]})
+    picture = {"prompt": sample.get("prompt", "a cat and a dog"), "seed": 0}
+    boxes = sample.get("boxes", dict(_PETS))
     if spec.condition == "boxes" and isinstance(boxes, Mapping):
         picture["conditions"] = {"boxes": {phrase: [float(share) for share in box] for phrase, box in boxes.items()}}
     elif spec.condition in sample:

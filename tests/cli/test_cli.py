@@ -200,6 +200,15 @@ def test_a_shown_sample_can_be_run(cli: Cli) -> None:
     assert cli("run", "scene.toml", "--set", "num_inference_steps=3").exit_code == 0
 
 
+@pytest.mark.parametrize("name", ["core/mean", "core/lanczos"])
+def test_a_shown_sample_of_a_part_is_a_whole_recipe(cli: Cli, name: str) -> None:
+    """ "Save it, then run it" holds for balancers and upscalers, too: it has a picture, drawn by what is configured."""
+    Path("scene.toml").write_text(cli("show", name).stdout.split("scene.toml)\n")[1])
+    done = cli("run", "scene.toml", "--set", "num_inference_steps=3", "-q")
+    assert done.exit_code == 0 and "1 drawn" in done.stdout, done.output
+    assert name in cli("check", "scene/a-cat-and-a-dog.png", "-o", "taken.toml", "--explain").stdout
+
+
 def test_show_prints_every_options_meaning(cli: Cli) -> None:
     from realcompo.builtin.options import BalanceOptions
 

@@ -30,6 +30,7 @@ def register_branches() -> Iterable[BranchSpec]:
         licence="CreativeML OpenRAIL-M",
         accepts=("StableDiffusionGLIGENPipeline",),
         sample={
+            "fidelity": "sd/v1-5",
             "prompt": "a photo of a cat and a dog on a sofa",
             "boxes": {"a cat": [0.05, 0.3, 0.5, 0.95], "a dog": [0.5, 0.3, 0.95, 0.95]},
         },

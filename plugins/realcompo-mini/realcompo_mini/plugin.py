@@ -27,6 +27,7 @@ from realcompo_mini.world import load_world
 REALCOMPO_API = 1
 
 _SAMPLE = {
+    "fidelity": "mini/fidelity",
     "prompt": "a cat and a red balloon on grass",
     "boxes": {"a cat": [0.08, 0.45, 0.5, 0.87], "a red balloon": [0.6, 0.1, 0.9, 0.5]},
 }
@@ -161,7 +162,7 @@ def register_branches() -> Iterable[BranchSpec]:
         guidance_scale=GUIDANCE["mini/fidelity"],
         licence=LICENCE,
         requires=("realcompo-controlnet",),
-        sample=POSE,
+        sample={**POSE, "fidelity": "mini/fidelity"},
     )
     yield BranchSpec(
         id="mini/segmentation",
@@ -173,7 +174,7 @@ def register_branches() -> Iterable[BranchSpec]:
         guidance_scale=GUIDANCE["mini/fidelity"],
         licence=LICENCE,
         requires=("realcompo-controlnet",),
-        sample=MAP,
+        sample={**MAP, "fidelity": "mini/fidelity"},
     )
 
 

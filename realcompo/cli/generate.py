@@ -106,7 +106,7 @@ def command(
 ) -> int | None:
     """Draw a prompt: plan where things stand, balance the branches, write a PNG that carries its recipe."""
     from ..files import file_name, free_path
-    from ..pictures.overlays import parse_shows, save_overlays
+    from ..pictures.overlays import lacking, parse_shows, save_overlays
     from .words import parse_words, with_own_words
 
     shows = parse_shows(show or "")  # what is misspelt is told before anything is loaded
@@ -166,8 +166,11 @@ def command(
         chosen = result.trace.chosen[index : index + 1]
         noise = "".join(f", noise {number + 1} of {len(result.trace.candidates[index])}" for number in chosen)
         typer.echo(f"{path}  (seed {entry.seed}{noise})")
-    for path in save_overlays(result, paths, shows, scale):
+    overlays = save_overlays(result, paths, shows, scale)
+    for path in overlays:
         typer.echo(str(path))
+    if said := lacking(shows, overlays):
+        typer.secho(f"note: {said}", fg="yellow", err=True)
     if problem is not None:
         raise problem
     return None

@@ -92,7 +92,7 @@ def command(
     """Draw the pictures of a recipe. Finished ones are kept: the same command goes on where it stopped."""
     from ..draw.entries import require_pictures
     from ..pictures.naming import Names, is_template
-    from ..pictures.overlays import parse_shows, save_overlays
+    from ..pictures.overlays import lacking, parse_shows, save_overlays
     from ..recipes.configuration import resolve
 
     shows = parse_shows(show or "")
@@ -125,6 +125,14 @@ def command(
         crew = None if workers in (None, 0) and on is None else Crew(workers or 1, in_flight, gpus, address)
         asked = Asked(output or str(folder), batch_size, (format or Format.png).value, shard_size or 256, retry, overwrite, scorers)
         return draw_told(found.recipe, asked, on, crew, quiet)
+    if output is not None and not templated and Path(output).suffix.lower() == ".png" and not Path(output).expanduser().is_dir():
+        if len(found.recipe.pictures) > 1:
+            raise BadOption(
+                f"one file for {len(found.recipe.pictures)} pictures",
+                where=f"-o {output}",
+                mend="name a folder, or a template: 'out/{index}.png'",
+            )
+        templated = True  # without fields: the name itself
     if templated:
         names = Names.read(str(output), f"-o {output}", again=True)
         folder = names.folder
@@ -135,8 +143,11 @@ def command(
     def told(result: Result, paths: Sequence[Path]) -> None:
         for path, entry in zip(paths, result.recipe.pictures, strict=True):
             progress.say(f"{path}  (seed {entry.seed})")
-        for path in save_overlays(result, paths, shows, scale):
+        overlays = save_overlays(result, paths, shows, scale)
+        for path in overlays:
             progress.say(str(path))
+        if said := lacking(shows, overlays):
+            progress.say(f"note: {said}")
 
     with StepProgress(quiet, len(found.recipe.pictures), preview) as progress:
         report = draw(

@@ -55,6 +55,22 @@ def save_overlays(result: Result, paths: Sequence[Path], shows: Sequence[Show], 
     return written
 
 
+_NOTHING = {
+    "weights": "one branch drew alone",
+    "attention": "no step read the fidelity branch's maps",
+    "loss": "no step measured it",
+}
+
+
+def lacking(shows: Sequence[Show], written: Sequence[Path]) -> str:
+    """What was asked for and a run has nothing of, and why; empty where all of it was written."""
+    missing = [name for name in shows if not any(path.name.endswith(f".{name}.png") for path in written)]
+    if not missing:
+        return ""
+    reasons = dict.fromkeys(_NOTHING.get(name, "there was no picture") for name in missing)
+    return f"nothing to show of {', '.join(missing)}: {'; '.join(reasons)}"
+
+
 # -- layout ------------------------------------------------------------------------------------------------------------------
 
 

@@ -46,6 +46,31 @@ def test_a_run_with_a_template_finds_its_files_again(cli: Cli) -> None:
     assert moment.exit_code == 2 and "must find its files" in moment.output
 
 
+def test_a_run_of_one_picture_is_written_where_it_is_told(cli: Cli) -> None:
+    """A name that ends in .png is a file's, as for generate; it was a folder's."""
+    Path("scene.toml").write_text(SCENE)
+    several = cli("run", "scene.toml", "-o", "pets.png")
+    assert several.exit_code == 2 and "one file for 2 pictures" in several.output and not Path("pets.png").exists()
+    Path("one.toml").write_text(SCENE.rsplit("[[pictures]]", 1)[0])
+    for told in ("1 drawn, 0 already", "0 drawn, 1 already"):
+        done = cli("run", "one.toml", "-q", "-o", "out/pets.png")
+        assert done.exit_code == 0 and told in done.output, done.output
+    assert [path.name for path in Path("out").iterdir()] == ["pets.png"] and Path("out/pets.png").is_file()
+    Path("dir.png").mkdir()
+    assert cli("run", "one.toml", "-q", "-o", "dir.png").exit_code == 0 and Path("dir.png/both.png").is_file(), "a folder that is there"
+
+
+def test_overlays_that_a_run_has_nothing_of_are_told(cli: Cli) -> None:
+    words = ["generate", "a cat and a dog", "--seed", 1, "--fidelity", "toy/fidelity", "--steps", 2, "-o", "alone.png"]
+    done = cli(*words, "--show", "weights,attention")
+    assert done.exit_code == 0 and "nothing to show of weights, attention, loss: one branch drew alone; no step" in " ".join(
+        done.stderr.split()
+    )
+    boxes = ["--box", "a cat=0,0.3,0.5,0.9"]
+    whole = cli("generate", "a cat and a dog", "--seed", 1, "--steps", 4, *boxes, "-o", "both.png", "--show", "all")
+    assert whole.exit_code == 0 and "nothing to show" not in whole.stderr, whole.output
+
+
 def test_parameters_are_written_where_they_are_asked_for(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     from PIL import Image
 

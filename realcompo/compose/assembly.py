@@ -29,8 +29,9 @@ def check_compatible(members: Sequence[Member], size: tuple[int, int]) -> None:
         pair = f"cannot compose {first.name!r} with {other.name!r}"
         if other.traits.latent != first.traits.latent:
             raise Incompatible(
-                f"{pair}: latent spaces differ ({first.traits.latent} / {other.traits.latent})",
-                mend="choose branches of one latent space, or set the option latent_space of a checkpoint of unknown origin",
+                f"{pair}: latent spaces differ ({_space(first, other)} / {_space(other, first)})",
+                mend=_rebased(first, other, members.index(other))
+                + "choose branches of one latent space, or set the option latent_space of a checkpoint of unknown origin",
             )
     for m in members:
         multiple = m.traits.size_multiple
@@ -41,6 +42,23 @@ def check_compatible(members: Sequence[Member], size: tuple[int, int]) -> None:
                 mend=f"nearest: {near[1]}×{near[0]}",
             )
         m.traits.check_side(repr(m.name), size)
+
+
+def _space(one: Member, other: Member) -> str:
+    """A latent space by its name and channels; whole, where that does not tell it from the other's."""
+    latent, rival = one.traits.latent, other.traits.latent
+    short = f"{latent.name!r}, {latent.channels} channels"
+    return short if (latent.name, latent.channels) != (rival.name, rival.channels) else str(latent)
+
+
+def _rebased(first: Member, other: Member, place: int) -> str:
+    """How a branch that has its checkpoint from another (option base) comes into the fidelity branch's space; empty for one whose own
+    weights were trained in theirs."""
+    if other.spec.source is not None or other.spec.options is None or "base" not in other.spec.options.model_fields:
+        return ""
+    if first.ready is not None or not isinstance(first.source, (str, type(None))):  # an object in memory, which no recipe names
+        return ""
+    return f"build it on the same: its option base = {first.spec.id!r} (--set branches.{place}.options.base={first.spec.id}); or "
 
 
 def check_guidance(members: Sequence[Member]) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import realcompo as rc
 from realcompo.builtin.balance import Balance, softmax_gradient
 from realcompo.builtin.options import BalanceOptions
 from realcompo.compose.composer import Composer
@@ -110,3 +111,16 @@ def test_v3_has_something_to_balance() -> None:
     composer(PROMPT, LAYOUTS[0], seed=0, output_type="latent")
     felt = [size > 1e-4 * max(balancer.sizes) for size in balancer.sizes]
     assert len(felt) == 4 and sum(felt) >= 0.8 * len(felt), balancer.sizes
+
+
+@pytest.mark.parametrize("name", ["layguide/any", "layguide/sd"])
+def test_the_mend_of_another_latent_space_composes(name: str) -> None:
+    """A branch that is put upon another is refused beside a fidelity branch of another space, with the option that mends it; one that
+    has weights of its own is told the general mend alone."""
+    with pytest.raises(rc.errors.Incompatible, match=r"latent spaces differ \('mini', 8 channels / 'sd', 4 channels\)") as refused:
+        rc.Composer("mini/fidelity", name, device="cpu")
+    assert "--set branches.1.options.base=mini/fidelity); or choose branches of one latent space" in str(refused.value.mend)
+    rc.Composer("mini/fidelity", {"name": name, "options": {"base": "mini/fidelity"}}, device="cpu")
+    with pytest.raises(rc.errors.Incompatible) as plain:
+        rc.Composer("mini/fidelity", "gligen/box", device="cpu")
+    assert str(plain.value.mend).startswith("choose branches")

@@ -52,8 +52,11 @@ def plan_scene(asked: Asked, *, output: Path | None, sheet: Path | None, dry_run
     """Plan, print, and write what was asked for; 2 where some of several plans failed."""
     from ..draw.plan import planning_composer
     from ..plans.planning import PlannedPicture, joined
+    from ..recipes.writing import check_suffix
 
     scene = asked.scene
+    if output is not None:
+        check_suffix(output)  # a planner may be asked for money
     if asked.prompt is None and asked.keep is None:
         what = "the wish is missing" if asked.revise else "the prompt is missing"
         raise BadOption(what, mend='write realcompo plan "a cat and a dog", or realcompo plan --revise scene.toml "move the dog left"')

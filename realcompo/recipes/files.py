@@ -62,7 +62,8 @@ def read_text(path: Path, what: str = "recipe") -> str:
     """
     try:
         if not path.exists():
-            raise BadRecipe(f"there is no such {what}", where=str(path), mend="check the path")
+            first = ', or make one: realcompo plan "a cat and a dog" -o scene.toml' if what == "recipe" else ""
+            raise BadRecipe(f"there is no such {what}", where=str(path), mend=f"check the path{first}")
         if not path.is_file():
             raise BadRecipe("it is no plain file", where=str(path), mend=f"name the {what} itself")
         with path.open("rb") as stream:

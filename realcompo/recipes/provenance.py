@@ -109,7 +109,7 @@ class Merged:
             raise UnknownName(
                 f"{dotted(at)} has no place {part!r}",
                 where=where,
-                mend=nearest(part, [n for n in names if n] or map(str, range(len(node)))),
+                mend=nearest(part, [short for n in names if n for short in (n, n.rpartition("/")[2])] or map(str, range(len(node)))),
             )
         if part >= len(node):
             raise UnknownName(

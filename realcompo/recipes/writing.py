@@ -119,6 +119,16 @@ def _json(plain: Mapping[str, Any]) -> str:
     return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
 
 
+def check_suffix(path: Path) -> None:
+    """Refuse a file that no recipe can be written to, before anything that it should hold is made.
+
+    Raises:
+        BadRecipe: another suffix than those of recipes.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise BadRecipe(f"{path.suffix or 'no suffix'} is no format of a recipe", where=str(path), mend=f"one of {', '.join(SUFFIXES)}")
+
+
 def write_recipe(recipe: Recipe, path: str | Path, notes: Iterable[str] = ()) -> Path:
     """Write a recipe in the format of the path's suffix. Pictures that it draws over are written beside it, and named in it.
 
@@ -130,8 +140,7 @@ def write_recipe(recipe: Recipe, path: str | Path, notes: Iterable[str] = ()) ->
     """
     path = Path(path).expanduser()
     writers = {".toml": _toml, ".yaml": _yaml, ".yml": _yaml, ".json": _json}
-    if path.suffix.lower() not in writers:
-        raise BadRecipe(f"{path.suffix or 'no suffix'} is no format of a recipe", where=str(path), mend=f"one of {', '.join(SUFFIXES)}")
+    check_suffix(path)
     head = "" if path.suffix.lower() == ".json" else comments(notes)
     try:
         write_whole(path, head + writers[path.suffix.lower()](short(_with_files(recipe, path))))

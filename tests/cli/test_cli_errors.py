@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from realcompo.errors import BadRecipe
+from realcompo.errors import BadRecipe, nearest
 from realcompo.testing import toys
-from tests.cli.toycli import Cli
+from tests.cli.toycli import SCENE, Cli
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,37 @@ def test_errors_of_the_user_are_messages(cli: Cli, words: list[str], told: str) 
     assert done.exit_code == 2, done.output
     assert told in done.stderr
     assert "mend: " in done.stderr and "Traceback" not in done.output
+
+
+def test_a_missing_recipe_says_how_one_is_made(cli: Cli) -> None:
+    """The README's `realcompo run scene.toml` is typed before there is a scene.toml; what the mend says makes one that is drawn."""
+    done = cli("run", "scene.toml")
+    command = done.stderr.split("realcompo plan ")[1].strip()
+    assert command == '"a cat and a dog" -o scene.toml'
+    assert cli("plan", "a cat and a dog", "-o", "scene.toml").exit_code == 0 and cli("run", "scene.toml", "-q").exit_code == 0
+    Path("list.toml").write_text('prompts = "none.txt"\n')
+    assert "realcompo plan" not in cli("run", "list.toml").stderr, "a list of prompts is none"
+
+
+def test_a_place_for_a_plan_is_looked_at_before_the_planner_is_asked(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("realcompo.compose.composer.Composer.plan", lambda *_: pytest.fail("the planner was asked, and may want money"))
+    done = cli("plan", "a cat and a dog", "-o", "plan.png")
+    assert done.exit_code == 2 and "plan.png: .png is no format of a recipe" in done.stderr, done.output
+
+
+def test_a_recipe_is_no_layout_to_import(cli: Cli) -> None:
+    Path("scene.toml").write_text(SCENE)
+    done = cli("import", "scene.toml")
+    assert done.exit_code == 2 and "it is a recipe" in done.stderr and "realcompo run scene.toml" in done.stderr, done.output
+
+
+def test_what_is_known_is_told_once(cli: Cli) -> None:
+    assert nearest("horse", ["a", "cat", "and", "a", "dog"]) == "known: a, and, cat, dog", "words of a prompt"
+    bench = cli("bench", "sd99")
+    assert bench.exit_code == 2 and "random networks\n  mend:" in bench.stderr and "random networks:" not in bench.stderr
+    Path("scene.toml").write_text(SCENE)
+    place = cli("check", "scene.toml", "--set", "branches.spatail.guidance_scale=3")
+    assert "did you mean 'spatial'?" in place.stderr, "the short names that are taken"
 
 
 def test_debug_shows_the_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

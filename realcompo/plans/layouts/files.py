@@ -51,6 +51,12 @@ def read_layouts(path: str | Path, form: str | None = None, size: Size | None = 
         BadCondition: not there, too large, or no such layout.
     """
     path = Path(path).expanduser()
+    if path.suffix.lower() == ".toml":
+        raise BadCondition(
+            "it is a recipe, not a layout of another program",
+            where=str(path),
+            mend=f"draw it: realcompo run {path.name}; for other programs: realcompo export {path.name}",
+        )
     raw = read_bytes(path, MAX_JSON, "split it (labelme: export without imageData)")
     text = _decoded(raw, str(path))
     if names is None and (form == "yolo" or (form is None and _form(text) == "yolo")):

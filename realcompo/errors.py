@@ -159,7 +159,7 @@ class PlanningError(RealCompoError):
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """A mend for an unknown `name`: the nearest known one first, then all of them."""
-    name, known = str(name)[:200], sorted(map(str, known))  # comparing long texts takes long
+    name, known = str(name)[:200], sorted(set(map(str, known)))  # comparing long texts takes long
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}known: {', '.join(known) or 'none'}"

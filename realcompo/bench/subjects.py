@@ -108,7 +108,7 @@ class Bench:
             known = [id.split("/")[1] for id in self.registry.synthetics]
             raise UnknownName(
                 f"{name!r} is neither a recipe's file ({', '.join(SUFFIXES)}) nor a set of random networks",
-                mend=f"{nearest(name, known)}\n  random networks: {', '.join(sorted(known))}",
+                mend=nearest(name, known),
             ) from None
 
     def _networks(self, spec: SyntheticSpec, recipe: Recipe) -> Made:

@@ -112,10 +112,16 @@ def plugins(registry: Registry) -> list[Line]:
             brought[plugin][noun] += 1
             places[plugin] = registry.distribution(id)
     found = [
-        Line(plugin, f"{places[plugin]}: {', '.join(f'{count} {noun}' for noun, count in counts.items())}")
+        Line(plugin, f"{places[plugin]}: {', '.join(_counted(*one) for one in counts.items())}")
         for plugin, counts in sorted(brought.items())
     ]
     return [*found, *(Line(one.plugin, f"{one.distribution}: {one.reason}", True, _plugin_mend(one.reason)) for one in registry.problems)]
+
+
+def _counted(noun: str, count: int) -> str:
+    """``2 branches``, ``1 branch``: of a plural."""
+    one = noun[:-2] if noun.endswith("ches") else noun[:-1]
+    return f"{count} {noun if count != 1 else one}"
 
 
 def _plugin_mend(reason: str) -> str:

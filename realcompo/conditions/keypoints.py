@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ..errors import BadCondition, nearest
 from .base import Box, Condition, Size, check_phrase, check_shares, check_size, remark, with_ids
@@ -188,10 +188,22 @@ def _listed(numbers: Sequence[int]) -> str:
 def _person(one: Any) -> Person:
     if isinstance(one, Person):
         return one
-    if isinstance(one, Mapping):
-        return Person(**one)
-    phrase, points = one
-    return Person(phrase=phrase, points=points)
+    reason = ""
+    try:
+        if isinstance(one, Mapping):
+            return Person(**one)
+        phrase, points = one
+        return Person(phrase=phrase, points=points)
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = f": {'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except (TypeError, ValueError):
+        pass
+    raise BadCondition(
+        f"{str(one)[:80]!r} is no person with named points{reason}",
+        where="keypoints",
+        mend='write {"a dancer": {"nose": (x, y), "neck": (x, y), …}}; lists of OpenPose or COCO are read by from_openpose and from_coco',
+    )
 
 
 def _check_person(person: Person, where: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..errors import UnknownName, nearest
+from ..errors import BadCondition, UnknownName, nearest
 from .base import Box, Size
 from .keypoints import OPENPOSE_18, Point
 
@@ -104,8 +104,12 @@ def skeleton(name: str, box: Box, size: Size = (1, 1), build: Build = ADULT) -> 
         size: (height, width) of the picture, which says how shares across and down compare.
 
     Raises:
-        UnknownName: no such pose.
+        UnknownName: no such pose. BadCondition: a box without area, in which all points would lie upon each other.
     """
+    if box[2] <= box[0] or box[3] <= box[1]:
+        raise BadCondition(
+            f"{tuple(box)} has no area", where=f"the box of {name!r}", mend="write (x0, y0, x1, y1) with x0 < x1 and y0 < y1"
+        )
     body = _body(POSES[pose_named(name)], build)
     xs, ys = zip(*body.values(), strict=True)
     left, right = min(xs) - build.flesh, max(xs) + build.flesh

@@ -132,6 +132,12 @@ def region_words(
     return found
 
 
+def _give(kind: str) -> str:
+    """How a condition that is missing is given."""
+    here = "boxes (--box PHRASE=X0,Y0,X1,Y1)" if kind == "boxes" else kind
+    return f"give the picture {here}, or name a planner that makes them"
+
+
 def picture_regions(
     members: Sequence[Member], picture: PictureEntry, size: tuple[int, int], registry: Registry, where: str
 ) -> list[tuple[Region, ...]]:
@@ -145,9 +151,10 @@ def picture_regions(
         condition = m.condition(picture) if m.role == "spatial" else None
         if m.role == "spatial" and m.spec.condition is not None and condition is None:
             raise BadCondition(
-                f"{m.name!r} has no {m.spec.condition}",
+                f"{m.name!r} has no {m.spec.condition}"
+                + (f"; the picture brings {', '.join(sorted(picture.conditions))}" if picture.conditions else ""),
                 where=where,
-                mend=f"give the picture {m.spec.condition}, or name a planner that makes them",
+                mend=_give(m.spec.condition),
             )
         if isinstance(condition, Hint) and m.traits.hints is not None and condition.of not in m.traits.hints:
             raise BadCondition(

@@ -198,7 +198,10 @@ def _spread(name: str, value: Any, count: int, single: bool) -> list[Any]:
         raise BadOption(f"{name} cannot be a {type(value).__name__}", mend="see help(realcompo.Composer.__call__)")
     values = list(value)
     if len(values) != count:
-        raise BadOption(f"{len(values)} values of {name} for {count} prompts", mend="give one for all, or one a prompt")
+        mend = "give one for all, or one a prompt"
+        if len({one.kind for one in values if isinstance(one, Condition)}) > 1:  # meant for one picture
+            mend += "; several kinds for a picture are a table: " + "{" + ", ".join(f"{one.kind!r}: …" for one in values) + "}"
+        raise BadOption(f"{len(values)} values of {name} for {count} prompts", mend=mend)
     return values
 
 

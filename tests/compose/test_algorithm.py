@@ -305,6 +305,12 @@ def test_several_spatial_branches_each_with_its_condition() -> None:
     [
         (lambda c: c([], TWO), BadOption, "no prompt"),
         (lambda c: c(["a", "b"], [TWO]), BadOption, "1 values of condition for 2 prompts"),
+        (
+            lambda c: c(PROMPT, [TWO, rc.Keypoints({"a cat": {"nose": (0.5, 0.5)}})]),
+            BadOption,
+            r"are a table: \{'boxes': …, 'keypoints': …\}",
+        ),
+        (lambda c: c(PROMPT, rc.Keypoints({"a cat": {"nose": (0.5, 0.5)}})), BadCondition, "has no boxes; the picture brings keypoints"),
         (lambda c: c(PROMPT, TWO, seed=[1, 2]), BadOption, "2 seeds for 1"),
         (lambda c: c(PROMPT, TWO, seed=1, generator=torch.Generator()), BadOption, "both seed and generator"),
         (lambda c: c(PROMPT, TWO, latents=torch.zeros(1, 4, 9, 9)), BadOption, r"expected \(1, 4, 8, 8\)"),

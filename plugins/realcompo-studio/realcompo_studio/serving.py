@@ -7,13 +7,14 @@ import os
 import secrets
 import socket
 import threading
+import warnings
 import webbrowser
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from realcompo.errors import BadOption, RealCompoError
+from realcompo.errors import BadOption, RealCompoError, Remark
 from realcompo.recipes.configuration import user_settings
 
 from .settings import SHORTEST_TOKEN, TOKEN_VARIABLE, Settings
@@ -71,9 +72,15 @@ def _bound(host: str, port: int) -> socket.socket:
     raise BadOption(f"{host}:{port} cannot be listened on: {last}", mend="name another with --port (0 takes a free one) or --host")
 
 
+def _quiet() -> None:
+    """Leave the terminal to the address: no bars of milliseconds, and no warnings of what stands beside each run on its page."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    warnings.filterwarnings("ignore", category=Remark)
+
+
 def _serve(folder: Path | None, *, port: int, host: str, browser: bool, sets: tuple[str, ...], debug: bool) -> None:
     settings, bound = settings_of(folder, port=port, host=host, sets=sets)
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # bars of milliseconds, in a terminal that shows the address
+    _quiet()
     import uvicorn
 
     from .app import create_app

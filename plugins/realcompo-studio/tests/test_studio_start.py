@@ -8,14 +8,15 @@ import re
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
-from realcompo_studio.serving import settings_of
+from realcompo_studio.serving import _quiet, settings_of
 from realcompo_studio.settings import TOKEN_VARIABLE
 from studio_client import Client, toys
 
-from realcompo.errors import BadOption
+from realcompo.errors import BadOption, Remark
 
 LOOK = """
 import sys
@@ -150,3 +151,16 @@ def test_a_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and "--folder" in done.stderr and "Traceback" not in done.stderr
     assert toys()
+
+
+def test_remarks_of_runs_stay_out_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They stand beside each run on the page; the terminal would show them with a line of our source."""
+    monkeypatch.setattr(os, "environ", {})
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        warnings.warn("a remark", Remark, stacklevel=1)
+        assert len(told) == 1, "the control: they are told elsewhere"
+        _quiet()
+        warnings.warn("another", Remark, stacklevel=1)
+        warnings.warn("something else", UserWarning, stacklevel=1)
+    assert [str(one.message) for one in told] == ["a remark", "something else"]

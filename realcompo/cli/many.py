@@ -25,6 +25,10 @@ SHOWN = 3
 """Failed pictures that are described; the manifest has all."""
 
 
+EVERY = 60.0
+"""Seconds between two lines of progress in a file or a pipe."""
+
+
 @dataclass(frozen=True)
 class Asked:
     """Where to, and how."""
@@ -39,11 +43,13 @@ class Asked:
 
 
 class Bar:
-    """Pictures done, how many a minute, time left, failures; nothing where nobody looks."""
+    """Pictures done, how many a minute, time left, failures: a bar on a terminal, and a line a minute where stderr is a file or a pipe."""
 
     def __init__(self, quiet: bool) -> None:
         self._bar: Any = None
-        self._start = time.monotonic()
+        self._quiet = quiet
+        self._began: tuple[float, int] | None = None
+        self._said = time.monotonic()
         if quiet or not sys.stderr.isatty():
             return
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -60,18 +66,42 @@ class Bar:
         self._bar.start()
 
     def __call__(self, tally: Tally) -> None:
-        """After a unit."""
-        if self._bar is None:
+        """Before the first unit, and after each."""
+        if self._quiet:
             return
-        rate = 60 * tally.drawn / max(time.monotonic() - self._start, 1e-6)
-        told = f"{rate:.1f} a minute" + (f", {len(tally.failed)} failed" if tally.failed else "")
-        done = tally.pictures - tally.pending
-        self._bar.update(self._task, total=tally.pictures, completed=done, told=told)
+        now, done = time.monotonic(), tally.pictures - tally.pending
+        if self._began is None and tally.drawn:
+            self._began = now, tally.drawn
+        rate = self._rate(now, tally)
+        failed = f"{len(tally.failed)} failed" if tally.failed else ""
+        judged = f"{tally.judged} judged" if tally.judged else ""
+        if self._bar is not None:
+            first = f"{rate:.1f} a minute" if rate else "" if tally.drawn or not tally.pending else "loading"
+            told = ", ".join(part for part in (first, failed, judged) if part)
+            self._bar.update(self._task, total=tally.pictures, completed=done, told=told)
+        elif now - self._said >= EVERY and done:
+            self._said = now
+            left = f"{lasting(60 * tally.pending / rate)} left" if rate and tally.pending else ""
+            speed = f"{rate:.1f} a minute" if rate else ""
+            parts = [f"{done} of {tally.pictures} pictures", *(part for part in (speed, left, failed, judged) if part)]
+            typer.echo(", ".join(parts), err=True)
+
+    def _rate(self, now: float, tally: Tally) -> float:
+        """Pictures a minute since the first: loading is not in it; 0 where it is not known yet."""
+        if self._began is None or now <= self._began[0]:
+            return 0.0
+        return 60 * (tally.drawn - self._began[1]) / (now - self._began[0])
 
     def close(self) -> None:
         """Away with it."""
         if self._bar is not None:
             self._bar.stop()
+
+
+def lasting(seconds: float) -> str:
+    """A time in hours and minutes."""
+    minutes = max(1, round(seconds / 60))
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def scorers_asked(names: Sequence[str], options: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -137,8 +137,12 @@ def command(
         names = Names.read(str(output), f"-o {output}", again=True)
         folder = names.folder
     from ..draw.batch import draw
+    from ..draw.many.manifest import begun_as
     from .parameters import model_facts, wanted
     from .progress import StepProgress
+
+    if (shards := begun_as(folder)) not in (None, Format.png.value):
+        raise BadOption(f"it holds a batch of {shards}", where=str(folder), mend=f"add --format {shards}, or choose another folder with -o")
 
     def told(result: Result, paths: Sequence[Path]) -> None:
         for path, entry in zip(paths, result.recipe.pictures, strict=True):

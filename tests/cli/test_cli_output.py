@@ -102,6 +102,9 @@ def test_run_with_a_manifest(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.exit_code == 0 and "2 drawn, 0 already there in scene" in done.stdout, done.output
     assert {path.name for path in Path("scene").iterdir()} == {".lock", "manifest.jsonl", "shard-000000.tar"}
     assert "0 drawn, 2 already there in scene" in cli("run", "scene.toml", "--format", "webdataset").stdout
+    plain = cli("run", "scene.toml")
+    assert plain.exit_code == 2 and "it holds a batch of webdataset" in plain.stderr and not list(Path("scene").glob("*.png"))
+    assert cli("run", "scene.toml", "-o", "pngs", "--workers", 0).exit_code == cli("run", "scene.toml", "-o", "pngs").exit_code == 0
     gone = cli("run", "scene.toml", "-o", "memory://cli/scene")
     assert "2 drawn, 0 already there in memory://cli/scene" in gone.stdout and "goes with it" in gone.stderr and "goes" not in done.stderr
     for told, said in (

@@ -219,7 +219,7 @@ def test_shards_are_the_same_whoever_was_stopped(whole: Path, tmp_path: Path, fo
     assert found == pictures(whole)
     with pytest.raises(BadOption, match="begun with shard_size = 2"):
         draw_many(recipe(*FIVE), tmp_path / "one", registry=TOYS, format=format, shard_size=3)
-    with pytest.raises(BadOption, match="begun with plan"):
+    with pytest.raises(BadOption, match="hold other pictures than this recipe's"):
         draw_many(recipe(*FIVE[1:]), tmp_path / "one", registry=TOYS, format=format, shard_size=2)
 
 

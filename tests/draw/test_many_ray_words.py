@@ -15,7 +15,7 @@ from realcompo.draw.many.engines import engine_of
 from realcompo.draw.many.on_ray import LOST, Actor, _said
 from realcompo.draw.many.run import draw_many
 from realcompo.draw.many.work import DrawingWork
-from realcompo.errors import PluginProblem
+from realcompo.errors import BadOption, PluginProblem
 from realcompo.interfaces import Crew, Engine, Outcome, Unit
 from realcompo.recipes.recipe import PictureEntry, Recipe
 
@@ -66,7 +66,7 @@ class StandIn(ModuleType):
         return SimpleNamespace(gcs_address="10.0.0.1:6379")
 
     def cluster_resources(self) -> dict[str, float]:
-        return {"CPU": 4.0, **({"GPU": self.gpus} if self.gpus else {})}
+        return {"CPU": self.inits[-1].get("num_cpus", 4.0), **({"GPU": self.gpus} if self.gpus else {})}
 
     def _from_items(self, rows: list[dict[str, str]], override_num_blocks: int) -> Any:
         assert override_num_blocks == len(rows), "a unit that dies with its actor takes no other along"
@@ -108,7 +108,7 @@ def drawn(engine: Engine, units: int = 3) -> list[Outcome]:
     return list(engine.run(DrawingWork({"device": "cpu"}, "out"), [Unit(number, ()) for number in range(units)]))
 
 
-@pytest.mark.parametrize(("gpus", "machine", "handed"), [(0.5, 0, 0.5), (2, 0, 2), (None, 2, 1), (None, 0, None), (0, 2, None)])
+@pytest.mark.parametrize(("gpus", "machine", "handed"), [(0.5, 2, 0.5), (2, 8, 2), (None, 4, 1), (None, 0, None), (0, 2, None)])
 def test_each_worker_has_its_share_of_a_gpu(ray: Callable[..., StandIn], gpus: Any, machine: float, handed: Any) -> None:
     """As it was asked; without a word one where the cluster has any; none where 0 is asked."""
     found = ray(gpus=machine)
@@ -116,6 +116,32 @@ def test_each_worker_has_its_share_of_a_gpu(ray: Callable[..., StandIn], gpus: A
     (words,) = found.mapped
     assert words.get("num_gpus") == handed
     assert words["num_cpus"] == 1 and words["compute"]["size"] == 4 and json.loads(words["fn_constructor_args"][0])["address"] == "out"
+
+
+@pytest.mark.parametrize(
+    ("workers", "gpus", "machine", "mend"),
+    [
+        (1, 1, 0, "--gpus 0 draws on the CPU"),
+        (4, 0.5, 1, "--workers 2, or a smaller share"),
+        (4, 0.3, 1, "--workers 3, or a smaller share"),
+        (4, None, 1, "--workers 1, or a smaller share"),
+        (2, 2, 3, "--workers 1, or a smaller share"),
+        (2, 1.5, 3, "a whole number, or a share of one"),
+    ],
+)
+def test_gpus_that_are_not_there_are_refused(
+    ray: Callable[..., StandIn], workers: int, gpus: float | None, machine: float, mend: str
+) -> None:
+    """Ray would wait for them for ever, and say nothing. The control: on a cluster, which may grow, nothing is refused, and it is told how
+    many have room there."""
+    found = ray(gpus=machine)
+    with pytest.raises(BadOption, match=mend):
+        engine_of("ray", Crew(workers, gpus=gpus))
+    assert not found.up and not found.mapped, "the local Ray has ended"
+    if gpus == 1.5:
+        return
+    told = engine_of("ray", Crew(workers, gpus=gpus, address="auto")).told
+    assert f" of {workers} workers have room there now, the others wait until it grows" in told
 
 
 def test_what_is_in_flight_is_bounded_and_ray_tries_nothing_again(ray: Callable[..., StandIn]) -> None:
@@ -159,7 +185,7 @@ def test_a_batch_that_ray_gave_up_goes_on_by_the_same_command(ray: Callable[...,
 
 def test_a_cluster_is_joined_and_a_local_one_has_a_cpu_for_reading(ray: Callable[..., StandIn], monkeypatch: pytest.MonkeyPatch) -> None:
     found = ray()
-    engine = engine_of("ray", Crew(64, address="ray://head:10001"))
+    engine = engine_of("ray", Crew(4, address="ray://head:10001"))
     assert found.inits[0]["address"] == "ray://head:10001" and "num_cpus" not in found.inits[0]
     assert engine.told == "Ray at 10.0.0.1:6379, dashboard at http://127.0.0.1:8265"
     drawn(engine)

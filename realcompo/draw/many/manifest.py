@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from ...errors import BadOption, DifferentWeights, StoreError
@@ -111,6 +112,12 @@ class Manifest:
         if not isinstance(line["manifest"], int) or line["manifest"] > VERSION:
             raise BadOption(f"it is of version {line['manifest']}", where=where, mend="update RealCompo (pip install --upgrade realcompo)")
         for key, value in self.head.items():
+            if key == "plan" and line.get(key) != value:
+                raise BadOption(
+                    "the shards that are there hold other pictures than this recipe's",
+                    where=where,
+                    mend="draw the recipe that it was begun with, or choose another place with -o",
+                )
             if key not in ("manifest", "pictures") and line.get(key) != value:
                 raise BadOption(
                     f"the batch was begun with {key} = {line.get(key)!r}, and this one has {value!r}",
@@ -216,6 +223,16 @@ def _sound(key: str, line: Mapping[str, Any]) -> bool:
         and all(isinstance(line.get(name), kind) for name, kind in parts.items())
         and all(isinstance(line.get(name, {}), dict) for name in _MORE)
     )
+
+
+def begun_as(folder: Path) -> str | None:
+    """The format of the batch that a folder holds; None: no manifest lies in it."""
+    try:
+        with (folder / NAME).open(encoding="utf-8", errors="replace") as stream:
+            head = json.loads(stream.readline())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return str(head.get("format")) if isinstance(head, dict) and "manifest" in head else None
 
 
 def _mend(store: Folder) -> None:

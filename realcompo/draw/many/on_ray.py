@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from ...errors import PluginProblem
+from ...errors import BadOption, PluginProblem
 from ...interfaces.engine import Crew, Engine, Outcome, Unit, Work
 from .work import Drawer, DrawingWork
 
@@ -54,11 +54,13 @@ class OnRay(Engine):
     """Draws on a local Ray, which starts by itself, or on the cluster at the crew's address.
 
     Raises:
-        PluginProblem: Ray is not installed, or does not start.
+        BadOption: no worker can have so many GPUs. PluginProblem: Ray is not installed, or does not start.
     """
 
     def __init__(self, crew: Crew) -> None:
         super().__init__(crew)
+        if crew.gpus is not None and crew.gpus > 1 and crew.gpus % 1:
+            raise BadOption(f"{crew.gpus:g} GPUs of each worker", where="--gpus", mend="a whole number, or a share of one, such as 0.5")
         try:
             import ray
         except ImportError as error:
@@ -67,6 +69,11 @@ class OnRay(Engine):
         self._started = not ray.is_initialized()
         if self._started:
             self._start()
+        if self._started and crew.address is None and (fit := self._fit) < crew.workers:
+            what = f"{crew.workers} workers with {self._gpus:g} of a GPU each on a machine of {self._has.get('GPU', 0):g}"
+            self.close()
+            mend = f"--workers {fit}, or a smaller share of --gpus" if fit else "--gpus 0 draws on the CPU"
+            raise BadOption(what, where="--workers, --gpus", mend=mend)
 
     def _start(self) -> None:
         """A local Ray has a logical CPU more than its actors take: with none left, reading tasks wait for actors that wait for them.
@@ -93,7 +100,10 @@ class OnRay(Engine):
         """Where Ray's dashboard is."""
         found = self._ray.get_runtime_context().gcs_address if self._ray.is_initialized() else ""
         url = self._ray.worker.get_dashboard_url() if hasattr(self._ray, "worker") else ""
-        return f"Ray at {found}" + (f", dashboard at http://{url}" if url else "")
+        waits = ""
+        if self._fit < self.crew.workers:
+            waits = f"; {self._fit} of {self.crew.workers} workers have room there now, the others wait until it grows"
+        return f"Ray at {found}" + (f", dashboard at http://{url}" if url else "") + waits
 
     def run(self, work: Work, units: Iterable[Unit]) -> Iterator[Outcome]:
         """Outcomes as they come; units without one are told as lost at the end of their pipeline.
@@ -139,8 +149,8 @@ class OnRay(Engine):
         context.max_errored_blocks, context.enable_progress_bars = -1, False
         crew = self.crew
         words: dict[str, Any] = {"num_cpus": crew.cpus, "max_restarts": -1, "max_task_retries": 0}
-        if crew.gpus if crew.gpus is not None else self._has_gpus():
-            words["num_gpus"] = crew.gpus or 1
+        if self._gpus:
+            words["num_gpus"] = self._gpus
         ahead = max(1, (crew.in_flight or 2 * crew.workers) // crew.workers)
         try:
             rows = [{"unit": json.dumps(unit.plain())} for unit in units]
@@ -155,8 +165,22 @@ class OnRay(Engine):
         finally:
             context.max_errored_blocks, context.enable_progress_bars = kept
 
-    def _has_gpus(self) -> bool:
-        return bool(self._ray.cluster_resources().get("GPU"))
+    @property
+    def _has(self) -> dict[str, float]:
+        """What the cluster has now."""
+        return dict(self._ray.cluster_resources()) if self._ray.is_initialized() else {}
+
+    @property
+    def _gpus(self) -> float:
+        """Of each worker: as asked, and one without a word where the cluster has any."""
+        return self.crew.gpus if self.crew.gpus is not None else float(bool(self._has.get("GPU")))
+
+    @property
+    def _fit(self) -> int:
+        """How many workers have room in the cluster as it is now. A share of a GPU is of one, so what is left of each is of no use."""
+        has, gpus = self._has, self._gpus
+        shares = has.get("GPU", 0.0) / gpus if gpus >= 1 else has.get("GPU", 0.0) * int(1 / gpus + 1e-6) if gpus else self.crew.workers
+        return int(min(has.get("CPU", 0.0) / self.crew.cpus, shares))
 
     def close(self) -> None:
         """Leave the cluster, and end a local Ray that was started here."""

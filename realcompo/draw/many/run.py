@@ -71,7 +71,7 @@ def draw_many(
         overwrite: draw also over pictures of another recipe, or by other weights.
         scorers: id → options, of those that judge each picture where it is drawn; what they say is kept in its line of the manifest.
         registry: ``package.module:function`` that makes it, in this process and in every worker.
-        told: after every unit.
+        told: before the first unit, and after every one.
 
     Raises:
         BadOption: another run is at work there, or it was begun otherwise. StoreError: the store failed for good. BadPicture: another
@@ -95,6 +95,7 @@ def draw_many(
         batch = Batch(asked, store, engine, Packing(format, shard_size), Again(retry, overwrite), told)
         try:
             batch.begin()
+            told(batch.tally)
             batch.draw()
             batch.judge()
         except KeyboardInterrupt:
@@ -227,11 +228,11 @@ class Batch:
                 self._take(outcome, asked, why)
                 good = good or self.tally.drawn > 0
                 if not good and attempt == 0 and len(why) >= SURELY:
-                    first = next(iter(why.values()))
+                    first, _, mend = next(iter(why.values())).partition("\n  mend: ")
                     raise PluginProblem(
                         f"all of the first {len(why)} pictures failed; the first: {first}",
                         where=self.store.address,
-                        mend="mend the recipe, then run the same again",
+                        mend=f"{mend or 'mend the recipe'}; then run the same again",
                     )
                 self.told(self.tally)
         for name in sorted(self.pending):

@@ -91,11 +91,13 @@ def command(
 ) -> int | None:
     """Draw the pictures of a recipe. Finished ones are kept: the same command goes on where it stopped."""
     from ..draw.entries import require_pictures
+    from ..draw.many.stores import check_address
     from ..pictures.naming import Names, is_template
     from ..pictures.overlays import lacking, parse_shows, save_overlays
     from ..recipes.configuration import resolve
 
     shows = parse_shows(show or "")
+    check_address(output or "")
     found = resolve(recipe, sets=sets or (), arguments=arguments(device=device, dtype=dtype))
     require_pictures(found.recipe, recipe)
     folder, names = Path(output) if output else folder_of(found.settings.output) / recipe.stem, None

@@ -50,9 +50,10 @@ def test_generate(options: list[str], message: str, tmp_path: Path, monkeypatch:
         (["--workers", "0", "--address", "auto"], "add --on ray"),
         (["--format", "webdataset", "--max-in-flight", "4"], "add --on ray"),
         (["--on", "ray", "--workers", "0"], "0 workers of ray"),
+        (["-o", "s3:/bucket/x"], "no such kind of address"),
         (["--workers", "2", "-o", "scene.toml"], "scene.toml: it is a file, and pictures need a folder"),
     ],
-    ids=["shards", "png", "address", "workers", "gpus", "cluster", "in-flight", "none", "file"],
+    ids=["shards", "png", "address", "workers", "gpus", "cluster", "in-flight", "none", "slash", "file"],
 )
 def test_run(options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -281,6 +281,23 @@ def test_a_store_that_fails_for_a_while_loses_nothing(whole: Path, monkeypatch: 
         assert store.read(manifest.NAME) == (whole / manifest.NAME).read_bytes()
 
 
+def test_a_store_that_takes_nothing_says_so_before_anything_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account that may read and not write. The control: the same store, mended, gets as far as the branches."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    from realcompo.testing.toys import ToyBranch
+
+    def refused(self: Any, *args: Any, **more: Any) -> Any:
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(ToyBranch, "encode", lambda *_: pytest.fail("it was drawn"))
+    with monkeypatch.context() as patch, pytest.raises(StoreError, match="Access Denied"):
+        patch.setattr(MemoryFileSystem, "pipe_file", refused)
+        draw_many(recipe(*FIVE), "memory://many/denied", registry=TOYS)
+    with pytest.raises(pytest.fail.Exception):
+        draw_many(recipe(*FIVE), "memory://many/denied", registry=TOYS)
+
+
 def test_a_full_disk_ends_the_run_and_loses_nothing(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import errno
 
@@ -303,6 +320,14 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(whole: Path, tmp_path: Path,
 def test_what_cannot_be_opened_is_said(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no such kind of address"):
         open_store("nowhere://x")
+    for text in ("simplecache::s3://bucket/x", "s3:/bucket/x", "HTTPS:/x"):
+        with pytest.raises(StoreError, match="no such kind of address"):
+            open_store(text)
+    for path in ("c:/pictures", "odd:name", "a/s3:/b"):
+        assert isinstance(open_store(path), Folder)
+    assert open_store(f"local://{tmp_path}").address == open_store(f"file://{tmp_path}").address == str(tmp_path)
+    with pytest.raises(StoreError, match="it cannot be opened: IsADirectoryError"):
+        open_store(f"zip://{tmp_path}/x.zip")
     with pytest.raises(UnknownName, match="there is no such engine"):
         engine_of("abacus", None)
     (tmp_path / manifest.NAME).write_text('{"manifest": 99}\n')

@@ -156,12 +156,24 @@ class Manifest:
         Raises:
             StoreError: it cannot be written.
         """
-        if not self._begun:
-            self._begun = True
-            self._append(json.dumps(self.head, ensure_ascii=False))
+        self._begin()
         text = json.dumps(line, ensure_ascii=False, allow_nan=False)
         self._append(text)
         self._keep(line, text)
+
+    def begin(self) -> None:
+        """Write what the batch is, where that was not written yet: a store that takes nothing says so before anything is drawn.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        self._begin()
+        self.flush()
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self._append(json.dumps(self.head, ensure_ascii=False))
 
     def _append(self, text: str) -> None:
         if isinstance(self.store, Folder):

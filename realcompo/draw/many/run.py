@@ -95,6 +95,8 @@ def draw_many(
         batch = Batch(asked, store, engine, Packing(format, shard_size), Again(retry, overwrite), told)
         try:
             batch.begin()
+            if batch.pending and not isinstance(store, Folder):  # a folder's lock was written
+                batch.manifest.begin()
             told(batch.tally)
             batch.draw()
             batch.judge()

@@ -24,6 +24,11 @@ T = TypeVar("T")
 WHOLE = frozenset({"memory", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "hf"})
 """Protocols whose files appear by one request, whole."""
 
+SCHEMES = WHOLE | {"file", "local", "http", "https", "ftp", "sftp", "ssh", "hdfs", "webdav"}
+"""What begins an address, also one that is misspelt."""
+
+KINDS = "a folder, s3://…, gs://…, memory://…"
+
 WAITS = (0.1, 0.5, 2.0, 5.0, 10.0, 20.0)
 """Seconds before a store that failed is asked again."""
 
@@ -157,7 +162,11 @@ class Remote(Store):
         except ImportError as error:
             raise StoreError(f"its file system is not installed: {error}", where=address, mend="pip install what it names") from None
         except ValueError as error:
-            raise StoreError(f"no such kind of address: {error}", where=address, mend="a folder, s3://…, gs://…, memory://…") from None
+            raise StoreError(f"no such kind of address: {error}", where=address, mend=KINDS) from None
+        except Exception as error:  # each file system has its own: no account, no such host, a folder where a file is needed
+            raise StoreError(
+                f"it cannot be opened: {type(error).__name__}: {error}", where=address, mend="see the documentation of its file system"
+            ) from None
         self._root = root.rstrip("/")
         protocol = self._files.protocol
         self._protocols = {protocol} if isinstance(protocol, str) else set(protocol)
@@ -225,6 +234,13 @@ class Remote(Store):
         ) from problem
 
 
+def check_address(text: str) -> None:
+    """Raise StoreError for what is meant as an address and would be a folder of that name."""
+    scheme, colon, rest = text.partition(":")
+    if colon and not is_address(text) and ("://" in rest or (scheme.lower() in SCHEMES and rest.startswith("/"))):
+        raise StoreError("no such kind of address", where=text, mend=KINDS)
+
+
 def is_address(text: str) -> bool:
     """Whether it is an address of fsspec, and no path."""
     return bool(_ADDRESS.match(text))
@@ -237,6 +253,8 @@ def open_store(address: str | Path) -> Store:
         StoreError: no such kind of address, or what it needs is not installed.
     """
     text = str(address)
-    if text.startswith("file://"):
-        return Folder(Path(text.removeprefix("file://")))
+    check_address(text)
+    for scheme in ("file://", "local://"):
+        if text.startswith(scheme):
+            return Folder(Path(text.removeprefix(scheme)))
     return Remote(text) if is_address(text) else Folder(Path(text))

@@ -43,9 +43,14 @@ class Asked:
 
 
 class Bar:
-    """Pictures done, how many a minute, time left, failures: a bar on a terminal, and a line a minute where stderr is a file or a pipe."""
+    """Pictures done, how many a minute, time left, failures: a bar on a terminal, and a line a minute where stderr is a file or a pipe.
 
-    def __init__(self, quiet: bool) -> None:
+    Args:
+        workers: that draw: the rate is counted from when each has drawn, so that loading is not in it.
+    """
+
+    def __init__(self, quiet: bool, workers: int = 1) -> None:
+        self._workers = workers
         self._bar: Any = None
         self._quiet = quiet
         self._began: tuple[float, int] | None = None
@@ -70,7 +75,7 @@ class Bar:
         if self._quiet:
             return
         now, done = time.monotonic(), tally.pictures - tally.pending
-        if self._began is None and tally.drawn:
+        if self._began is None and tally.drawn >= self._workers:
             self._began = now, tally.drawn
         rate = self._rate(now, tally)
         failed = f"{len(tally.failed)} failed" if tally.failed else ""
@@ -87,7 +92,7 @@ class Bar:
             typer.echo(", ".join(parts), err=True)
 
     def _rate(self, now: float, tally: Tally) -> float:
-        """Pictures a minute since the first: loading is not in it; 0 where it is not known yet."""
+        """Pictures a minute; 0 where it is not known yet."""
         if self._began is None or now <= self._began[0]:
             return 0.0
         return 60 * (tally.drawn - self._began[1]) / (now - self._began[0])
@@ -136,7 +141,7 @@ def draw_told(recipe: Recipe, asked: Asked, on: str | None, crew: Crew | None, q
 
     hush_loaders()
     engine = engine_of(on, crew, recipe.device)
-    bar = Bar(quiet)
+    bar = Bar(quiet, max(1, engine.workers))
     try:
         if engine.told and not quiet:
             typer.echo(engine.told, err=True)

@@ -63,5 +63,16 @@ def test_a_terminal_has_a_bar(clock: SimpleNamespace, monkeypatch: pytest.Monkey
     assert said == [(0, 10, "loading"), (1, 10, ""), (3, 10, "4.0 a minute"), (5, 10, "3.0 a minute, 1 failed")]
 
 
+def test_a_rate_begins_when_every_worker_has_drawn(clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two workers end their first pictures in the same moment: that is no rate. The control is one worker's."""
+    for workers, told in ((2, "6 of 10 pictures, 4.0 a minute, 1 min left"), (1, "6 of 10 pictures, 5.0 a minute, 1 min left")):
+        bar, tally = Bar(False, workers), Tally("there", 10)
+        for drawn, wait in ((1, 0), (2, 0), (4, 30), (6, 30)):
+            clock.now += wait
+            tally.drawn = drawn
+            bar(tally)
+        assert capsys.readouterr().err.splitlines() == [told]
+
+
 def test_times_are_told_in_hours_and_minutes() -> None:
     assert [lasting(seconds) for seconds in (1, 89, 3599, 3660, 90000)] == ["1 min", "1 min", "1 h 0 min", "1 h 1 min", "25 h 0 min"]

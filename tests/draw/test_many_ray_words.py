@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from realcompo.draw.many.engines import engine_of
-from realcompo.draw.many.on_ray import LOST, Actor, _said
+from realcompo.draw.many.on_ray import LOST, PATIENCE, Actor, _said
 from realcompo.draw.many.run import draw_many
 from realcompo.draw.many.work import DrawingWork
 from realcompo.errors import BadOption, PluginProblem
@@ -185,7 +187,10 @@ def test_a_batch_that_ray_gave_up_goes_on_by_the_same_command(ray: Callable[...,
 
 def test_a_cluster_is_joined_and_a_local_one_has_a_cpu_for_reading(ray: Callable[..., StandIn], monkeypatch: pytest.MonkeyPatch) -> None:
     found = ray()
+    asked: list[Any] = []
+    monkeypatch.setattr("realcompo.draw.many.on_ray.socket.create_connection", lambda *told: asked.append(told) or StringIO())
     engine = engine_of("ray", Crew(4, address="ray://head:10001"))
+    assert asked == [(("head", 10001), PATIENCE)]
     assert found.inits[0]["address"] == "ray://head:10001" and "num_cpus" not in found.inits[0]
     assert engine.told == "Ray at 10.0.0.1:6379, dashboard at http://127.0.0.1:8265"
     drawn(engine)
@@ -274,6 +279,24 @@ def test_the_line_that_says_why_is_told(text: str, why: str) -> None:
     assert told.startswith(why) and "\x1b" not in told and "\n" not in told and len(told) <= 300
     first = f"ActorDiedError: {(text.splitlines() or [''])[0]}"
     assert told != first or "\n" not in text
+
+
+@pytest.mark.parametrize("shape", ["{}:{}", "ray://{}:{}"])
+def test_an_address_where_nobody_listens_is_told_at_once(ray: Callable[..., StandIn], shape: str) -> None:
+    """Ray is not asked: it would ask for minutes. The control: where somebody listens, it is."""
+    found = ray()
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        address = shape.format(*listening.getsockname())
+        with pytest.raises(PluginProblem, match=f"{address}: nobody answers there: Connection refused"):
+            engine_of("ray", Crew(1, address=address))
+        assert not found.inits
+        listening.listen()
+        engine_of("ray", Crew(1, address=address))
+    assert found.inits == [{**found.inits[0], "address": address}]
+    found.up = False
+    with pytest.raises(PluginProblem, match="nobody answers there"):
+        engine_of("ray", Crew(1, address="127.0.0.1:70000"))
 
 
 def test_a_node_without_realcompo_is_named(ray: Callable[..., StandIn], monkeypatch: pytest.MonkeyPatch) -> None:

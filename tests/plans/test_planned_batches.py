@@ -16,7 +16,8 @@ THREE = {**WORDY, "pictures": [{"prompt": f"a {noun} and a dog", "seed": n} for 
 def test_what_is_there_is_not_planned_again(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of a batch of three is gone: it alone is planned, and drawn beside the layouts and words that the others' files carry: the same
     file to the byte. The control: what the network is asked is looked at."""
-    from realcompo.draw.batch import draw
+    from realcompo.errors import PlanningError
+from realcompo.draw.batch import draw
     from realcompo.pictures.png import read_recipe
     from realcompo.recipes.recipe import Recipe
     from realcompo.testing.toys import ToyBranch
@@ -58,6 +59,29 @@ def test_a_manifest_keeps_the_planners_words(registry: Any, tmp_path: Path, monk
     assert draw_many(recipe, tmp_path, batch_size=3).drawn == 1 and Row.batches == [3, 1]
     assert asked == before and all(prompt.endswith(", deep sea") for prompt in before[0]) and len(before[0]) == 3
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == whole and b'"words": {"prompt": ' in whole["manifest.jsonl"]
+
+
+def test_a_picture_that_cannot_be_planned_is_recorded(registry: Any, tmp_path: Path) -> None:
+    """As one that cannot be drawn: tried twice more, recorded, and the rest goes on; also where nothing else is left to plan. The controls:
+    where nothing of a recipe can be planned, or eight of a window, a server may be down, and the run ends."""
+    from realcompo.draw.many.run import draw_many
+    from realcompo.recipes.recipe import Recipe
+
+    def asked(*prompts: str) -> Any:
+        return Recipe.model_validate({**BASE, "pictures": [{"prompt": prompt, "seed": n} for n, prompt in enumerate(prompts)]})
+
+    one = asked("a cat", "zebra", "a dog")
+    tally = draw_many(one, tmp_path / "one")
+    assert str(tally) == "2 drawn, 0 already there, 1 failed" and "no noun" in tally.failed["zebra.png"] and Row.batches == [3, 1, 1]
+    lines = (tmp_path / "one" / "manifest.jsonl").read_text().splitlines(keepends=True)
+    (failed,) = [line for line in lines if '"state": "failed"' in line]
+    assert '"tries": 3' in failed and str(draw_many(one, tmp_path / "one")) == "0 drawn, 2 already there, 1 failed"
+    (tmp_path / "one" / "manifest.jsonl").write_text("".join(line for line in lines if line != failed))
+    assert str(draw_many(one, tmp_path / "one")) == "0 drawn, 2 already there, 1 failed", "it alone was pending"
+    with pytest.raises(PlanningError, match="2 of 2 pictures have no plan"):
+        draw_many(asked("zebra", "lion"), tmp_path / "two")
+    with pytest.raises(PlanningError, match="8 of 8 pictures have no plan"):
+        draw_many(asked("a cat", "zebra", "a dog", *(f"lion {n}" for n in range(8))), tmp_path / "one")
 
 
 def test_a_scorer_is_told_what_was_asked(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,9 @@ LOST = "its worker died, or the machine that it was on"
 
 SHOWN = 300
 """Characters of Ray's reason that an error tells: some of its lines are advice of a page."""
+
+PATIENCE = 10.0
+"""Seconds in which a cluster has to answer."""
 
 LONGEST = 40
 """Of a folder of temporary files: a socket's path has 107 bytes at most, and Ray's are some sixty longer than it."""
@@ -82,6 +86,7 @@ class OnRay(Engine):
         stranger.
         """
         words: dict[str, Any] = {"address": self.crew.address} if self.crew.address else {}
+        _check_address(self.crew.address or "")
         if not words:
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             words = {"address": "local", "num_cpus": max(cores, int(-(-self.crew.workers * self.crew.cpus // 1)) + 1)}
@@ -186,6 +191,20 @@ class OnRay(Engine):
         """Leave the cluster, and end a local Ray that was started here."""
         if self._started and self._ray.is_initialized():
             self._ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Raise PluginProblem where nobody listens at HOST:PORT: Ray asks for minutes before it says so."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        said = getattr(error, "strerror", None) or str(error)
+        raise PluginProblem(
+            f"nobody answers there: {said}", where=address, mend="see `ray status` on the head for its address, or leave --address out"
+        ) from None
 
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")

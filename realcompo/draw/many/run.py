@@ -226,7 +226,7 @@ class Batch:
             if not self.pending:
                 break
             waiting = [(number, group) for number, group in enumerate(self.groups) if any(item.path.name in self.pending for item in group)]
-            for outcome in self.engine.run(self.work, self._watched(waiting, why, judge=attempt == 0)):
+            for outcome in self.engine.run(self.work, self._watched(waiting, why, attempt == 0, good)):
                 self._take(outcome, asked, why)
                 good = good or self.tally.drawn > 0
                 if not good and attempt == 0 and len(why) >= SURELY:
@@ -244,15 +244,16 @@ class Batch:
             self.shards.settled(name)
         self.told(self.tally)
 
-    def _watched(self, waiting: Sequence[tuple[int, list[Item]]], why: dict[str, str], judge: bool) -> Iterator[Any]:
+    def _watched(self, waiting: Sequence[tuple[int, list[Item]]], why: dict[str, str], first: bool, good: bool) -> Iterator[Any]:
         """The units of a round; why pictures of a unit have no line is known before the unit is. Who died may have died of a scorer: later
-        rounds only draw, and what they drew is judged for itself."""
+        rounds only draw, and what they drew is judged for itself. And they hold what failed: that all of it fails again ends nothing."""
 
         def failed(item: Item, reason: str) -> None:
             why[item.path.name] = reason
 
-        pending, judge = (lambda item: item.path.name in self.pending), judge and bool(self.scores.scorers)
-        units = Units(self.composer, self.manifest, waiting, pending, self.shards.place, failed, judge)
+        pending, judge = (lambda item: item.path.name in self.pending), first and bool(self.scores.scorers)
+        surely = (SURELY if good else 1) if first else None
+        units = Units(self.composer, self.manifest, waiting, pending, self.shards.place, failed, judge, surely)
         entries = {item.path.name: item.entry for item in self.items} if self.composer.planner is not None else {}
         for unit in units:
             for one in unit.pictures if entries else ():

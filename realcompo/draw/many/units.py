@@ -14,6 +14,7 @@ from ...interfaces.engine import Unit
 from ...plans.planning import PlannedPicture, Task, joined
 from ...recipes.recipe import PICTURES, PictureEntry, read_condition
 from ..batch import PLAN_AHEAD, Item
+from .attempt import SURELY
 from .manifest import Manifest
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Units:
         place: picture's file → where it is written.
         failed: is told of pictures that could not be planned.
         judge: whether what is drawn is judged at once.
+        surely: so many pictures of a window that all lack a layout are no accident; None: any number is. Once one could be planned, it is
+            `SURELY` at least.
     """
 
     def __init__(
@@ -57,15 +60,17 @@ class Units:
         place: Callable[[str], str],
         failed: Callable[[Item, str], None],
         judge: bool = False,
+        surely: int | None = 1,
     ) -> None:
         self.composer, self.manifest, self.grouped = composer, manifest, grouped
         self.pending, self.place, self.failed, self.judge = pending, place, failed, judge
+        self._surely = surely
 
     def __iter__(self) -> Iterator[Unit]:
         """In their order.
 
         Raises:
-            PlanningError: nothing of a window could be planned: a server that is down will not plan the next ones either.
+            PlanningError: nothing of a window could be planned, surely: a server that is down will not plan the next ones either.
         """
         if self.composer.planner is None:
             for number, group in self.grouped:
@@ -87,7 +92,9 @@ class Units:
             asked = [item for _, group in window for item in group if self._drawn(item) is None]
             found = self.composer.plan([Task(item.entry) for item in asked]) if asked else []
             problems = [one for one in found if isinstance(one, PlanningError)]
-            if problems and len(problems) == len(found):
+            if len(problems) < len(found):
+                self._surely = None if self._surely is None else max(self._surely, SURELY)
+            elif problems and self._surely is not None and len(problems) >= self._surely:
                 raise joined(problems, len(found))
             planned = {item.path.name: one for item, one in zip(asked, found, strict=True)}
             yield [(number, group, planned) for number, group in window]

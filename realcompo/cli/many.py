@@ -141,10 +141,10 @@ def draw_told(recipe: Recipe, asked: Asked, on: str | None, crew: Crew | None, q
 
     hush_loaders()
     engine = engine_of(on, crew, recipe.device)
+    if engine.told and not quiet:
+        typer.echo(engine.told, err=True)  # above the bar
     bar = Bar(quiet, max(1, engine.workers))
     try:
-        if engine.told and not quiet:
-            typer.echo(engine.told, err=True)
         tally = draw_many(
             recipe,
             asked.output,

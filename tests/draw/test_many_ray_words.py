@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -153,6 +154,24 @@ def test_what_is_in_flight_is_bounded_and_ray_tries_nothing_again(ray: Callable[
         assert found.mapped[-1]["compute"]["max_tasks_in_flight_per_actor"] == ahead
     assert {words["max_task_retries"] for words in found.mapped} == {0} and {words["max_restarts"] for words in found.mapped} == {-1}
     assert set(found.errored) == {-1} and found.context.max_errored_blocks == 0, "any number may die meanwhile, and the setting is put back"
+
+
+def test_ray_data_writes_nothing_into_the_terminal(ray: Callable[..., StandIn], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its handler of that name says nothing while a batch draws, and what it did before afterwards; a file keeps all. The control: it is
+    asked in the midst."""
+    logger, said = logging.Logger("ray.data"), StringIO()
+    for name in ("console", "file"):
+        handler = logging.StreamHandler(said)
+        handler.set_name(name)
+        handler.setFormatter(logging.Formatter(f"{name} %(message)s"))
+        logger.addHandler(handler)
+    get = logging.getLogger
+    monkeypatch.setattr(logging, "getLogger", lambda name=None: logger if name == "ray.data" else get(name))
+    ray()
+    for number, _ in enumerate(engine_of("ray", Crew(1)).run(DrawingWork({"device": "cpu"}, "out"), [Unit(0, ()), Unit(1, ())])):
+        logger.error("row %d", number)
+    logger.error("after")
+    assert said.getvalue().splitlines() == ["file row 0", "file row 1", "console after", "file after"]
 
 
 def test_a_unit_without_an_outcome_is_told_as_lost(ray: Callable[..., StandIn]) -> None:

@@ -9,10 +9,12 @@ twice, and records it. A pipeline that Ray Data itself gives up (an actor of its
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import socket
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -152,6 +154,7 @@ class OnRay(Engine):
         context = ray.data.DataContext.get_current()
         kept = context.max_errored_blocks, context.enable_progress_bars
         context.max_errored_blocks, context.enable_progress_bars = -1, False
+        levels = _hushed()
         crew = self.crew
         words: dict[str, Any] = {"num_cpus": crew.cpus, "max_restarts": -1, "max_task_retries": 0}
         if self._gpus:
@@ -159,15 +162,19 @@ class OnRay(Engine):
         ahead = max(1, (crew.in_flight or 2 * crew.workers) // crew.workers)
         try:
             rows = [{"unit": json.dumps(unit.plain())} for unit in units]
-            drawn = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-                Actor,
-                fn_constructor_args=(json.dumps(work.plain()),),
-                batch_size=1,
-                compute=ray.data.ActorPoolStrategy(size=crew.workers, max_tasks_in_flight_per_actor=ahead),
-                **words,
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that names for max_restarts and max_task_retries are to come
+                drawn = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+                    Actor,
+                    fn_constructor_args=(json.dumps(work.plain()),),
+                    batch_size=1,
+                    compute=ray.data.ActorPoolStrategy(size=crew.workers, max_tasks_in_flight_per_actor=ahead),
+                    **words,
+                )
             yield iter(drawn.iter_rows())
         finally:
+            for handler, level in levels:
+                handler.setLevel(level)
             context.max_errored_blocks, context.enable_progress_bars = kept
 
     @property
@@ -191,6 +198,15 @@ class OnRay(Engine):
         """Leave the cluster, and end a local Ray that was started here."""
         if self._started and self._ray.is_initialized():
             self._ray.shutdown()
+
+
+def _hushed() -> list[tuple[logging.Handler, int]]:
+    """Ray Data's handlers that write to the terminal, amid the bar, with the levels that they had; its files keep all. What a user has to
+    know, the batch says."""
+    found = [(one, one.level) for one in logging.getLogger("ray.data").handlers if one.get_name() == "console"]
+    for handler, _ in found:
+        handler.setLevel(logging.CRITICAL)
+    return found
 
 
 def _check_address(address: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from realcompo.errors import PlanningError
 from tests.plans.rows import BASE, Row
 
 WORDY = {**BASE, "planner": {"name": "rows/row", "use": ["background", "negative"]}}
@@ -16,8 +17,7 @@ THREE = {**WORDY, "pictures": [{"prompt": f"a {noun} and a dog", "seed": n} for 
 def test_what_is_there_is_not_planned_again(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of a batch of three is gone: it alone is planned, and drawn beside the layouts and words that the others' files carry: the same
     file to the byte. The control: what the network is asked is looked at."""
-    from realcompo.errors import PlanningError
-from realcompo.draw.batch import draw
+    from realcompo.draw.batch import draw
     from realcompo.pictures.png import read_recipe
     from realcompo.recipes.recipe import Recipe
     from realcompo.testing.toys import ToyBranch

@@ -19,6 +19,7 @@ from realcompo.draw.many import manifest, stores, workers
 from realcompo.draw.many.engines import engine_of
 from realcompo.draw.many.run import ManyInterrupted, Tally, draw_many
 from realcompo.draw.many.stores import Folder, Remote, open_store
+from realcompo.draw.many.work import DrawingWork
 from realcompo.draw.many.workers import Workers
 from realcompo.errors import BadOption, BadPicture, DifferentWeights, PluginProblem, StoreError, UnknownName
 from realcompo.interfaces import Crew
@@ -369,3 +370,42 @@ def test_no_more_workers_than_units(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Workers, "_hire", hire)
     found = Workers(Crew(4)).run(None, iter([Unit(0, ()), Unit(1, ())]))  # type: ignore[arg-type]
     assert sorted(outcome.number for outcome in found) == [0, 1] and len(hired) == 2
+
+
+MOTHER = """
+import json, signal, sys
+from multiprocessing.connection import Connection
+line = Connection(int(sys.argv[1]))
+line.recv_bytes()
+held = signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+line.send_bytes(json.dumps({"kind": "BadOption", "what": f"held: {held}", "where": None, "mend": ""}).encode())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="it forks")
+def test_ctrl_c_while_weights_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mother does not see it before she can ignore it, so no traceback is shown; the batch, which does, ends her. The control: this
+    process is as it was."""
+    import signal
+    import subprocess
+
+    start, started = subprocess.Popen, []
+
+    def popen(command: list[str], **words: Any) -> Any:
+        started.append(start([command[0], "-c", MOTHER, command[3]], **words))
+        return started[-1]
+
+    monkeypatch.setattr(workers.subprocess, "Popen", popen)
+    work = DrawingWork({}, "nowhere")
+    with pytest.raises(BadOption, match="held: True"):
+        workers._mother(work, None)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+    def interrupted(self: Any) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workers.Connection, "recv_bytes", interrupted)
+    monkeypatch.setattr(workers.Connection, "send_bytes", lambda self, data: None)  # she waits for it
+    with pytest.raises(KeyboardInterrupt):
+        workers._mother(work, None)
+    assert started[1].poll() == -signal.SIGKILL

@@ -33,6 +33,7 @@ def main(descriptor: int, loads: bool) -> None:
     control = socket.socket(fileno=descriptor)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the batch's
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # which held it back until here
     told = Connection(os.dup(descriptor))
     gc.disable()  # it would walk half-imported libraries again and again: a fifth of the time until the first worker
     drawer = DrawingWork.of(json.loads(told.recv_bytes())).open()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -118,7 +119,7 @@ def _mother(work: Work, device: str | None) -> tuple[subprocess.Popen[bytes], so
     if device is not None:
         environment["CUDA_VISIBLE_DEVICES"] = device
     shares = "loads" if device is None and sys.platform == "linux" else "later"
-    with theirs:
+    with theirs, _uninterrupted():
         command = [sys.executable, "-m", f"{__package__}.mother", str(theirs.fileno()), shares]
         process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL)
     told = Connection(os.dup(ours.fileno()))
@@ -130,9 +131,24 @@ def _mother(work: Work, device: str | None) -> tuple[subprocess.Popen[bytes], so
         raise PluginProblem(
             f"the process that loads the weights ended with {code}", where="--workers", mend="see above what it said; try without --workers"
         ) from None
+    except BaseException:  # Ctrl-C: nobody waits for gigabytes that are loaded
+        process.kill()
+        process.wait()
+        ours.close()
+        raise
     finally:
         told.close()
     if problem is not None:
         process.wait()
         raise unpacked(problem)
     return process, ours
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C goes to all processes of a terminal: what is started here does not see it before it has said that it is not meant."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

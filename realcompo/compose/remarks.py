@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 
@@ -177,6 +178,10 @@ def step_remarks(solver: Solver) -> list[str]:
 
 
 def warn(told: Sequence[str]) -> None:
-    """Python's warnings of them, at the line that called the composer."""
+    """Python's warnings of them, at the line outside this package that asked for the run, by the composer or by `rc.generate`."""
+    frame, level = sys._getframe(1), 2
+    ours = {__name__.partition(".")[0], "torch", "contextlib"}  # torch.no_grad stands between
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in ours:
+        frame, level = frame.f_back, level + 1
     for remark in told:
-        warnings.warn(remark, Remark, stacklevel=5)
+        warnings.warn(remark, Remark, stacklevel=level)

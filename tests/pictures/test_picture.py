@@ -327,6 +327,21 @@ def test_generate(plain: None, registry: Registry) -> None:
     assert other.recipe.balancer.name == "core/mean"
 
 
+def test_remarks_name_the_line_that_asked(plain: None, registry: Registry) -> None:
+    """A newcomer sees a file of ours otherwise, and looks for the mistake there."""
+    one = rc.Composer(
+        registry.branch("toy/fidelity"), registry.branch("toy/spatial"), device="cpu", num_inference_steps=2, registry=registry
+    )
+    more: dict[str, Any] = {"fidelity": "toy/fidelity", "spatial": "toy/spatial", "device": "cpu", "registry": registry}
+    for call in (
+        lambda: one("a cat and a dog", BOXES, seed=0),
+        lambda: rc.generate("a cat and a dog", BOXES, seed=3, num_inference_steps=2, **more),
+    ):
+        with pytest.warns(rc.errors.Remark, match="2 steps of ddim begin") as told:
+            call()
+        assert {item.filename for item in told} == {__file__}
+
+
 def test_generate_tells_what_it_does_not_take(plain: None, registry: Registry) -> None:
     with pytest.raises(UnknownName, match=r"generate takes no 'stpes'"):
         rc.generate("x", stpes=5, registry=registry)

@@ -171,7 +171,7 @@ def recommended(spec: BranchSpec) -> list[Layer]:
 
 
 def parse_set(text: str) -> tuple[Path_, Any]:
-    """``branches.0.guidance_scale=5``: the value is a TOML value; a bare word is a text, and none is no value.
+    """``branches.0.guidance_scale=5``: the value is a TOML value; a bare word or path is a text, and none is no value.
 
     Raises:
         BadRecipe: no such form.
@@ -189,6 +189,6 @@ def parse_set(text: str) -> tuple[Path_, Any]:
             return loc, plain_data(read["value"])
     except (tomllib.TOMLDecodeError, RecursionError, ValueError):
         pass
-    if not re.fullmatch(r"[\w][\w ./:+@~-]*", value):
+    if not re.fullmatch(r"(\w|~?/|\.{1,2}/)[\w ./:+@~-]*", value):
         raise BadRecipe(f"{value!r} is no value", where=where, mend='write a TOML value: 5, true, "text", [0.9, 0.5]')
     return loc, value

@@ -173,6 +173,9 @@ def test_a_recipe_object_states_only_what_it_states(home: Any) -> None:
         ("a=[0.9, 0.5]", [0.9, 0.5]),
         ("a=sd/v1-5", "sd/v1-5"),
         ("a=my model", "my model"),
+        ("a=/models/ink v2.safetensors", "/models/ink v2.safetensors"),
+        ("a=~/ComfyUI/models", "~/ComfyUI/models"),
+        ("a=../loras/ink.safetensors", "../loras/ink.safetensors"),
         ("a={ x = 1 }", {"x": 1}),
     ],
 )

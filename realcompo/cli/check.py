@@ -58,8 +58,34 @@ def command(
     if wrong:
         typer.secho(f"{wrong} of {count} pictures cannot be drawn", fg="red", err=True)
         return 2
+    if absent := _absent(composer):
+        where = ", ".join(f"{name} ({source})" for name, source in absent)
+        said = f"note: to draw it, fetch what is not on this machine: {where}; `hf download` does, or the option download = true"
+        typer.secho(said, fg="yellow", err=True)
     typer.secho(f"fine: {count} picture{'' if count == 1 else 's'}" if count else "fine, but it holds no pictures", fg="green")
     return None
+
+
+def _absent(composer: Composer) -> list[tuple[str, str]]:
+    """(branch, checkpoint) of what is neither a file here nor in the hub's cache, and may not be fetched when it is drawn."""
+    from ..doctor.fits import offline
+    from ..errors import BadCheckpoint
+    from ..toolkit.options import CheckpointOptions
+    from ..toolkit.sources import may_download, open_checkpoint
+
+    found = []
+    for m in composer.members:
+        options = m.options(composer.registry)
+        if m.ready is not None or not isinstance(m.source, str) or not isinstance(options, CheckpointOptions):
+            continue
+        if may_download(options.download):
+            continue
+        try:
+            with offline():
+                open_checkpoint(m.source, options, revision=m.spec.revision, weights=False)
+        except BadCheckpoint:
+            found.append((m.name, m.source))
+    return found
 
 
 def _explain(found: Resolved) -> None:

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from realcompo.cli import app
+from realcompo.testing.sources import small_checkpoint
 from tests import ROOT
 
 RECIPES = sorted((ROOT / "examples" / "recipes").glob("paper-*.toml"))
@@ -52,3 +53,24 @@ def test_check_reads_no_weights_and_says_what_does_not_fit(monkeypatch: pytest.M
     said = CliRunner().invoke(app, ["check", str(file), "--set", "branches.0.name=sd/v1-5"])
     assert said.exit_code != 0 and "latent spaces differ" in said.output + str(said.exception)
     assert not (tmp_path / "hub").exists(), "nothing was fetched"
+
+
+def test_check_says_which_checkpoints_are_not_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A recipe that is fine can still not be drawn: what it lacks is a note, and none is told of what is here or may be fetched."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    file = str(next(file for file in RECIPES if file.stem == "paper-v1"))
+
+    def note(*more: str) -> str:
+        said = CliRunner().invoke(app, ["check", file, *more])
+        assert said.exit_code == 0 and "fine: 1 picture" in said.output, said.output
+        return next((line for line in said.stderr.splitlines() if line.startswith("note: to draw it")), "")
+
+    both = note()
+    assert "sd/v1-5 (stable-diffusion-v1-5/stable-diffusion-v1-5), gligen/box (masterful/" in both and "hf download" in both
+    one = note("--set", f"branches.1.source={small_checkpoint('gligen')}")
+    assert "sd/v1-5" in one and "gligen/box" not in one
+    allowed = note("--set", "branches.0.options.download=true")
+    assert "sd/v1-5" not in allowed and "gligen/box" in allowed
+    monkeypatch.setenv("REALCOMPO_DOWNLOAD", "1")
+    assert not note("--set", f"branches.1.source={small_checkpoint('gligen')}", "--set", f"branches.0.source={small_checkpoint('sd1')}")

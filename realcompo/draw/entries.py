@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadPicture, BadRecipe
+from ..errors import BadPicture, BadRecipe, DifferentWeights
 from ..recipes.recipe import PictureEntry, Recipe, RecipeLike
 
 
@@ -52,6 +52,27 @@ def in_the_way(where: str, another: str) -> BadPicture:
         where=where,
         mend=f"choose another {another}, or say --overwrite to draw over it",
     )
+
+
+def other_weights(there: Mapping[str, Mapping[str, Any]], branches: Mapping[str, Any], where: str) -> DifferentWeights:
+    """The error of weights that are not those of the pictures that are there.
+
+    Args:
+        there: ID → fingerprints by branch, of which one is told.
+        branches: of these, likewise.
+    """
+    known, one = next(iter(there.items()))
+    wrong = next((name for name in branches if one.get(name) != branches[name]), "?")
+    return DifferentWeights(
+        f"the pictures that are there were drawn by other weights of {wrong} ({known}; these are {weights_id(branches)})",
+        where=where,
+        mend="use those weights, choose another place with -o, or say --overwrite for a batch of both",
+    )
+
+
+def weights_id(branches: Mapping[str, Any]) -> str:
+    """The ID of weights by their fingerprints."""
+    return digest_of(branches)[:16]
 
 
 def digest_of(data: Any) -> str:

@@ -46,6 +46,10 @@ def lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / manifest.NAME).read_text().splitlines()]
 
 
+def whole_lines(folder: Path) -> list[str]:
+    return (folder / manifest.NAME).read_text().splitlines(keepends=True)
+
+
 def pictures(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
 
@@ -151,6 +155,16 @@ def test_other_weights_do_not_go_on(whole: Path, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(ToyBranch, "fingerprint", lambda self: {"toy": "other"})
     with pytest.raises(DifferentWeights, match=r"drawn by other weights of toy/fidelity"):
         draw_many(recipe(*FIVE[:2]), tmp_path, registry=TOYS)
+    assert not (tmp_path / "a-dog.png").exists(), "a picture by them would be in the way of the right ones"
+    monkeypatch.undo()
+    assert str(draw_many(recipe(*FIVE[:2]), tmp_path, registry=TOYS)) == "1 drawn, 1 already there"
+    monkeypatch.setattr(ToyBranch, "fingerprint", lambda self: {"toy": "other"})
+    (tmp_path / "a-dog.png").unlink()
+    draw(recipe(*FIVE[:1]), tmp_path, registry=toy_registry())
+    (tmp_path / manifest.NAME).write_text("".join(line for line in whole_lines(tmp_path) if '"a-dog.png"' not in line))
+    with pytest.raises(DifferentWeights, match=r"a-dog\.png: the pictures that are there"):
+        draw_many(recipe(*FIVE[:2]), tmp_path, registry=TOYS)
+    (tmp_path / "a-dog.png").unlink()
     assert draw_many(recipe(*FIVE[:2]), tmp_path, registry=TOYS, overwrite=True).drawn == 1
     assert len([line for line in lines(tmp_path) if "weights" in line]) == 2
 

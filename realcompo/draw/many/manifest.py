@@ -23,8 +23,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import BadOption, DifferentWeights, StoreError
-from ..entries import digest_of
+from ...errors import BadOption, StoreError
+from ..entries import other_weights, weights_id
 from .stores import Folder, Store
 
 NAME, SEGMENTS = "manifest.jsonl", "manifest/"
@@ -127,26 +127,21 @@ class Manifest:
 
     # -- writing ---------------------------------------------------------------------------------------------------------------
 
-    def by(self, branches: Mapping[str, Any], others: bool = False) -> str:
+    def by(self, branches: Mapping[str, Any], others: bool = False, where: str | None = None) -> str:
         """The ID of weights by their fingerprints; said once.
 
         Args:
             others: a batch may hold pictures by different weights.
+            where: the picture that they drew.
 
         Raises:
             DifferentWeights: pictures of other weights are there.
         """
-        found = digest_of(branches)[:16]
+        found = weights_id(branches)
         if found in self._lines["weights"]:
             return found
-        for known, there in self.weights.items():
-            if not others:
-                wrong = next((name for name in branches if there.get(name) != branches[name]), "?")
-                raise DifferentWeights(
-                    f"the pictures that are there were drawn by other weights of {wrong} ({known}; these are {found})",
-                    where=self.store.address,
-                    mend="use those weights, choose another place with -o, or say --overwrite for a batch of both",
-                )
+        if not others and (there := self.weights):
+            raise other_weights(there, branches, where or self.store.address)
         self.add({"weights": found, "branches": branches})
         return found
 

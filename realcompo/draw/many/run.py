@@ -156,7 +156,6 @@ class Batch:
         self.composer: Composer = Composer.from_recipe(alone, found)  # what is wrong with the recipe is said now
         self.composer.check_named(recipe.pictures)
         self.scores = Scores(asked.scorers, recipe, found, again.retry)
-        self.work = DrawingWork(alone.plain(), store.address, asked.registry, scorers=self.scores.scorers)
         self.items = list(items(recipe, Path()))
         self.groups = groups(self.items, asked.batch_size)
         self.sizes = store.sizes()
@@ -164,6 +163,8 @@ class Batch:
         if packing.format != "png":
             head |= {"shard_size": packing.size, "plan": digest_of([[item.path.name, item.request] for item in self.items])}
         self.manifest = Manifest(store, self.sizes, head)
+        known = {} if again.overwrite else self.manifest.weights
+        self.work = DrawingWork(alone.plain(), store.address, asked.registry, scorers=self.scores.scorers, weights=known)
         self.tally = Tally(store.address, len(self.items))
         self.shards = Shards(packing, store, self.manifest, self.sizes, [item.path.name for item in self.items], self.tally)
         self.pending: set[str] = set()
@@ -281,7 +282,7 @@ class Batch:
             raise unpacked(outcome.fatal)
 
     def _done(self, name: str, request: str, size: int, facts: Mapping[str, Any], made: Mapping[str, Any], scores: Any = None) -> None:
-        by = self.manifest.by(facts["weights"], self.again.overwrite)
+        by = self.manifest.by(facts["weights"], self.again.overwrite, f"{self.store.address}/{self.shards.place(name)}")
         line = {"picture": name, "request": request, "state": "done", "size": size, "pixels": facts["pixels"], "by": by}
         self.manifest.add({**line, **made, **({"scores": scores} if scores else {})})
 

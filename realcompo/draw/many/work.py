@@ -14,6 +14,7 @@ from ...interfaces.engine import Outcome, Unit
 from ...plans.planning import PlannedPicture
 from ...recipes.recipe import PictureEntry, Recipe
 from ...registry import Registry, installed
+from ..entries import other_weights, weights_id
 from ..kept import composer_of
 from .attempt import attempt
 from .judging import Bench, Scorers
@@ -34,6 +35,7 @@ class DrawingWork:
         registry: ``package.module:function`` that makes the registry; None: of what is installed.
         costed: pictures and their lines say what they cost, as those of evaluations do.
         scorers: that judge each picture after it is drawn, where its unit asks for it.
+        weights: ID → fingerprints by branch; by others no picture is written. Empty: by any.
     """
 
     recipe: Mapping[str, Any]
@@ -41,6 +43,7 @@ class DrawingWork:
     registry: str | None = None
     costed: bool = False
     scorers: Scorers = field(default_factory=dict)
+    weights: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -49,7 +52,7 @@ class DrawingWork:
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> DrawingWork:
         """Of plain data."""
-        return cls(data["recipe"], data["address"], data["registry"], data["costed"], data["scorers"])
+        return cls(data["recipe"], data["address"], data["registry"], data["costed"], data["scorers"], data["weights"])
 
     def open(self) -> Drawer:
         """What draws; the weights are loaded with the first unit, or by `Drawer.load`."""
@@ -143,7 +146,14 @@ class Drawer:
             yield {**line, "scores": scores}
 
     def _written(self, outcome: Picture, one: Mapping[str, Any]) -> dict[str, Any]:
-        """What the line of a picture says of its file."""
+        """What the line of a picture says of its file.
+
+        Raises:
+            DifferentWeights: it is another's than those that the work allows; nothing is written. StoreError: it cannot be written.
+        """
+        known, by = self.work.weights, outcome.facts["weights"]
+        if known and weights_id(by) not in known:
+            raise other_weights(known, by, self.work.address)
         outcome.facts["request"] = one["request"]
         stream = io.BytesIO()
         outcome.save(stream, "PNG")

@@ -114,5 +114,10 @@ class Engine(ABC):
         """Processes other than this one that write pictures; 0: this one does."""
         return self.crew.workers
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether workers may be on other machines: that this one lacks the recipe's device is no error then."""
+        return False
+
     def close(self) -> None:  # noqa: B027 - an engine may have nothing to end
         """End what was started; what it was at is lost. May be called twice."""

@@ -18,7 +18,7 @@ from realcompo.draw.many.engines import engine_of
 from realcompo.draw.many.on_ray import LOST, PATIENCE, Actor, _said
 from realcompo.draw.many.run import draw_many
 from realcompo.draw.many.work import DrawingWork
-from realcompo.errors import BadOption, PluginProblem
+from realcompo.errors import BadOption, DeviceError, PluginProblem, StoreError
 from realcompo.interfaces import Crew, Engine, Outcome, Unit
 from realcompo.recipes.recipe import PictureEntry, Recipe
 
@@ -149,9 +149,11 @@ def test_gpus_that_are_not_there_are_refused(
 
 def test_what_is_in_flight_is_bounded_and_ray_tries_nothing_again(ray: Callable[..., StandIn]) -> None:
     found = ray()
-    for in_flight, ahead in ((None, 2), (8, 2), (16, 4), (1, 1)):
+    for in_flight, ahead in ((None, 2), (8, 2), (16, 4), (4, 1), (7, 1)):
         drawn(engine_of("ray", Crew(4, in_flight)))
         assert found.mapped[-1]["compute"]["max_tasks_in_flight_per_actor"] == ahead
+    with pytest.raises(BadOption, match="3 in flight and 4 workers"):
+        engine_of("ray", Crew(4, 3))
     assert {words["max_task_retries"] for words in found.mapped} == {0} and {words["max_restarts"] for words in found.mapped} == {-1}
     assert set(found.errored) == {-1} and found.context.max_errored_blocks == 0, "any number may die meanwhile, and the setting is put back"
 
@@ -316,6 +318,23 @@ def test_an_address_where_nobody_listens_is_told_at_once(ray: Callable[..., Stan
     found.up = False
     with pytest.raises(PluginProblem, match="nobody answers there"):
         engine_of("ray", Crew(1, address="127.0.0.1:70000"))
+
+
+def test_a_head_node_needs_no_gpu(ray: Callable[..., StandIn], tmp_path: Path) -> None:
+    """A recipe's device is its workers'. The control: without an address they are on this machine, which has no such device; and what is
+    refused before anything is drawn leaves no Ray running."""
+    recipe = Recipe(branches=("toy/fidelity",), num_inference_steps=2, device="cuda:7", pictures=(PictureEntry(prompt="a dog"),))  # type: ignore[arg-type]
+    words: dict[str, Any] = {"registry": "realcompo.testing:toy_registry"}
+    found = ray()
+    with pytest.raises(DeviceError, match="cuda:7"):
+        draw_many(recipe, tmp_path, engine=engine_of("ray", Crew(1)), **words)
+    assert not found.up
+    with pytest.raises(StoreError, match="no such kind of address"):
+        draw_many(recipe, "nowhere://x", engine=engine_of("ray", Crew(1)), **words)
+    assert not found.up and not found.mapped
+    tally = draw_many(recipe, tmp_path, engine=engine_of("ray", Crew(1, address="auto")), **words)
+    handed = json.loads(found.mapped[0]["fn_constructor_args"][0])["recipe"]
+    assert handed["device"] == "cuda:7" and tally.failed.keys() == {"a-dog.png"}, "the stand-in gives no line of it"
 
 
 def test_a_node_without_realcompo_is_named(ray: Callable[..., StandIn], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,13 +60,16 @@ class OnRay(Engine):
     """Draws on a local Ray, which starts by itself, or on the cluster at the crew's address.
 
     Raises:
-        BadOption: no worker can have so many GPUs. PluginProblem: Ray is not installed, or does not start.
+        BadOption: no worker can have so many GPUs, or some would never have a unit. PluginProblem: Ray is not installed, or does not start.
     """
 
     def __init__(self, crew: Crew) -> None:
         super().__init__(crew)
         if crew.gpus is not None and crew.gpus > 1 and crew.gpus % 1:
             raise BadOption(f"{crew.gpus:g} GPUs of each worker", where="--gpus", mend="a whole number, or a share of one, such as 0.5")
+        if crew.in_flight is not None and crew.in_flight < crew.workers:
+            what = f"{crew.in_flight} in flight and {crew.workers} workers"
+            raise BadOption(what, where="--max-in-flight", mend=f"{crew.workers} or more, or fewer --workers")
         try:
             import ray
         except ImportError as error:
@@ -101,6 +104,11 @@ class OnRay(Engine):
             raise PluginProblem(
                 f"it cannot be started or joined: {type(error).__name__}: {error}", where=where, mend="see `ray status`, or leave --on out"
             ) from None
+
+    @property
+    def elsewhere(self) -> bool:
+        """On the machines of a cluster."""
+        return self.crew.address is not None
 
     @property
     def told(self) -> str:

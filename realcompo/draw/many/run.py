@@ -78,17 +78,17 @@ def draw_many(
         picture is in the way. UnknownName: there is no such scorer. PluginProblem: every picture fails, or a scorer stumbles over each.
         ManyInterrupted: Ctrl-C. And what concerns the recipe as a whole.
     """
-    require_pictures(recipe)
-    for name, number in (("batch_size", batch_size), ("shard_size", shard_size)):
-        if number < 1:
-            raise BadOption(f"{name} = {number}", mend="1 or more")
-    check_format(format)
     engine = engine or Here(Crew())
-    store = open_store(address)
-    if engine.workers and not store.shared:
-        raise BadOption("it is the memory of one process", where=store.address, mend="choose a folder or another address for workers")
     with ExitStack() as held:
         held.callback(engine.close)
+        require_pictures(recipe)
+        for name, number in (("batch_size", batch_size), ("shard_size", shard_size)):
+            if number < 1:
+                raise BadOption(f"{name} = {number}", mend="1 or more")
+        check_format(format)
+        store = open_store(address)
+        if engine.workers and not store.shared:
+            raise BadOption("it is the memory of one process", where=store.address, mend="choose a folder or another address for workers")
         if isinstance(store, Folder):
             _claim(store, held)
         asked = Asked(recipe, batch_size, scorers or {}, registry)
@@ -153,7 +153,8 @@ class Batch:
         self.store, self.engine, self.packing, self.again, self.told = store, engine, packing, again, told
         recipe, alone = asked.recipe, asked.recipe.model_copy(update={"pictures": ()})
         found = registry_of(asked.registry) or installed()
-        self.composer: Composer = Composer.from_recipe(alone, found)  # what is wrong with the recipe is said now
+        here = alone.model_copy(update={"device": None}) if engine.elsewhere else alone  # a head node needs no GPU
+        self.composer: Composer = Composer.from_recipe(here, found)  # what is wrong with the recipe is said now
         self.composer.check_named(recipe.pictures)
         self.scores = Scores(asked.scorers, recipe, found, again.retry)
         self.items = list(items(recipe, Path()))

@@ -35,6 +35,7 @@ def test_a_row_says_which_form_it_is() -> None:
 def test_rows_keep_apart() -> None:
     names = [name for rows in GROUPS.values() for name in rows]
     assert len({path_of(Path(), name) for name in names}) == len(set(names))
+    assert all(list(read(path_of(RECORDS, name))) for name in names if path_of(RECORDS, name).exists()), "no row is empty"
 
 
 def test_the_page_shows_the_records() -> None:

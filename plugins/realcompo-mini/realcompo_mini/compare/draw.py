@@ -10,7 +10,7 @@ from typing import Any
 
 from realcompo.evaluation.lines import Lines
 from realcompo.evaluation.run import evaluate
-from realcompo.files import write_whole
+from realcompo.files import file_name, write_whole
 from realcompo_mini.compare.rows import Row
 from realcompo_mini.suite import boxes, picture_seed, scenes
 
@@ -29,7 +29,8 @@ def draw_row(row: Row, split: str, count: int, noises: int, path: Path, batch: i
     options = [f"split={split}", f"count={count}", f"noises={noises}", f"scene_seed={scene_seed}"]
     options += ["shuffled=true"] if row.shuffled else []
     evaluate("mini/scenes", [recipe], folder / "out", options=options, batch_size=batch)
-    drawn, *judged = (Lines(folder / "out" / path.stem / name, "case", writing=False) for name in ("drawn.jsonl", *SCORERS))
+    lines_of = folder / "out" / file_name(path.stem)  # as an evaluation calls what a recipe draws
+    drawn, *judged = (Lines(lines_of / name, "case", writing=False) for name in ("drawn.jsonl", *SCORERS))
     for noise in range(noises):
         for scene in range(count):
             lines = [one.get(f"{scene}-{noise}") for one in (drawn, *judged)]

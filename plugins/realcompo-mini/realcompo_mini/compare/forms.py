@@ -58,7 +58,7 @@ FORMS = {
 
 def path_of(out: Path, name: str) -> Path:
     """Where the records of a row are."""
-    return out / (re.sub(r"[^a-z0-9.+]+", "-", name.replace("=-", "=minus ").lower()).strip("-") + ".jsonl")
+    return out / (re.sub(r"[^a-z0-9.]+", "-", name.replace("=-", "=minus ").lower()).strip("-") + ".jsonl")
 
 
 def draw(out: Path, groups: Mapping[str, Sequence[str]], scenes: int, batch: int) -> None:

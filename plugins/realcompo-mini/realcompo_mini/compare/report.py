@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
 
 from realcompo.evaluation.measure import Figure
+from realcompo.pictures.scatter import Dot, scatter
 from realcompo_mini.compare.measure import Record, aligned, difference, figures
 
 HEAD = {
@@ -58,28 +58,6 @@ def summary(records: Mapping[str, list[Record]], rendered: torch.Tensor) -> dict
 
 def frontier(rows: Mapping[str, Mapping[str, Figure]], path: Path) -> None:
     """Composition (up is better) against distance (left is better); a dot's area is its forward passes."""
-    width, height, pad = 1100, 760, 90
-    image = Image.new("RGB", (width, height), "white")
-    draw, font = ImageDraw.Draw(image), ImageFont.load_default(16)
-    xs = [row["distance"].value for row in rows.values()]
-    ys = [row["in_box"].value for row in rows.values()]
-    x_top, y_top = max(xs) * 1.1, min(1.0, max(ys) * 1.15)
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        return pad + (width - 2 * pad) * x / x_top, height - pad - (height - 2 * pad) * y / y_top
-
-    draw.line([place(0, y_top), place(0, 0), place(x_top, 0)], fill="#444", width=2)
-    for tick in range(6):
-        x, y = x_top * tick / 5, y_top * tick / 5
-        draw.text((place(x, 0)[0], place(x, 0)[1] + 8), f"{x:.2f}", fill="#444", font=font, anchor="ma")
-        draw.text((place(0, y)[0] - 8, place(0, y)[1]), f"{y:.2f}", fill="#444", font=font, anchor="rm")
-    draw.text((width / 2, height - 30), "distance to the rendered 3D look (less is better)", fill="#222", font=font, anchor="mm")
+    dots = [Dot(name, row["distance"].value, row["in_box"].value, radius=0.9 * row["passes"].value ** 0.5) for name, row in rows.items()]
     title = "objects in their box, named and attributed right (more is better); area = forward passes"
-    draw.text((pad, pad / 2), title, fill="#222", font=font)
-    for index, (name, row) in enumerate(rows.items()):
-        x, y = place(row["distance"].value, row["in_box"].value)
-        r = 0.9 * row["passes"].value ** 0.5
-        hue = f"hsl({int(360 * index / len(rows))},65%,45%)"
-        draw.ellipse([x - r, y - r, x + r, y + r], outline=hue, width=3)
-        draw.text((x + r + 4, y), name, fill=hue, font=font, anchor="lm")
-    image.save(path)
+    scatter(dots, title, "distance to the rendered 3D look (less is better)").save(path)

@@ -230,12 +230,35 @@ def test_shards_are_the_same_whoever_was_stopped(whole: Path, tmp_path: Path, fo
 
     found: dict[str, bytes] = {}
     for name in sorted(one):
-        found |= unpack(one[name], format) if name.startswith("shard") else {}
+        found |= unpack(one[name], format, name) if name.startswith("shard") else {}
     assert found == pictures(whole)
     with pytest.raises(BadOption, match="begun with shard_size = 2"):
         draw_many(recipe(*FIVE), tmp_path / "one", registry=TOYS, format=format, shard_size=3)
     with pytest.raises(BadOption, match="hold other pictures than this recipe's"):
         draw_many(recipe(*FIVE[1:]), tmp_path / "one", registry=TOYS, format=format, shard_size=2)
+
+
+@pytest.mark.parametrize("format", ["webdataset", "parquet"])
+def test_a_shard_that_is_torn_is_drawn_again(tmp_path: Path, format: Any) -> None:
+    """Of another size than was written: the same shard, to the byte. Of the same size and damaged, where a picture of it is missing: an
+    error that names it, and no traceback."""
+    if format == "parquet":
+        pytest.importorskip("pyarrow")
+    words: dict[str, Any] = {"registry": TOYS, "format": format, "shard_size": 2}
+    draw_many(recipe(*FIVE), tmp_path, **words)
+    shard = next(tmp_path.glob("shard-000000.*"))
+    whole, before = shard.read_bytes(), (tmp_path / manifest.NAME).read_text()
+    shard.write_bytes(whole[: len(whole) // 2])
+    assert str(draw_many(recipe(*FIVE), tmp_path, **words)) == "2 drawn, 3 already there"
+    assert shard.read_bytes() == whole and (tmp_path / manifest.NAME).read_text() == before
+    shard.write_bytes(whole[: len(whole) // 2].ljust(len(whole), b"\xff"))
+    head, _, rest = before.partition('{"shard"')
+    (tmp_path / manifest.NAME).write_text(head + '{"shard"' + rest.replace('"a-dog.png", ', "", 1))
+    with pytest.raises(StoreError, match=r"shard-000000\.parquet: the shard is damaged|\.png: the picture is damaged"):
+        draw_many(recipe(*FIVE), tmp_path, **words)
+    shard.unlink()
+    draw_many(recipe(*FIVE), tmp_path, **words)
+    assert shard.read_bytes() == whole and (tmp_path / manifest.NAME).read_text() == before
 
 
 def test_a_shard_is_read_by_webdatasets_rules(tmp_path: Path) -> None:

@@ -179,5 +179,5 @@ class Bench:
         if format is None:
             return store.read(place)
         if self._shard[0] != place:
-            self._shard = place, unpack(store.read(place), format)
+            self._shard = place, unpack(store.read(place), format, f"{store.address}/{place}")
         return self._shard[1][file]

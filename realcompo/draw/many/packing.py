@@ -35,15 +35,29 @@ def pack(members: Sequence[Member], format: Format) -> bytes:
     """A shard's bytes.
 
     Raises:
-        StoreError: the format's library is not installed.
+        StoreError: a picture is damaged, or the format's library is not installed.
     """
     return _tar(members) if format == "webdataset" else _table(members)
 
 
-def unpack(data: bytes, format: Format) -> dict[str, bytes]:
-    """Name of each picture → its PNG."""
-    if format == "parquet":
-        rows = _arrow().read_table(io.BytesIO(data), columns=["name", "image"]).to_pylist()
+def unpack(data: bytes, format: Format, where: str) -> dict[str, bytes]:
+    """Name of each picture → its PNG.
+
+    Raises:
+        StoreError: the shard is damaged, or the format's library is not installed.
+    """
+    table = _arrow() if format == "parquet" else None
+    try:
+        return _unpacked(data, table)
+    except (tarfile.TarError, OSError, ValueError, KeyError, EOFError) as error:  # their ways to say that it is torn
+        raise StoreError(
+            f"the shard is damaged: {error}", where=where, mend="remove it and run the same again: its pictures are drawn again"
+        ) from None
+
+
+def _unpacked(data: bytes, table: Any) -> dict[str, bytes]:
+    if table is not None:
+        rows = table.read_table(io.BytesIO(data), columns=["name", "image"]).to_pylist()
         return {row["name"]: row["image"]["bytes"] for row in rows}
     found: dict[str, dict[str, bytes]] = {}
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
@@ -112,7 +126,12 @@ def _row(member: Member) -> dict[str, Any]:
     """What a PNG says of itself; it is one that we wrote."""
     from PIL import Image
 
-    with Image.open(io.BytesIO(member.data)) as image:
-        told = json.loads(image.info[KEYWORD])
+    try:
+        with Image.open(io.BytesIO(member.data)) as image:
+            told = json.loads(image.info[KEYWORD])
+    except (OSError, SyntaxError, ValueError, KeyError) as error:  # PIL's ways to say that it is torn
+        raise StoreError(
+            f"the picture is damaged: {error}", where=member.name, mend="remove it, or the shard that holds it, and run the same again"
+        ) from None
     entry = told["recipe"]["pictures"][0]
     return {"name": member.name, "prompt": entry["prompt"], "seed": entry.get("seed"), "recipe": told["recipe"], "facts": told["facts"]}

@@ -47,8 +47,9 @@ def command(
     usual: Annotated[bool, typer.Option(help="Look also where ComfyUI and A1111 usually keep their models.")] = True,
     hub: Annotated[bool, typer.Option(help="Look into the cache of the hub, too.")] = True,
 ) -> int | None:
-    """Look this machine over: devices, versions, plugins, settings, the models in your folders, what fits together, and what the paper's v1
-    lacks. Reads headers only and fetches nothing; exit code 1 if something of the installation has to be mended."""
+    """Look this machine over: devices, versions, plugins, settings, the models in your folders, what fits together; fetches nothing.
+
+    Says what the paper's v1 lacks, too. Reads headers only. Exit code 1 if something of the installation has to be mended."""
     report = examined(usual, hub)
     if as_json:
         typer.echo(json.dumps(plain(report), indent=2, ensure_ascii=False))

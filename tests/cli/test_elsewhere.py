@@ -38,6 +38,15 @@ def test_others_are_told_as_ever() -> None:
     assert "Write" not in run("list", "--scheduler", "euler"), "a verb without --set"
 
 
+def test_the_list_of_verbs_breaks_no_sentence() -> None:
+    """A docstring's line break is one of the list, too: the first paragraph of a verb is one line."""
+    from typer.main import get_command
+
+    verbs = get_command(app).commands  # type: ignore[attr-defined]
+    broken = [name for name, verb in verbs.items() if "\n" in (verb.help or "").strip().partition("\n\n")[0]]
+    assert len(verbs) > 10 and not broken
+
+
 def test_what_is_proposed_is_there() -> None:
     """Each proposal is an option of some verb, so that none is told for ever and never found."""
     from typer.main import get_command

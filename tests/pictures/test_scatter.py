@@ -29,9 +29,7 @@ def test_labels_leave_dots_free() -> None:
 
 def test_a_letter_that_the_font_lacks_is_named() -> None:
     assert (
-        written("the balance of ξ") == "the balance of xi"
-        and written("a × b, σ") == "a × b, sigma"
-        and written("plain 0.5") == "plain 0.5"
+        written("the balance of ξ") == "the balance of xi" and written("a × b, σ") == "a × b, sigma" and written("plain 0.5") == "plain 0.5"
     )
 
 

@@ -139,10 +139,11 @@ def command(
         names = Names.read(str(output), f"-o {output}", again=True)
         folder = names.folder
     from ..draw.batch import draw
-    from ..draw.many.manifest import begun_as
+    from ..draw.many.manifest import begun_as, check_free
     from .parameters import model_facts, wanted
     from .progress import StepProgress
 
+    check_free(folder)
     if (shards := begun_as(folder)) not in (None, Format.png.value):
         raise BadOption(f"it holds a batch of {shards}", where=str(folder), mend=f"add --format {shards}, or choose another folder with -o")
 

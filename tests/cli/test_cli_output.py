@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from realcompo.files import claimed
 from tests.cli.toycli import SCENE, Cli
 
 
@@ -105,6 +106,10 @@ def test_run_with_a_manifest(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = cli("run", "scene.toml")
     assert plain.exit_code == 2 and "it holds a batch of webdataset" in plain.stderr and not list(Path("scene").glob("*.png"))
     assert cli("run", "scene.toml", "-o", "pngs", "--workers", 0).exit_code == cli("run", "scene.toml", "-o", "pngs").exit_code == 0
+    with claimed(Path("pngs/.lock")):
+        busy = cli("run", "scene.toml", "-o", "pngs")
+    assert busy.exit_code == 2 and "pngs: another run is at work in it" in busy.stderr
+    assert cli("run", "scene.toml", "-o", "pngs").exit_code == 0, "it has ended"
     gone = cli("run", "scene.toml", "-o", "memory://cli/scene")
     assert "2 drawn, 0 already there in memory://cli/scene" in gone.stdout and "goes with it" in gone.stderr and "goes" not in done.stderr
     for told, said in (

@@ -17,6 +17,7 @@ manifest/000000.jsonl and so on, whole. A batch that is complete has one manifes
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,9 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import BadOption, StoreError
+from ...files import claimed
 from ..entries import other_weights, weights_id
 from .stores import Folder, Store
 
+LOCK = ".lock"
+"""A file of a folder that is locked while a batch is drawn there."""
 NAME, SEGMENTS = "manifest.jsonl", "manifest/"
 VERSION = 1
 FLUSH = 64
@@ -230,6 +234,20 @@ def _sound(key: str, line: Mapping[str, Any]) -> bool:
         and all(isinstance(line.get(name), kind) for name, kind in parts.items())
         and all(isinstance(line.get(name, {}), dict) for name in _MORE)
     )
+
+
+def at_work(where: str) -> BadOption:
+    """The error of a folder in which a batch is being drawn."""
+    return BadOption("another run is at work in it", where=where, mend="wait for it, or choose another folder with -o")
+
+
+def check_free(folder: Path) -> None:
+    """Raise BadOption where a batch is being drawn: who keeps no manifest would draw its pictures, too."""
+    if not (folder / LOCK).is_file():
+        return
+    with contextlib.suppress(OSError), claimed(folder / LOCK) as free:  # a folder that may only be read is drawn into by nobody
+        if not free:
+            raise at_work(str(folder))
 
 
 def begun_as(folder: Path) -> str | None:

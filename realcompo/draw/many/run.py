@@ -25,7 +25,7 @@ from ..entries import digest_of, in_the_way, require_pictures
 from .attempt import SURELY, TRIES
 from .here import Here
 from .judging import Scorers
-from .manifest import Manifest
+from .manifest import LOCK, Manifest, at_work
 from .packing import Format, check_format
 from .scores import TOGETHER, Scores, judging
 from .shards import SIZE, Packing, Shards
@@ -41,7 +41,6 @@ LOOKED = 64
 """Pictures whose prompts are looked at for remarks before workers draw them."""
 SHOWN = 3
 """Pictures that a note names; of the others it says how many they are."""
-LOCK = ".lock"
 
 
 def draw_many(
@@ -122,7 +121,7 @@ def _claim(store: Folder, held: ExitStack) -> None:
     except OSError as error:
         raise store.failed(error, LOCK) from None
     if not free:
-        raise BadOption("another run is at work in it", where=store.address, mend="wait for it, or choose another folder with -o")
+        raise at_work(store.address)
     store.clear()
 
 

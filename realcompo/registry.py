@@ -214,7 +214,7 @@ class Registry:
         """Import a component's class.
 
         Raises:
-            PluginProblem: the target does not exist or cannot be imported.
+            PluginProblem: the target does not exist, cannot be imported, or leaves out what its kind of component must have.
         """
         if spec.target is None:
             raise PluginProblem(
@@ -222,12 +222,19 @@ class Registry:
             )
         module, _, name = spec.target.partition(":")
         try:
-            return cast(type[Any], getattr(importlib.import_module(module), name))
+            found = cast(type[Any], getattr(importlib.import_module(module), name))
         except (ImportError, AttributeError) as error:
+            needs = f"install what it needs: {', '.join(getattr(spec, 'requires', ())) or 'see its documentation'}"
             raise PluginProblem(
                 f"{spec.id!r} cannot be imported from {spec.target!r}: {error}",
-                mend=f"install what it needs: {', '.join(getattr(spec, 'requires', ())) or 'see its documentation'}",
+                mend=needs if isinstance(error, ImportError) else f"define {name} in {module}, or mend the target of its spec",
             ) from error
+        if missing := sorted(getattr(found, "__abstractmethods__", ())):
+            raise PluginProblem(
+                f"{spec.id!r} cannot be built: {name} of {module} defines no {', '.join(missing)}",
+                mend="define it; realcompo.interfaces says what is told and what is expected",
+            )
+        return found
 
     # -- building --------------------------------------------------------------------------------------------------------
 

@@ -144,6 +144,25 @@ def test_a_base_is_resolved(plugin: Plugin) -> None:
 
 
 @pytest.mark.parametrize(
+    ("target", "said", "mend"),
+    [
+        ("somewhere:Branch", "cannot be imported", "install what it needs"),
+        ("realcompo.testing.toys:ToyBrunch", "has no attribute 'ToyBrunch'", "define ToyBrunch in realcompo.testing.toys"),
+        ("realcompo.interfaces:Balancer", "Balancer of realcompo.interfaces defines no needs, start, weights", "define it"),
+    ],
+    ids=["no-module", "no-class", "half-a-class"],
+)
+def test_a_first_branch_that_does_not_load_is_told_what_it_lacks(plugin: Plugin, target: str, said: str, mend: str) -> None:
+    """The mistakes of somebody who writes one; the control is a class that is whole."""
+    registry = Registry([plugin("based", BRANCHES.format(a=None, target=target))])
+    with pytest.raises(PluginProblem, match=said) as told:
+        registry.load(registry.find(BranchSpec, "based/a"))
+    assert str(told.value.mend).startswith(mend)
+    whole = Registry([plugin("whole", BRANCHES.format(a=None, target="realcompo.testing.toys:ToyBranch").replace("based/", "whole/"))])
+    assert whole.load(whole.find(BranchSpec, "whole/a")).__name__ == "ToyBranch"
+
+
+@pytest.mark.parametrize(
     ("base", "error", "said"), [("based/b", PluginProblem, "go in a circle"), ("gone/x", UnknownName, "install the plugin 'gone'")]
 )
 def test_bases_that_cannot_be_resolved(plugin: Plugin, base: str, error: type[Exception], said: str) -> None:

@@ -133,7 +133,16 @@ class Ensemble(Copied):
 
     @classmethod
     def from_recipe(cls, recipe: Recipe, registry: Registry | None = None) -> Self:
-        """The composer of a recipe; its pictures are drawn with `compose(recipe.pictures)`."""
+        """The composer of a recipe; its pictures are drawn with `compose(recipe.pictures)`.
+
+        Raises:
+            BadOption: a file or a table is given, which has layers of configuration beneath it.
+        """
+        if not isinstance(recipe, Recipe):
+            mend = (
+                "rc.run(FILE) draws its pictures, rc.generate(prompt, recipe=FILE) draws with it; a table becomes one by rc.Recipe(**table)"
+            )
+            raise BadOption(f"from_recipe takes a Recipe, not a {type(recipe).__name__}", mend=mend)
         registry = registry or installed()
         fidelity, spatial = sort_roles(recipe.branches, registry)
         return cls(

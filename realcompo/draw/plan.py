@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..arguments import text
 from ..conditions import Condition
 from ..errors import BadCondition, BadOption
 from ..plans.planning import PlannedPicture, Task, raise_first
@@ -35,8 +36,9 @@ def plan(
         keep: what stays as it is; only the rest is planned.
 
     Raises:
-        PlanningError: the planner finds no layout. BadOption: there is no planner, or several kinds.
+        PlanningError: the planner finds no layout. BadOption: there is no planner, several kinds, or no text as prompt.
     """
+    text("prompt", prompt)
     composer = planning_composer(recipe, sets, {}, registry)[1]
     task = plan_task(PictureEntry(prompt=prompt, seed=seed), composer, keep=keep)
     return _of_kind(plan_tasks(composer, [task])[0].picture, kind)

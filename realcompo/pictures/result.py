@@ -108,11 +108,16 @@ class Result:
             parameters: write A1111's line of settings into it, too, for other programs' galleries.
 
         Raises:
-            BadPicture: the run gave tensors, not pictures.
+            BadPicture: the run gave tensors, not pictures; a file of another kind is named, which would be made a folder.
         """
         if not all(isinstance(image, Image.Image) for image in self.images):
             raise BadPicture("the run gave tensors, which are no files", mend="draw with output_type='pil', or save them yourself")
         folder = Path(folder).expanduser()
+        Image.init()
+        if folder.suffix.lower() in Image.EXTENSION and not folder.is_dir():
+            raise BadPicture(
+                "it names a file, and pictures go into a folder", where=str(folder), mend="name a folder, or result.image.save(…)"
+            )
         folder.mkdir(parents=True, exist_ok=True)
         paths = []
         for image, entry in zip(self.images, self.recipe.pictures, strict=True):

@@ -327,6 +327,23 @@ def test_generate(plain: None, registry: Registry) -> None:
     assert other.recipe.balancer.name == "core/mean"
 
 
+def test_a_file_s_name_becomes_no_folder(result: rc.Result, tmp_path: Path) -> None:
+    """`result.save("x.png")` made a folder x.png, into which the next `image.save("x.png")` could not be written."""
+    with pytest.raises(BadPicture, match=r"x\.png: it names a file.*\n  mend: name a folder, or result\.image\.save"):
+        result.save(tmp_path / "x.png")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "there.png").mkdir()
+    assert result.save(tmp_path / "there.png") and result.save(tmp_path / "v1.5"), "folders that are there, or have a dot"
+
+
+def test_a_file_is_no_recipe_of_a_composer_and_a_list_no_prompt_of_a_plan(plain: None, registry: Registry) -> None:
+    for wrong in ("scene.toml", {"branches": ["toy/fidelity"]}):
+        with pytest.raises(BadOption, match=r"from_recipe takes a Recipe, not a (str|dict)\n  mend: rc\.run"):
+            rc.Composer.from_recipe(wrong, registry)  # type: ignore[arg-type]
+    with pytest.raises(BadOption, match=r"prompt = \['a cat'\] is no text"):
+        rc.plan(["a cat"], registry=registry)  # type: ignore[arg-type]
+
+
 def test_remarks_name_the_line_that_asked(plain: None, registry: Registry) -> None:
     """A newcomer sees a file of ours otherwise, and looks for the mistake there."""
     one = rc.Composer(

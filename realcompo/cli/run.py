@@ -102,6 +102,8 @@ def command(
     require_pictures(found.recipe, recipe)
     folder, names = Path(output) if output else folder_of(found.settings.output) / recipe.stem, None
     templated = output is not None and is_template(output)
+    goal = Path(output or "").expanduser()
+    one_file = not templated and "://" not in (output or "") and goal.suffix.lower() == ".png" and not goal.is_dir()
     if shard_size is not None and format in (None, Format.png):
         raise BadOption("a PNG a picture makes no shards", where="--shard-size", mend="add --format webdataset or parquet")
     if options and not score:
@@ -111,10 +113,10 @@ def command(
     if on is not None and workers == 0:
         raise BadOption(f"0 workers of {on}", where="--workers", mend="1 or more; without --on, 0 draws in this process")
     if not (workers is None and on is None and format is None and not retry and not score and "://" not in (output or "")):
-        if shows or preview or templated or parameters:
+        if shows or preview or templated or one_file or parameters:
             raise BadOption(
                 "they are of one process without a manifest",
-                where="--show, --preview, --parameters, a template of names",
+                where="--show, --preview, --parameters, a template of names, a file's name",
                 mend="leave them out, or draw without --workers, --on, --format, --retry, --score into a folder",
             )
         from ..interfaces import Crew
@@ -127,7 +129,7 @@ def command(
         crew = None if workers in (None, 0) and on is None else Crew(workers or 1, in_flight, gpus, address)
         asked = Asked(output or str(folder), batch_size, (format or Format.png).value, shard_size or 256, retry, overwrite, scorers)
         return draw_told(found.recipe, asked, on, crew, quiet)
-    if output is not None and not templated and Path(output).suffix.lower() == ".png" and not Path(output).expanduser().is_dir():
+    if one_file:
         if len(found.recipe.pictures) > 1:
             raise BadOption(
                 f"one file for {len(found.recipe.pictures)} pictures",

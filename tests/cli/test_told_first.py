@@ -45,6 +45,7 @@ def test_generate(options: list[str], message: str, tmp_path: Path, monkeypatch:
         (["--shard-size", "2"], "makes no shards"),
         (["--format", "png", "--shard-size", "2"], "makes no shards"),
         (["-o", "memory://x/{seed}.png"], "a template of names"),
+        (["--workers", "2", "-o", "pets.png"], "a file's name"),
         (["--workers", "100000"], "on a machine of"),
         (["--workers", "2", "--gpus", "1"], "add --on ray"),
         (["--workers", "0", "--address", "auto"], "add --on ray"),
@@ -53,7 +54,7 @@ def test_generate(options: list[str], message: str, tmp_path: Path, monkeypatch:
         (["-o", "s3:/bucket/x"], "no such kind of address"),
         (["--workers", "2", "-o", "scene.toml"], "scene.toml: it is a file, and pictures need a folder"),
     ],
-    ids=["shards", "png", "address", "workers", "gpus", "cluster", "in-flight", "none", "slash", "file"],
+    ids=["shards", "png", "address", "name", "workers", "gpus", "cluster", "in-flight", "none", "slash", "file"],
 )
 def test_run(options: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -190,8 +190,8 @@ class Calls:
         def ask(at: Tensor) -> Prediction:
             branch, more = self.branches[k], {"read": True} if reading else {}
             if half is not None:
-                return branch.predict_half(at.to(branch.device), own, conditioning, half, **more)
-            return branch.predict(at.to(branch.device), own, conditioning, **more)
+                return self._shaped(k, branch.predict_half(at.to(branch.device), own, conditioning, half, **more), at, step)
+            return self._shaped(k, branch.predict(at.to(branch.device), own, conditioning, **more), at, step)
 
         way, count = f"{half or ''}{' read' if reading else ''}", passes * len(z)
         with self.awake(k):
@@ -217,6 +217,20 @@ class Calls:
                     self._leave(k, rows, slope[0], slope)
         shift = None if told.shift is None else told.shift.detach()
         return Prediction(told.noise.detach(), None, shift, told.unconditional)
+
+    def _shaped(self, k: int, told: Prediction, at: Tensor, step: Step) -> Prediction:
+        """What branch k predicted at these latents.
+
+        Raises:
+            PluginProblem: it is no prediction, or one of another shape.
+        """
+        found = tuple(told.noise.shape) if isinstance(told, Prediction) else type(told).__name__
+        if found != tuple(at.shape):
+            raise PluginProblem(
+                f"{self.setting.names[k]} predicted {found} at step {step.index} of {step.count}, of latents {tuple(at.shape)}",
+                mend="let predict, and predict_half, return a Prediction whose noise has the shape of z",
+            )
+        return told
 
     def _leave(self, k: int, rows: Rows, loss: Tensor, slope: Slope | None = None) -> None:
         """Keep what maps told, beside that of other pictures of this step."""

@@ -138,3 +138,21 @@ def test_a_complete_one_draws() -> None:
     good = of_class(device=property(lambda self: "cpu"))
     check_branch(good)
     assert toys("toy/fidelity", good, dtype=torch.float32, num_inference_steps=2)(PROMPT, TWO, seed=0).image.size == (64, 64)
+
+
+@pytest.mark.parametrize("wrong", ["narrow", "one", "tensor", "none"])
+def test_a_prediction_of_another_shape_names_its_branch(wrong: str) -> None:
+    """The control: as it is, the same branch draws."""
+    stranger = branch()
+    composer = toys(spatial=stranger, balancer="core/mean")
+    composer(PROMPT, TWO, seed=1, output_type="latent")
+    predict = stranger.predict
+
+    def bad(*words: Any, **more: Any) -> Any:
+        told = predict(*words, **more)
+        made = {"narrow": told.noise[..., :-1], "one": told.noise[:1]}
+        return replace(told, noise=made[wrong]) if wrong in made else (told.noise if wrong == "tensor" else None)
+
+    stranger.predict = bad  # type: ignore[method-assign]
+    with pytest.raises(PluginProblem, match=r"stranger/branch predicted .* at step 0 of 10, of latents \(2, 4, 8, 8\)"):
+        composer([PROMPT] * 2, [TWO] * 2, seed=1)

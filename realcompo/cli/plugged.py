@@ -16,7 +16,6 @@ from typer.core import TyperGroup
 
 from ..errors import PluginProblem
 from .common import verb
-from .elsewhere import put_right
 
 GROUP = "realcompo.commands"
 OFFERED = {"studio": "realcompo[studio]"}
@@ -45,6 +44,8 @@ class Verbs(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
+            from .elsewhere import put_right
+
             put_right(error)
             raise
 

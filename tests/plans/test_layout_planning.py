@@ -226,7 +226,7 @@ def test_export_and_import(cli: Cli) -> None:
         (["export", "base.toml"], "it holds no pictures"),
         (["export", "base.toml", "--to", "xml"], "no format of layouts is called 'xml'"),
         (["import", "none.json"], "no such file"),
-        (["import", "base.toml", "--from", "lmd"], "no part of a layout"),
+        (["import", "base.toml", "--from", "lmd"], "a recipe, not a layout of another program"),
         (["import", "base.toml", "--use", "seed"], "write --use background"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -69,8 +69,9 @@ def test_a_planner_reads_the_prompt_without_marks() -> None:
 
 def test_branches_that_differ_are_told() -> None:
     mixed = rc.Composer({"name": PAIR[0], "options": {"prompt_weights": "a1111"}}, PAIR[1])
-    (remark,) = mixed.remarks([PictureEntry(prompt=PROMPT)])
+    letters, remark = mixed.remarks([PictureEntry(prompt=PROMPT)])
     assert "mini/fidelity: weights are read" in remark and "mini/boxes" in remark
+    assert letters.startswith("mini/boxes: trained on a small language, which lacks '1', '3'")
     assert mixed.remarks([PictureEntry(prompt="a cat")]) == []
     assert rc.Composer(*PAIR, words=WORDS).remarks([PictureEntry(prompt=PROMPT)]) == []
 

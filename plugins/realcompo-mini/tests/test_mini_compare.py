@@ -14,7 +14,7 @@ from realcompo_mini.compare.judge import Wanted, judge, wanted
 from realcompo_mini.compare.measure import difference, distance, figures, share
 from realcompo_mini.compare.page import as_many, presence, verdicts
 from realcompo_mini.compare.report import MEASURED
-from realcompo_mini.compare.rows import BACKWARD, BALANCE, BEFORE, CHEAP, CONTROL, DEFAULT, NO_MOVES, PRIOR_ALONE, ROWS
+from realcompo_mini.compare.rows import BACKWARD, BALANCE, BEFORE, CHEAP, CONTROL, DEFAULT, NO_MOVES, PRIOR_ALONE, ROWS, SHORT
 from realcompo_mini.compare.tuning import chosen, parse
 from realcompo_mini.scorer import Detection
 from realcompo_mini.suite import MiniScenes, scenes
@@ -118,6 +118,7 @@ def rows_of(ours: float, gradient: float, cost: float = 59.0) -> tuple[dict[str,
         NO_MOVES: row(ours - gradient, 0.11),
         BEFORE: row(ours + 0.01, 0.09),
         CHEAP: row(ours - 0.02, 0.11),
+        SHORT: row(ours - 0.01, 0.12),
         BACKWARD: row(ours - 0.3, 0.3),
     }
     rows |= {BALANCE: row(ours - 0.02, 0.2), PRIOR_ALONE: row(ours - 0.02 - gradient, 0.2), CONTROL: row(ours - 0.3, 0.3)}
@@ -126,7 +127,7 @@ def rows_of(ours: float, gradient: float, cost: float = 59.0) -> tuple[dict[str,
         value = rows[a][column].value - rows[b][column].value
         return Figure(value, value - 0.01, value + 0.01)
 
-    return rows, gap, {DEFAULT: cost, CHEAP: cost - 10}
+    return rows, gap, {DEFAULT: cost, CHEAP: cost - 10, SHORT: cost - 20, "hand-over at 0.5": 40.0}
 
 
 def test_verdicts_say_yes_and_no() -> None:
@@ -137,7 +138,8 @@ def test_verdicts_say_yes_and_no() -> None:
         "in box at least 1.15 times the better parent's", "in box better than the mean of both, interval without 0",
         "present better than the mean of both, interval without 0", "exact count better than the mean of both, interval without 0",
         "the gradient adds to the same prior", "the moves add to the same hand-over",
-        "a cheap form", "at most 60 F a picture", "in box at least 0.82", "attributes at least 0.93", "exact count at least 0.75",
+        "a cheap form", "at no more than 40 F no row better than ours both in box and in distance",
+        "at most 60 F a picture", "in box at least 0.82", "attributes at least 0.93", "exact count at least 0.75",
     }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from realcompo.evaluation.measure import Figure
 from realcompo_mini.compare.measure import Record, aligned, difference, key, share
 from realcompo_mini.compare.report import HEAD, MEASURED, differences, ruled, shown, summary, table
 from realcompo_mini.compare.rivals import section
-from realcompo_mini.compare.rows import BACKWARD, BALANCE, BEFORE, CHEAP, CHOSEN, CONTROL, DEFAULT, LAGGED, NO_MOVES, PRIOR_ALONE
+from realcompo_mini.compare.rows import BACKWARD, BALANCE, BEFORE, CHEAP, CHOSEN, CONTROL, DEFAULT, LAGGED, NO_MOVES, PRIOR_ALONE, SHORT
 from realcompo_mini.suite import OBJECTS
 
 Rows = Mapping[str, Mapping[str, Figure]]
@@ -26,6 +26,8 @@ PAIRS = (
     (DEFAULT, "hand-over at 0.5"),
     (DEFAULT, NO_MOVES),
     (LAGGED, DEFAULT),
+    (SHORT, DEFAULT),
+    (SHORT, "hand-over at 0.5"),
     (CHOSEN, DEFAULT),
     (DEFAULT, BEFORE),
     (BEFORE, "hand-over at 0.3"),
@@ -33,6 +35,12 @@ PAIRS = (
     (BALANCE, PRIOR_ALONE),
     (CONTROL, BALANCE),
 )
+
+
+OWN = (DEFAULT, LAGGED, SHORT, CHOSEN, BEFORE, BACKWARD, CONTROL)
+"""Forms of the default, and controls: not rivals of it."""
+CHEAPEST = 40
+"""F of a plain hand-over in 20 steps."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +93,13 @@ def verdicts(rows: Rows, gap: Callable[[str, str, str], Figure], costs: Mapping[
         told = f"{rows[best]['in_box'].value:.3f} at {cheap[best]:.1f} F ({best})"
         good = cheap[best] <= 50 and rows[best]["in_box"].value >= 0.77
         found.append(Verdict("a cheap form: in box at least 0.77 at no more than 50 F", told, good))
-    rivals = [name for name in rows if name not in (DEFAULT, LAGGED, CHOSEN, BEFORE, BACKWARD, CONTROL)]
-    ahead = [
-        name
-        for name in rivals
-        if rows[name]["in_box"].value > ours["in_box"].value and rows[name]["distance"].value < ours["distance"].value
-    ]
+    rivals = [name for name in rows if name not in OWN]
+    if SHORT in rows and SHORT in costs:
+        ahead = above(rows, SHORT, [name for name in rivals if costs.get(name, CHEAPEST + 1) <= CHEAPEST])
+        mine = f"{rows[SHORT]['in_box'].value:.3f} and {rows[SHORT]['distance'].value:.3f} at {costs[SHORT]:.1f} F ({SHORT})"
+        asked = f"at no more than {CHEAPEST} F no row better than ours both in box and in distance"
+        found.append(Verdict(asked, f"{', '.join(ahead) or 'none is'}; {mine}", costs[SHORT] <= CHEAPEST and not ahead))
+    ahead = above(rows, DEFAULT, rivals)
     found.append(Verdict("no rival better both in box and in distance", ", ".join(ahead) or "none is", not ahead))
     for what, row, without in (
         ("the moves add to the same hand-over", DEFAULT, NO_MOVES),
@@ -110,6 +119,14 @@ def verdicts(rows: Rows, gap: Callable[[str, str, str], Figure], costs: Mapping[
         worse = [HEAD[c] for c in SHARES if gap(control, row, c).high < 0]
         found.append(Verdict(f"{control}: clearly worse", f"worse: {', '.join(worse) or 'nothing'}", bool(worse)))
     return found
+
+
+def above(rows: Rows, ours: str, rivals: Sequence[str]) -> list[str]:
+    """Rivals that are better both in box and in distance."""
+    row = rows[ours]
+    return [
+        name for name in rivals if rows[name]["in_box"].value > row["in_box"].value and rows[name]["distance"].value < row["distance"].value
+    ]
 
 
 def presence(rows: Mapping[str, Sequence[Record]]) -> str:

@@ -76,6 +76,8 @@ DEFAULT, NO_MOVES = "RealCompo, the default", "the default without moves"
 """The default without options, each branch at its recommended guidance scale, and the same hand-over without moves."""
 LAGGED = "the default, lagged"
 """Its moves down the slopes of passes that predict anyway: a cheap form."""
+SHORT = "the default, 12 steps"
+"""For no more F than a plain hand-over of 20 steps."""
 CHOSEN = "the default, 16 steps, the best placed of 2 noises"
 """About as many F, spent on another noise in place of four steps."""
 BEFORE, CHEAP, BACKWARD = "boxes guidance 4", "boxes guidance 4, 8 moves for 12", "control: boxes guidance 4, its moves backwards"
@@ -104,6 +106,7 @@ ROWS = (
     _balance(CONTROL, -1.0),
     Row(DEFAULT, DEFAULT_BALANCER, guidance=GUIDANCE),
     Row(LAGGED, DEFAULT_BALANCER, {"lagged": True}, guidance=GUIDANCE),
+    Row(SHORT, DEFAULT_BALANCER, guidance=GUIDANCE, steps=12),
     Row(CHOSEN, DEFAULT_BALANCER, guidance=GUIDANCE, steps=16, run={"candidates": 2}),
     Row(NO_MOVES, "core/hand-over", {"share": 0.3}, guidance=GUIDANCE),
     Row(BEFORE, DEFAULT_BALANCER),

@@ -277,6 +277,15 @@ class _PlainLoader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML is untyped
             raise yaml.YAMLError(f"line {self.peek_event().start_mark.line + 1}: aliases (*name) are not taken")
         return super().compose_node(parent, index)
 
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (AttributeError, IndexError, KeyError, ValueError) as error:  # PyYAML's, of a tag that its value is none of
+            if not isinstance(node, yaml.ScalarNode):
+                raise
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.YAMLError(f"line {node.start_mark.line + 1}: {node.value[:80]!r} is no {kind}") from error
+
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for position, key in enumerate(keys):

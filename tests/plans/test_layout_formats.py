@@ -181,6 +181,10 @@ def test_yolo(tmp_path: Path) -> None:
         (layout,) = read_layouts(tmp_path / "labels" / "room.txt", size=(100, 200))
         assert [item.phrase for item in layout.items] == list(wanted), name
         (tmp_path / name).unlink()
+    (tmp_path / "data.yaml").write_text('names: [!!timestamp "cat"]')
+    with pytest.raises(BadCondition, match="it is no YAML"):
+        read_layouts(tmp_path / "labels" / "room.txt", size=(100, 200))
+    (tmp_path / "data.yaml").unlink()
     with pytest.raises(BadCondition, match=r"how its classes are called\n.*--names"):
         read_layouts(tmp_path / "labels" / "room.txt")
     assert boxes("0 0.5 0.5 0.2 0.2 0.9", names=["cat"]) == boxes("0 0.5 0.5 0.2 0.2" + " 0.5 0.5 2" * 17, names=["cat"])

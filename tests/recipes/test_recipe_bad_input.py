@@ -165,6 +165,9 @@ YAML = [
     ),
     ("- 1\n- 2", BadRecipe, None, "it holds a list, not a table", "key: value"),
     ("!!python/object/apply:os.system ['true']", BadRecipe, 1, "could not determine a constructor", "mend that line"),
+    ('device: cpu\nnum_inference_steps: !!timestamp "soon"', BadRecipe, 2, "'soon' is no timestamp", "mend that line"),
+    ("num_inference_steps: !!int ''", BadRecipe, 1, "'' is no int", "mend that line"),
+    ("offload: !!bool maybe", BadRecipe, 1, "'maybe' is no bool", "mend that line"),
     ("1: 2", BadRecipe, None, "a name must be a text, not 1", "texts as names"),
 ]
 

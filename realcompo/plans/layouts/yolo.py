@@ -89,7 +89,7 @@ def read_names(path: Path) -> list[str] | dict[int, str]:
         if any(isinstance(token, yaml.AliasToken) for token in tokens):  # a few lines of them unfold to gigabytes
             raise BadCondition("aliases (*name) are not taken", where=str(path), mend="write the names out")
         data = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, AttributeError, LookupError) as error:
         raise BadCondition(f"it is no YAML: {str(error)[:120]}", where=str(path), mend="write names: [cat, dog]") from None
     found = data.get("names") if isinstance(data, Mapping) else None
     if isinstance(found, list):

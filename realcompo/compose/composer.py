@@ -219,7 +219,7 @@ class Composer(Ensemble):
                 z = run.settle(self._denoise(x, run, rows.generators, callback, watch))
                 watch.check()
                 if second is not None and watch.stopped is None:
-                    over = replace(over, generators=rows.only(noises.rows).generators)
+                    over = replace(over, generators=tuple(rows.generators[row] for row in noises.rows))
                     z, run = self._again(z, run, over, second, callback, watch)
                 images = run.finite.decode(z, lambda rows: self._decode(rows, run, output_type))
             finally:

@@ -42,10 +42,6 @@ class PictureInputs:
         generators = tuple(torch.Generator().manual_seed(p.seed or 0) for p in seeded)
         return cls(seeded, generators, transcripts=tuple(list(p.transcript) for p in ready))
 
-    def only(self, rows: Sequence[int]) -> PictureInputs:
-        """Of these pictures alone, drawn from noise."""
-        return PictureInputs(tuple(self.pictures[b] for b in rows), tuple(self.generators[b] for b in rows))
-
     def check(self, space: LatentSpace, size: tuple[int, int], device: torch.device) -> None:
         """Before weights are loaded: latents that a run can start from, generators that draw where it runs.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,14 +22,7 @@ OPTIONS = UNetOptions()
 Fetch = Callable[[str], Path]
 
 
-@pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def refuse(*_: Any, **__: Any) -> None:
-        raise AssertionError("nobody asked for the network")
-
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.delenv("REALCOMPO_DOWNLOAD", raising=False)
+pytestmark = pytest.mark.usefixtures("nobody_asks")
 
 
 @pytest.fixture
